@@ -1,0 +1,132 @@
+/**
+ * The shape of a BitNet b1.58 model: what the network is, apart from how it is trained.
+ *
+ * @module
+ */
+
+/** Non-linearity of the gated feed-forward layer: `silu` is SwiGLU, `relu2` is max(x, 0)². */
+export type HiddenAct = "silu" | "relu2";
+
+/** `ternary` trains BitLinear projections; `none` trains the same network unquantised. */
+export type Quantization = "ternary" | "none";
+
+/** Per-token activation quantiser: b1.58's absmax int8, or a4.8's absmean int4. */
+export type ActivationQuant = "absmax" | "absmean";
+
+/** Options of {@linkcode BitNetConfig}; every field left out takes its default. */
+export interface BitNetConfigOptions {
+  /** Number of token ids. @default 32000 */
+  vocabSize?: number;
+  /** Width of the residual stream. */
+  hiddenSize: number;
+  /** Number of transformer blocks. */
+  numLayers: number;
+  /** Number of query heads. */
+  numHeads: number;
+  /** Number of key/value heads (grouped-query attention). @default numHeads */
+  numKvHeads?: number;
+  /** Width of the feed-forward layer. @default 8/3 of hiddenSize, rounded up to 256 */
+  intermediateSize?: number;
+  /** @default "silu" */
+  hiddenAct?: HiddenAct;
+  /** Base of the rotary frequencies. @default 10000 */
+  ropeTheta?: number;
+  /** @default 1e-5 */
+  rmsNormEps?: number;
+  /** Whether the head shares the embedding matrix. @default true */
+  tieEmbeddings?: boolean;
+  /** Longest sequence in tokens, stated in checkpoints. @default 2048 */
+  maxSeqLen?: number;
+  /** @default "ternary" */
+  quantization?: Quantization;
+  /** @default "absmax" */
+  activationQuant?: ActivationQuant;
+  /** Standard deviation of the initial weights. @default 0.02 */
+  initStd?: number;
+}
+
+const MLP_MULTIPLE = 256; // llama.cpp's ternary blocks are 256 weights wide
+
+/** A validated, immutable model shape. Throws `RangeError` naming the field, its value and the rule. */
+export class BitNetConfig {
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  readonly numLayers: number;
+  readonly numHeads: number;
+  readonly numKvHeads: number;
+  readonly headDim: number;
+  readonly intermediateSize: number;
+  readonly hiddenAct: HiddenAct;
+  readonly ropeTheta: number;
+  readonly rmsNormEps: number;
+  readonly tieEmbeddings: boolean;
+  readonly maxSeqLen: number;
+  readonly quantization: Quantization;
+  readonly activationQuant: ActivationQuant;
+  readonly initStd: number;
+
+  constructor(options: BitNetConfigOptions) {
+    this.vocabSize = options.vocabSize ?? 32000;
+    this.hiddenSize = options.hiddenSize;
+    this.numLayers = options.numLayers;
+    this.numHeads = options.numHeads;
+    this.numKvHeads = options.numKvHeads ?? options.numHeads;
+    this.headDim = options.hiddenSize / options.numHeads;
+    this.intermediateSize = options.intermediateSize ??
+      Math.ceil((8 * options.hiddenSize) / 3 / MLP_MULTIPLE) * MLP_MULTIPLE;
+    this.hiddenAct = options.hiddenAct ?? "silu";
+    this.ropeTheta = options.ropeTheta ?? 10000;
+    this.rmsNormEps = options.rmsNormEps ?? 1e-5;
+    this.tieEmbeddings = options.tieEmbeddings ?? true;
+    this.maxSeqLen = options.maxSeqLen ?? 2048;
+    this.quantization = options.quantization ?? "ternary";
+    this.activationQuant = options.activationQuant ?? "absmax";
+    this.initStd = options.initStd ?? 0.02;
+    validate(this);
+  }
+}
+
+function validate(config: BitNetConfig): void {
+  const counts = [
+    "vocabSize",
+    "hiddenSize",
+    "numLayers",
+    "numHeads",
+    "numKvHeads",
+    "intermediateSize",
+    "maxSeqLen",
+  ] as const;
+  for (const name of counts) {
+    const value = config[name];
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new RangeError(
+        `Cannot build a model as ${name} must be a whole number above 0: current value is ${value}`,
+      );
+    }
+  }
+  const { hiddenSize, numHeads, numKvHeads, headDim } = config;
+  if (hiddenSize % numHeads !== 0) {
+    throw new RangeError(
+      `Cannot build a model as numHeads must divide hiddenSize: current values are ${numHeads} and ${hiddenSize}`,
+    );
+  }
+  if (headDim % 2 !== 0 || headDim > 256) {
+    throw new RangeError(
+      `Cannot build a model as hiddenSize / numHeads must be even and at most 256: current value is ${headDim}`,
+    );
+  }
+  if (numHeads % numKvHeads !== 0) {
+    throw new RangeError(
+      `Cannot build a model as numKvHeads must divide numHeads: current values are ${numKvHeads} and ${numHeads}`,
+    );
+  }
+  for (const name of ["ropeTheta", "rmsNormEps", "initStd"] as const) {
+    if (!(config[name] > 0 && Number.isFinite(config[name]))) {
+      throw new RangeError(
+        `Cannot build a model as ${name} must be a positive number: current value is ${
+          config[name]
+        }`,
+      );
+    }
+  }
+}
