@@ -1,0 +1,236 @@
+/*
+ * titanbit.h — the whole C ABI of TitanBit, kept by both builds:
+ *   build/libtitanbit.so      CUDA
+ *   build/libtitanbit_cpu.so  CPU (portable, AVX2 + FMA, AVX-512 VNNI; chosen at run time)
+ *
+ * Rules
+ *   - Every call returns a tb_status and never throws, aborts or prints. tb_last_error() has the text.
+ *   - Ops run on their context's stream in the order of the calls, allocate nothing and synchronise nothing.
+ *   - Addresses of tensors are the context's device memory (tb_alloc), 64-byte aligned at their start.
+ *     Tensors are dense and row-major; sizes and offsets are 64-bit element counts.
+ *   - A parameter marked [null] may be 0; what its absence means stands beside it.
+ *   - "accumulate": 0 overwrites the output, 1 adds to it.
+ *   - Same inputs, same build, same device: the same bits, whatever the number of threads.
+ *
+ * Letters: B sequences, T tokens of a sequence, N = B*T, D hidden size, F intermediate size, V vocabulary,
+ *          H query heads, G key/value heads, E head dimension; M x K times K x N in the matrix products.
+ */
+#ifndef TITANBIT_H
+#define TITANBIT_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TB_ABI_VERSION 1
+#define TB_API __attribute__((visibility("default")))
+
+typedef int32_t tb_status;
+enum {
+  TB_OK = 0,
+  TB_INVALID_ARGUMENT = 1,
+  TB_UNSUPPORTED = 2,
+  TB_OUT_OF_MEMORY = 3,
+  TB_NO_DEVICE = 4,
+  TB_IO = 5,
+  TB_INTERNAL = 6,
+};
+
+/* Element types of activation tensors. The CPU build computes in TB_F32 and answers TB_UNSUPPORTED to TB_BF16. */
+typedef int32_t tb_dtype;
+enum { TB_F32 = 0, TB_BF16 = 1 };
+
+/* Per-token activation quantiser of the norm ops. */
+typedef int32_t tb_activation_quant;
+enum {
+  TB_QUANT_NONE = 0,    /* no integers: the normalised values themselves are the output */
+  TB_QUANT_ABSMAX = 1,  /* int8, q = clamp(round(x * 127 / max|x|), -128, 127); arXiv:2402.17764 */
+  TB_QUANT_ABSMEAN = 2, /* int4 range, q = clamp(round(x * sqrt(7) / mean|x|), -8, 7); arXiv:2411.04965 */
+};
+
+typedef int32_t tb_hidden_act;
+enum { TB_SILU = 0, TB_RELU2 = 1 };
+
+typedef struct tb_context tb_context;
+
+/* ---- Library ------------------------------------------------------------------------------------------------ */
+
+TB_API int32_t tb_abi_version(void);
+
+/* Writes a JSON object that says what this build found: {"backend": "cpu" | "cuda", "devices": [...], ...}.
+ * written: bytes of the text without its closing zero; TB_INVALID_ARGUMENT where capacity is too small. */
+TB_API tb_status tb_describe(char* text, int64_t capacity, int64_t* written);
+
+/* ---- Context ------------------------------------------------------------------------------------------------ */
+
+/* device: index of the card (0 on the CPU); threads: OpenMP threads of the CPU build, 0 for all cores.
+ * error: receives the reason where no context could be made. */
+TB_API tb_status tb_context_create(int32_t device, int32_t threads, tb_context** context, char* error,
+                                   int64_t error_capacity);
+TB_API tb_status tb_context_destroy(tb_context* context);
+
+/* Text of the context's last failed call, zero-terminated and cut to capacity. */
+TB_API tb_status tb_last_error(tb_context* context, char* text, int64_t capacity);
+
+/* Waits for every op of this context; errors of asynchronous ops surface here. */
+TB_API tb_status tb_synchronize(tb_context* context);
+
+/* ---- Memory ------------------------------------------------------------------------------------------------- */
+
+TB_API tb_status tb_alloc(tb_context* context, int64_t bytes, uint64_t* address);
+TB_API tb_status tb_free(tb_context* context, uint64_t address);
+TB_API tb_status tb_copy_to_device(tb_context* context, uint64_t to, const void* from, int64_t bytes);
+/* Synchronises: the bytes are there when it returns. */
+TB_API tb_status tb_copy_to_host(tb_context* context, void* to, uint64_t from, int64_t bytes);
+TB_API tb_status tb_copy(tb_context* context, uint64_t to, uint64_t from, int64_t bytes);
+TB_API tb_status tb_fill(tb_context* context, uint64_t to, int32_t byte_value, int64_t bytes);
+
+/* Fills n float32 with N(0, std²): Philox4x32-10 keyed by seed, counter (stream, index), Box-Muller in double.
+ * The same numbers in both builds: computed on the host. */
+TB_API tb_status tb_random_normal(tb_context* context, float* to, int64_t n, float std, uint64_t seed,
+                                  uint64_t stream);
+
+/* ---- Data --------------------------------------------------------------------------------------------------- */
+
+/* Takes sequences straight out of mapped token files. windows: B host addresses, each of T + 1 tokens of `width`
+ * (2 or 4) bytes; ids (B, T) and targets (B, T) int32 on the device, targets shifted by one.
+ * A token >= vocab_size: TB_INVALID_ARGUMENT, nothing written, bad[0] = window, bad[1] = position, bad[2] = token. */
+TB_API tb_status tb_load_tokens(tb_context* context, const uint64_t* windows, int32_t width, int64_t B, int64_t T,
+                                int64_t vocab_size, int32_t* ids, int32_t* targets, int64_t* bad);
+
+/* ---- Embedding ---------------------------------------------------------------------------------------------- */
+
+/* out (N, D) f32 = table (V, D) f32 [ids (N)]. */
+TB_API tb_status tb_embedding_forward(tb_context* context, const int32_t* ids, const float* table, float* out,
+                                      int64_t N, int64_t D, int64_t V);
+/* dtable (V, D) += scatter of dout (N, D), rows added in the order of N. */
+TB_API tb_status tb_embedding_backward(tb_context* context, const int32_t* ids, const float* dout, float* dtable,
+                                       int64_t N, int64_t D, int64_t V);
+
+/* ---- RMSNorm fused with the activation quantiser ------------------------------------------------------------ */
+
+/* n = x * rsqrt(mean(x²) + eps) * weight, per row. quant != NONE: q (N, D) int8 and scale (N) f32 so that n ~ q * scale.
+ * quant == NONE: y (N, D) of y_dtype. y may be given beside q. x of x_dtype; rstd (N) f32 is saved for the backward. */
+TB_API tb_status tb_rmsnorm_forward(tb_context* context, tb_dtype x_dtype, const void* x, const float* weight,
+                                    float eps, tb_activation_quant quant, int8_t* q /*[null]*/,
+                                    float* scale /*[null]*/, tb_dtype y_dtype, void* y /*[null]*/,
+                                    float* rstd /*[null]*/, int64_t N, int64_t D);
+/* The quantiser passes gradients unchanged (straight-through). dy (N, D) of dy_dtype; dx (N, D) of x_dtype, by accumulate;
+ * dweight (D) f32 is added to. */
+TB_API tb_status tb_rmsnorm_backward(tb_context* context, tb_dtype dy_dtype, const void* dy, tb_dtype x_dtype,
+                                     const void* x, const float* weight, const float* rstd, void* dx,
+                                     float* dweight, int64_t N, int64_t D, int32_t accumulate);
+
+/* ---- Weight quantisation and 2-bit packing ------------------------------------------------------------------ */
+
+/* beta = mean|w| over the whole (rows, cols) matrix; q = clamp(round(w / max(beta, 1e-5)), -1, 1), half to even;
+ * scale (rows) f32 receives max(beta, 1e-5) in every element, so that matrices stacked into one product keep their own. */
+TB_API tb_status tb_quantize_weight(tb_context* context, const float* w, int8_t* q, float* scale, int64_t rows,
+                                    int64_t cols);
+/* packed (rows, ceil(cols / 16)) int32: value j of a row sits in bits 2(j % 16) of word j / 16 as q + 1; code 1 (zero) pads. */
+TB_API tb_status tb_pack_ternary(tb_context* context, const int8_t* q, int32_t* packed, int64_t rows, int64_t cols);
+TB_API tb_status tb_unpack_ternary(tb_context* context, const int32_t* packed, int8_t* q, int64_t rows,
+                                   int64_t cols);
+
+/* ---- Matrix products ---------------------------------------------------------------------------------------- */
+
+/* y (M, N) = (x (M, K) int8 . wᵀ, w (N, K) in {-1, 0, 1}) * x_scale (M) * w_scale (N) + residual (M, N).
+ * The integer product is exact. y and residual share dtype; y may be residual. */
+TB_API tb_status tb_gemm_ternary_forward(tb_context* context, const int8_t* x, const float* x_scale,
+                                         const int8_t* w, const float* w_scale, tb_dtype dtype,
+                                         const void* residual /*[null]*/, void* y, int64_t M, int64_t N, int64_t K);
+/* The same from 2-bit weights, equal to the last bit. */
+TB_API tb_status tb_gemm_ternary_packed_forward(tb_context* context, const int8_t* x, const float* x_scale,
+                                                const int32_t* packed, const float* w_scale, tb_dtype dtype,
+                                                const void* residual /*[null]*/, void* y, int64_t M, int64_t N,
+                                                int64_t K);
+/* dx (M, K) = dy (M, N) . (w_scale (N) * w (N, K)). */
+TB_API tb_status tb_gemm_ternary_backward_input(tb_context* context, tb_dtype dtype, const void* dy,
+                                                const int8_t* w, const float* w_scale, void* dx, int64_t M,
+                                                int64_t N, int64_t K, int32_t accumulate);
+/* dw (N, K) f32 = dyᵀ (N, M) . (x_scale (M) * x (M, K)). */
+TB_API tb_status tb_gemm_ternary_backward_weight(tb_context* context, tb_dtype dtype, const void* dy,
+                                                 const int8_t* x, const float* x_scale, float* dw, int64_t M,
+                                                 int64_t N, int64_t K, int32_t accumulate);
+/* c (M, N) of c_dtype = op(a) . op(b) + residual; a is (M, K), or (K, M) where transpose_a; b is (K, N), or (N, K) where
+ * transpose_b; both of dtype. c may be residual. */
+TB_API tb_status tb_gemm(tb_context* context, tb_dtype dtype, const void* a, const void* b, tb_dtype c_dtype,
+                         const void* residual /*[null]*/, void* c, int64_t M, int64_t N, int64_t K,
+                         int32_t transpose_a, int32_t transpose_b);
+
+/* ---- Rotary embedding fused with the split into heads ------------------------------------------------------- */
+
+/* qkv (B*T, (H + 2G) * E) -> q (B, H, T, E), k and v (B, G, capacity, E) from token start[b] on. Halves are rotated:
+ * (x[j], x[j + E/2]) by the angle of token start[b] + t. cos_sin (positions, E) f32 holds E/2 cosines, then E/2 sines a row.
+ * start (B) int32 [null]: zeros. Training uses capacity = T. */
+TB_API tb_status tb_rope_forward(tb_context* context, tb_dtype dtype, const void* qkv, const float* cos_sin,
+                                 const int32_t* start /*[null]*/, void* q, void* k, void* v, int64_t B, int64_t T,
+                                 int64_t H, int64_t G, int64_t E, int64_t capacity, int64_t positions);
+/* dq (B, H, T, E), dk, dv (B, G, T, E) -> dqkv (B*T, (H + 2G) * E). */
+TB_API tb_status tb_rope_backward(tb_context* context, tb_dtype dtype, const void* dq, const void* dk,
+                                  const void* dv, const float* cos_sin, void* dqkv, int64_t B, int64_t T, int64_t H,
+                                  int64_t G, int64_t E, int64_t positions);
+
+/* ---- Causal attention --------------------------------------------------------------------------------------- */
+
+/* o (B*T, H*E) = softmax(scale * q kᵀ, causal) v, without the T x T matrix; lse (B, H, T) f32 is the log of each row's sum
+ * of exponentials. Query head h reads key/value head h / (H / G). */
+TB_API tb_status tb_attention_forward(tb_context* context, tb_dtype dtype, const void* q, const void* k,
+                                      const void* v, void* o, float* lse, float scale, int64_t B, int64_t T,
+                                      int64_t H, int64_t G, int64_t E);
+/* dout (B*T, H*E) and the forward's tensors -> dq (B, H, T, E), dk, dv (B, G, T, E); delta (B, H, T) f32 is scratch. */
+TB_API tb_status tb_attention_backward(tb_context* context, tb_dtype dtype, const void* dout, const void* q,
+                                       const void* k, const void* v, const void* o, const float* lse, float* delta,
+                                       void* dq, void* dk, void* dv, float scale, int64_t B, int64_t T, int64_t H,
+                                       int64_t G, int64_t E);
+/* Prefill and decoding: query t of sequence b sees cache tokens 0 .. start[b] + t. k_cache, v_cache (B, G, capacity, E). */
+TB_API tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, const void* q, const void* k_cache,
+                                     const void* v_cache, const int32_t* start, void* o, float scale, int64_t B,
+                                     int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity);
+
+/* ---- Gated linear unit fused with its sub-norm and the activation quantiser --------------------------------- */
+
+/* h = act(gate) * up of gate_up (N, 2F) = [gate | up]; then as tb_rmsnorm_forward over F. */
+TB_API tb_status tb_glu_norm_forward(tb_context* context, tb_dtype dtype, const void* gate_up, tb_hidden_act act,
+                                     const float* weight, float eps, tb_activation_quant quant,
+                                     int8_t* q /*[null]*/, float* scale /*[null]*/, void* y /*[null]*/,
+                                     float* rstd /*[null]*/, int64_t N, int64_t F);
+/* dy (N, F) -> dgate_up (N, 2F); dweight (F) f32 is added to. dgate_up must not be gate_up. */
+TB_API tb_status tb_glu_norm_backward(tb_context* context, tb_dtype dtype, const void* dy, const void* gate_up,
+                                      tb_hidden_act act, const float* weight, const float* rstd, void* dgate_up,
+                                      float* dweight, int64_t N, int64_t F);
+
+/* ---- Head and loss ------------------------------------------------------------------------------------------ */
+
+/* Cross-entropy of x (N, D) . headᵀ, head (V, D), against targets (N), chunk by chunk: the logits of as many rows as fit
+ * workspace_bytes (at least one row of V f32) exist at a time. loss (N) f32; a target < 0 is ignored: loss 0, no gradient.
+ * With dx (N, D): dx = grad_scale * dloss/dx, and dhead (V, D) f32 is added to. A target >= V: TB_INVALID_ARGUMENT. */
+TB_API tb_status tb_head_loss(tb_context* context, tb_dtype dtype, const void* x, const void* head,
+                              const int32_t* targets, float* loss, void* dx /*[null]*/, float* dhead /*[null]*/,
+                              float grad_scale, void* workspace, int64_t workspace_bytes, int64_t N, int64_t D,
+                              int64_t V);
+
+/* ---- Reductions and the optimizer --------------------------------------------------------------------------- */
+
+/* out (1) f32 = scale * sum of x (n) f32 (+ out by accumulate); summed in double in blocks of fixed size. */
+TB_API tb_status tb_sum(tb_context* context, const float* x, float scale, float* out, int64_t n,
+                        int32_t accumulate);
+/* out (1) f32 = sqrt(sum x²), in double, blocks of fixed size; not finite where any x is not. */
+TB_API tb_status tb_norm(tb_context* context, const float* x, float* out, int64_t n);
+
+/* hyper (8) f32 on the device: lr, beta1, beta2, eps, weight_decay, 1 - beta1^t, 1 - beta2^t, max_grad_norm (0: no clipping).
+ * g is multiplied by min(1, max_grad_norm / grad_norm[0]). AdamW (arXiv:1711.05101):
+ *   m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g²;  w = w (1 - lr wd) - lr (m / c1) / (sqrt(v / c2) + eps).
+ * A grad_norm that is not finite leaves w, m and v untouched. */
+TB_API tb_status tb_adamw(tb_context* context, float* w, const float* g, float* m, float* v, const float* hyper,
+                          const float* grad_norm, int64_t n);
+
+/* ---- Tokenizer (host code, the same in every build; symbols in lib/ffi/symbols/tokenizer.ts) ------------------- */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
