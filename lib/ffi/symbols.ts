@@ -1,0 +1,13 @@
+/**
+ * Every C function of `cuda/include/titanbit.h`, by room.
+ *
+ * @module
+ */
+
+import { CORE_SYMBOLS } from "./symbols/core.ts";
+import { TOKENIZER_SYMBOLS } from "./symbols/tokenizer.ts";
+
+export const SYMBOLS = {
+  ...CORE_SYMBOLS,
+  ...TOKENIZER_SYMBOLS,
+} as const satisfies Deno.ForeignLibraryInterface;

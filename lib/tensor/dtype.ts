@@ -1,0 +1,25 @@
+/**
+ * Element types of device memory.
+ *
+ * @module
+ */
+
+export type DType = "float32" | "bfloat16" | "int8" | "uint8" | "int32";
+
+/** Bytes of one element. */
+export const BYTES: Record<DType, number> = {
+  float32: 4,
+  bfloat16: 2,
+  int8: 1,
+  uint8: 1,
+  int32: 4,
+};
+
+/** The code of an activation dtype in `titanbit.h`. Throws `TypeError` for a dtype that activations can't have. */
+export function activationCode(dtype: DType): number {
+  if (dtype === "float32") return 0;
+  if (dtype === "bfloat16") return 1;
+  throw new TypeError(
+    `Cannot compute on ${dtype} activations as they must be float32 or bfloat16`,
+  );
+}
