@@ -1,0 +1,153 @@
+/**
+ * What a run is, once its YAML has been read, checked and completed: no field is left open.
+ *
+ * YAML keys are the snake_case forms of these fields (`batch_sequences`).
+ *
+ * @module
+ */
+
+import type { BitNetConfig } from "../model/config.ts";
+import type { ScheduleType } from "../optim/schedule.ts";
+
+/** A whole run. */
+export interface RunConfig {
+  /** Shape of the network. */
+  readonly model: BitNetConfig;
+  /** Where tokens come from. */
+  readonly data: DataConfig;
+  /** How long and in what batches. */
+  readonly training: TrainingConfig;
+  /** How weights move. */
+  readonly optimizer: OptimizerConfig;
+  /** What happens when numbers go wrong. */
+  readonly stability: StabilityConfig;
+  /** What is kept on disk. */
+  readonly checkpoint: CheckpointConfig;
+  /** What is shown and recorded. */
+  readonly logging: LoggingConfig;
+}
+
+/** Where tokens come from. Paths are relative to the working directory. */
+export interface DataConfig {
+  /** Token files, one or more. */
+  readonly train: readonly string[];
+  /** Token file of held-out text, or `null` for none. @default null */
+  readonly validation: string | null;
+  /** tokenizer.json that goes into every checkpoint, or `null`. @default null */
+  readonly tokenizer: string | null;
+  /** Seed of the order of windows. @default training.seed */
+  readonly seed: number;
+  /** Whether every token id is checked against the vocabulary before the first step. @default true */
+  readonly vocabCheck: boolean;
+}
+
+/** Which native build runs the model: `auto` takes CUDA where there is a usable device. */
+export type DeviceChoice = "auto" | "cuda" | "cpu";
+
+/** Dtype of activations: `auto` is bfloat16 on CUDA and float32 on a CPU. */
+export type ComputeDtype = "auto" | "float32" | "bfloat16";
+
+/** How long and in what batches. */
+export interface TrainingConfig {
+  /** Optimizer steps of the whole run. */
+  readonly steps: number;
+  /** Tokens of a sequence. @default model.max_seq_len */
+  readonly seqLen: number;
+  /** Sequences of an optimizer step. */
+  readonly batchSequences: number;
+  /** Sequences of one forward and backward pass. @default the largest divisor of the batch within 16,384 tokens */
+  readonly microBatch: number;
+  /** Derived: forward and backward passes of an optimizer step. */
+  readonly accumulationSteps: number;
+  /** Derived: tokens of an optimizer step. */
+  readonly tokensPerStep: number;
+  /** @default "auto" */
+  readonly device: DeviceChoice;
+  /** CPU threads; `auto` is one a core. @default "auto" */
+  readonly threads: number | "auto";
+  /** Seed of the initial weights. @default 1337 */
+  readonly seed: number;
+  /** Optimizer steps between evaluations, 0 for none. @default a twentieth of the steps, 0 without validation */
+  readonly evalEvery: number;
+  /** Micro-batches of an evaluation, taken from the start of the validation file. @default 16 */
+  readonly evalBatches: number;
+  /** @default "auto" */
+  readonly computeDtype: ComputeDtype;
+}
+
+/** How weights move. */
+export interface OptimizerConfig {
+  readonly name: "adamw";
+  /** Peak learning rate. */
+  readonly lr: number;
+  /** Decay of the first and second moment. @default [0.9, 0.95] */
+  readonly betas: readonly [beta1: number, beta2: number];
+  /** @default 1e-8 */
+  readonly eps: number;
+  /** Decoupled weight decay of matrices; norms have none. @default 0.1 */
+  readonly weightDecay: number;
+  /** Largest global gradient norm; larger ones are scaled down to it, 0 never clips. @default 1 */
+  readonly maxGradNorm: number;
+  /** How the rate goes over the run. */
+  readonly schedule: ScheduleConfig;
+}
+
+/** How the learning rate goes over the run; `lib/optim/schedule.ts` has the formulas. */
+export interface ScheduleConfig {
+  /** @default "bitnet" for a ternary model, "cosine" for one that isn't */
+  readonly type: ScheduleType;
+  /** @default 375 as in the BitNet recipe, at most a tenth of the steps */
+  readonly warmupSteps: number;
+  /** Rate of the last step over `lr`. @default 0.02 for bitnet, 0.1 otherwise */
+  readonly minLrRatio: number;
+  /** `wsd` alone: fraction of the steps that decays. @default 0.2 */
+  readonly decayFraction?: number;
+  /** `bitnet` alone: fraction of the steps before the switch. @default 0.5 */
+  readonly switchAt?: number;
+  /** `bitnet` alone: peak of the second line. @default 2/3 of lr */
+  readonly secondLr?: number;
+}
+
+/** What happens when a loss or a gradient norm isn't finite. */
+export interface StabilityConfig {
+  /** `skip` leaves the weights as they are and goes on, `stop` ends the run. @default "skip" */
+  readonly onNonFinite: "stop" | "skip";
+  /** Skips in a row that end the run. @default 5 */
+  readonly maxConsecutiveSkips: number;
+}
+
+/** What is kept on disk. */
+export interface CheckpointConfig {
+  /** Folder of all runs. @default "checkpoints" */
+  readonly directory: string;
+  /** Name of the run's folder. @default the config file's name */
+  readonly run: string;
+  /** Optimizer steps between checkpoints, 0 for none but the last. @default a tenth of the steps, at most 1000 */
+  readonly everySteps: number;
+  /** Newest checkpoints that are kept. @default 3 */
+  readonly keepLast: number;
+  /** Checkpoints at multiples of this many steps are kept for good, 0 for none. @default 0 */
+  readonly keepEvery: number;
+  /** Whether the last step is checkpointed whatever `everySteps` says. @default true */
+  readonly saveFinal: boolean;
+}
+
+/** What is shown and recorded. */
+export interface LoggingConfig {
+  /** Optimizer steps between progress lines. @default 10 */
+  readonly everySteps: number;
+  /** File of JSONL records, or `null` for none. @default metrics.jsonl in the run's folder */
+  readonly jsonl: string | null;
+  /** `auto` draws a bar on a terminal and plain lines elsewhere. @default "auto" */
+  readonly console: "auto" | "bar" | "plain";
+}
+
+/** Why a field has the value it has, where the YAML left it open. */
+export interface ResolvedDefault {
+  /** Dotted YAML key. */
+  readonly key: string;
+  /** The value that was chosen. */
+  readonly value: unknown;
+  /** One phrase. */
+  readonly reason: string;
+}
