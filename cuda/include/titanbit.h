@@ -227,6 +227,20 @@ TB_API tb_status tb_norm(tb_context* context, const float* x, float* out, int64_
 TB_API tb_status tb_adamw(tb_context* context, float* w, const float* g, float* m, float* v, const float* hyper,
                           const float* grad_norm, int64_t n);
 
+/* ---- Token files (host code, the same in every build; symbols in lib/ffi/symbols/token_file.ts) ----------------- */
+
+/* Maps a regular, non-empty file read-only, whole. error: receives the reason; TB_IO. */
+TB_API tb_status tb_file_map(const char* path, uint64_t* address, int64_t* bytes, char* error,
+                             int64_t error_capacity);
+/* advice: 0 normal, 1 sequential, 2 random, 3 read ahead now; bytes from the mapping's start. */
+TB_API tb_status tb_file_advise(uint64_t address, int64_t bytes, int32_t advice);
+TB_API tb_status tb_file_unmap(uint64_t address, int64_t bytes);
+/* tb_load_tokens without a context, into host memory, one width (2 or 4) a window: windows (B) addresses of T + 1 tokens,
+ * ids (B, T), targets (B, T) [null]: then T tokens a window are read. A token >= vocab_size: TB_INVALID_ARGUMENT with
+ * bad[0] = window, bad[1] = position, bad[2] = token; ids and targets are then not to be used. */
+TB_API tb_status tb_gather_windows(const uint64_t* windows, const int32_t* widths, int64_t B, int64_t T,
+                                   int64_t vocab_size, int32_t* ids, int32_t* targets /*[null]*/, int64_t* bad);
+
 /* ---- Tokenizer (host code, the same in every build; symbols in lib/ffi/symbols/tokenizer.ts) ------------------- */
 
 #ifdef __cplusplus
