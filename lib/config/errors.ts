@@ -1,0 +1,67 @@
+/**
+ * Everything that is wrong with a configuration, said at once.
+ *
+ * @module
+ */
+
+import { nearest } from "../cli/nearest.ts";
+
+/** One thing that is wrong. */
+export interface ConfigIssue {
+  /** Where the value was written: a file's name or `--set`. */
+  readonly source: string;
+  /** Line of the key in the file, 1 for the first, where it is known. */
+  readonly line?: number;
+  /** Dotted YAML key, empty for the whole file. */
+  readonly key: string;
+  /** What would have been accepted. */
+  readonly expected: string;
+  /** What was found, as YAML would write it. */
+  readonly got: string;
+  /** The nearest key or another remedy, as a clause. */
+  readonly hint?: string;
+}
+
+/** A configuration that can't be run. `issues` holds every fault; the message lists them, one a line. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly issues: readonly ConfigIssue[];
+
+  constructor(file: string, issues: readonly ConfigIssue[]) {
+    const count = issues.length === 1 ? "a setting is" : `${issues.length} settings are`;
+    super(
+      `Cannot use ${file} as ${count} not what was expected:\n` +
+        issues.map((issue) => `  ${formatIssue(issue)}`).join("\n"),
+    );
+    this.issues = issues;
+  }
+}
+
+/** One fault as `file:line: key: expected …, got …`. */
+export function formatIssue(issue: ConfigIssue): string {
+  const place = issue.line === undefined ? issue.source : `${issue.source}:${issue.line}`;
+  const key = issue.key === "" ? "" : ` ${issue.key}:`;
+  return `${place}:${key} expected ${issue.expected}, got ${issue.got}${issue.hint ?? ""}`;
+}
+
+/** A value as an error text shows it: JSON, cut after 60 characters; `nothing` for an absent one. */
+export function describeValue(value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (typeof value === "number") return String(value);
+  const text = JSON.stringify(value);
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+/** What is wrong with an unknown key: the nearest known one, or all of them where none is near. */
+export function describeUnknownKey(
+  name: string,
+  place: { parent: string; known: readonly string[] },
+): Pick<ConfigIssue, "expected" | "got" | "hint"> {
+  const hint = nearest(name, place.known);
+  const where = `a key of ${place.parent === "" ? "the config" : place.parent}`;
+  return {
+    expected: hint === "" ? `${where}: ${place.known.join(", ")}` : where,
+    got: describeValue(name),
+    hint,
+  };
+}

@@ -1,0 +1,171 @@
+/**
+ * Reads a run's YAML.
+ *
+ * @module
+ */
+
+import { parse } from "@std/yaml";
+import { basename, extname } from "@std/path";
+import type * as z from "zod";
+import { nearest } from "../cli/nearest.ts";
+import { ConfigError, type ConfigIssue, describeUnknownKey, describeValue } from "./errors.ts";
+import { applyOverrides, firstLine, isMapping } from "./override.ts";
+import { resolveRunConfig } from "./resolve.ts";
+import type { ResolvedDefault, RunConfig } from "./run_config.ts";
+import { keysUnder, runSchema, SECTIONS } from "./schema.ts";
+import { lineOf, yamlLines } from "./yaml_lines.ts";
+
+/** A run, and how it came about. */
+export interface LoadedRunConfig {
+  /** The complete run. */
+  readonly config: RunConfig;
+  /** Keys that the file left open, with what they became and why. */
+  readonly defaults: readonly ResolvedDefault[];
+  /** Path of the file. */
+  readonly file: string;
+}
+
+/** Options of {@linkcode loadRunConfig} and {@linkcode parseRunConfig}. */
+export interface LoadOptions {
+  /** Assignments `section.key=value` that go over the file, in order. @default none */
+  set?: readonly string[];
+}
+
+/**
+ * Reads, overrides, checks and completes a run's configuration. Nothing but the file itself is opened.
+ *
+ * @throws {ConfigError} With every fault at once: file, line, key, what was expected, what was found and the
+ * nearest key.
+ */
+export async function loadRunConfig(
+  file: string,
+  options: LoadOptions = {},
+): Promise<LoadedRunConfig> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await Deno.readFile(file);
+  } catch (error) {
+    const got = error instanceof Deno.errors.NotFound ? "no such file" : firstLine(error);
+    throw new ConfigError(file, [{ source: file, key: "", expected: "a YAML file", got }]);
+  }
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new ConfigError(file, [
+      { source: file, key: "", expected: "a YAML file in UTF-8", got: "bytes that are not UTF-8" },
+    ]);
+  }
+  return parseRunConfig(text, { file, ...options });
+}
+
+/** As {@linkcode loadRunConfig}, from text that is already in memory; `file` names it in errors. */
+export function parseRunConfig(
+  text: string,
+  options: LoadOptions & { file: string },
+): LoadedRunConfig {
+  const { file, set = [] } = options;
+  const raw = parseMapping(text, file);
+  const overrides = applyOverrides(raw, set);
+  const lines = yamlLines(text);
+  function locate(key: string): Pick<ConfigIssue, "source" | "line"> {
+    for (let at = key; at !== ""; at = at.slice(0, Math.max(0, at.lastIndexOf(".")))) {
+      if (overrides.keys.has(at)) return { source: "--set" };
+    }
+    const line = lineOf(lines, key);
+    return line === undefined ? { source: file } : { source: file, line };
+  }
+
+  for (const section of SECTIONS) {
+    if (raw[section] === null) delete raw[section]; // a heading with nothing under it
+  }
+  const checked = runSchema.safeParse(raw);
+  const issues = [...overrides.issues];
+  if (!checked.success) {
+    for (const issue of checked.error.issues) issues.push(...explain(issue, raw, locate));
+  }
+  if (!checked.success || issues.length > 0) throw new ConfigError(file, issues);
+
+  const resolution = resolveRunConfig(checked.data, runNameOf(file));
+  if ("conflicts" in resolution) {
+    throw new ConfigError(
+      file,
+      resolution.conflicts.map((conflict) => ({ ...locate(conflict.key), ...conflict })),
+    );
+  }
+  return { ...resolution, file };
+}
+
+function parseMapping(text: string, file: string): Record<string, unknown> {
+  let raw: unknown;
+  try {
+    raw = parse(text);
+  } catch (error) {
+    const message = firstLine(error);
+    const line = /^(.*) at line (\d+), column (\d+)/.exec(message);
+    throw new ConfigError(file, [{
+      source: file,
+      ...(line === null ? {} : { line: Number(line[2]) }),
+      key: "",
+      expected: "YAML",
+      got: line === null ? message : `a fault in column ${line[3]} (${line[1]})`,
+    }]);
+  }
+  if (raw === null || raw === undefined) raw = {};
+  if (!isMapping(raw)) {
+    throw new ConfigError(file, [{
+      source: file,
+      line: 1,
+      key: "",
+      expected: `the sections ${SECTIONS.join(", ")}`,
+      got: describeValue(raw),
+    }]);
+  }
+  return raw;
+}
+
+function explain(
+  issue: z.core.$ZodIssue,
+  raw: unknown,
+  locate: (key: string) => Pick<ConfigIssue, "source" | "line">,
+): ConfigIssue[] {
+  const parent = issue.path.join(".");
+  if (issue.code === "unrecognized_keys") {
+    const known = keysUnder(parent) ?? [];
+    return issue.keys.map((name) => {
+      const key = parent === "" ? name : `${parent}.${name}`;
+      return { ...locate(key), key, ...describeUnknownKey(name, { parent, known }) };
+    });
+  }
+  const got = valueAt(raw, issue.path);
+  const hint = got instanceof Date
+    ? "; quote it to make it text"
+    : typeof got === "string" && issue.code === "invalid_value" && "values" in issue
+    ? nearest(got, issue.values.map(String))
+    : "";
+  return [{
+    ...locate(parent),
+    key: parent,
+    expected: issue.message,
+    got: describeValue(got),
+    ...(hint === "" ? {} : { hint }),
+  }];
+}
+
+function valueAt(raw: unknown, path: readonly PropertyKey[]): unknown {
+  let value = raw;
+  for (const key of path) {
+    if (typeof value !== "object" || value === null) return undefined;
+    value = (value as Record<PropertyKey, unknown>)[key];
+  }
+  return value;
+}
+
+/** The run's name that a config file suggests: its base name, with what a folder's name can't hold as dashes. */
+function runNameOf(file: string): string {
+  const name = basename(file, extname(file)).replace(/[^A-Za-z0-9._-]+/g, "-").replace(
+    /^[-.]+/,
+    "",
+  );
+  return name === "" ? "run" : name;
+}

@@ -1,0 +1,182 @@
+/**
+ * The YAML of a run, key by key: what each may hold. What must hold between keys is in `resolve.ts`.
+ *
+ * The message of every rule is the phrase that stands after "expected" in an error.
+ *
+ * @module
+ */
+
+import * as z from "zod";
+import { PRESET_NAMES } from "../model/presets.ts";
+import { SCHEDULE_TYPES } from "../optim/schedule.ts";
+
+function count(min: number) {
+  const error = `a whole number of at least ${min}`;
+  return z.int({ error }).min(min, { error });
+}
+
+function positive() {
+  const error = "a number above 0";
+  return z.number({ error }).gt(0, { error });
+}
+
+function between(min: number, max: number, options: { belowMax?: boolean } = {}) {
+  const error = options.belowMax
+    ? `a number from ${min} to below ${max}`
+    : `a number from ${min} to ${max}`;
+  const number = z.number({ error }).min(min, { error });
+  return options.belowMax ? number.lt(max, { error }) : number.max(max, { error });
+}
+
+function atLeastZero() {
+  const error = "a number of at least 0";
+  return z.number({ error }).min(0, { error });
+}
+
+function oneOf<const T extends readonly string[]>(values: T) {
+  return z.enum(values, { error: `one of ${values.join(", ")}` });
+}
+
+function text(what: string) {
+  return z.string({ error: what }).min(1, { error: what });
+}
+
+function flag() {
+  return z.boolean({ error: "true or false" });
+}
+
+function autoOr(what: z.ZodInt, phrase: string) {
+  return z.union([z.literal("auto"), what], { error: `auto or ${phrase}` });
+}
+
+function section<Shape extends z.ZodRawShape>(shape: Shape) {
+  return z.strictObject(shape, { error: "a section of keys" }).prefault({} as never);
+}
+
+const PATH = "the path of a file";
+const seed = () => count(0).max(2 ** 32 - 1, { error: `a whole number from 0 to ${2 ** 32 - 1}` });
+
+/** `model`: a preset's name, a shape, or a preset with fields of its own. */
+const model = section({
+  size: text(`one of ${PRESET_NAMES.join(", ")}`).optional(),
+  vocab_size: count(1).optional(),
+  hidden_size: count(1).optional(),
+  num_layers: count(1).optional(),
+  num_heads: count(1).optional(),
+  num_kv_heads: count(1).optional(),
+  intermediate_size: count(1).optional(),
+  hidden_act: oneOf(["silu", "relu2"]).optional(),
+  rope_theta: positive().optional(),
+  rms_norm_eps: positive().optional(),
+  tie_embeddings: flag().optional(),
+  max_seq_len: count(1).optional(),
+  quantization: oneOf(["ternary", "none"]).optional(),
+  activation_quant: oneOf(["absmax", "absmean"]).optional(),
+  init_std: positive().optional(),
+});
+
+/** `data`: token files and the order they are read in. */
+const data = section({
+  train: z.union([text(PATH), z.array(text(PATH)).min(1)], {
+    error: "the path of a token file, or a list of paths",
+  }),
+  validation: text(PATH).nullable().optional(),
+  tokenizer: text(PATH).nullable().optional(),
+  seed: seed().optional(),
+  vocab_check: flag().optional(),
+});
+
+/** `training`: length of the run, batches, device. */
+const training = section({
+  steps: count(1).optional(),
+  tokens: count(1).optional(),
+  seq_len: count(1).optional(),
+  batch_sequences: count(1),
+  micro_batch: autoOr(count(1), "a whole number of at least 1").optional(),
+  device: oneOf(["auto", "cuda", "cpu"]).optional(),
+  threads: autoOr(count(1), "a whole number of at least 1").optional(),
+  seed: seed().optional(),
+  eval_every: count(0).optional(),
+  eval_batches: count(1).optional(),
+  compute_dtype: oneOf(["auto", "float32", "bfloat16"]).optional(),
+});
+
+/** `optimizer.schedule`: the learning rate over the run. */
+const schedule = section({
+  type: z.enum(SCHEDULE_TYPES, { error: `one of ${SCHEDULE_TYPES.join(", ")}` }).optional(),
+  warmup_steps: count(0).optional(),
+  min_lr_ratio: between(0, 1).optional(),
+  decay_fraction: between(0, 1).optional(),
+  switch_at: between(0, 1).optional(),
+  second_lr: positive().optional(),
+});
+
+const BETAS = "a list of two numbers from 0 to below 1";
+
+/** `optimizer`: AdamW. */
+const optimizer = section({
+  name: oneOf(["adamw"]).optional(),
+  lr: positive(),
+  betas: z.tuple([between(0, 1, { belowMax: true }), between(0, 1, { belowMax: true })], {
+    error: BETAS,
+  })
+    .optional(),
+  eps: positive().optional(),
+  weight_decay: atLeastZero().optional(),
+  max_grad_norm: atLeastZero().optional(),
+  schedule,
+});
+
+/** `stability`: what a non-finite step does. */
+const stability = section({
+  on_non_finite: oneOf(["stop", "skip"]).optional(),
+  max_consecutive_skips: count(1).optional(),
+});
+
+const RUN = "a folder's name of letters, digits, dots, dashes and underscores";
+
+/** `checkpoint`: what is kept on disk. */
+const checkpoint = section({
+  directory: text("the path of a folder").optional(),
+  run: text(RUN).regex(/^[A-Za-z0-9_][A-Za-z0-9._-]*$/, { error: RUN }).optional(),
+  every_steps: count(0).optional(),
+  keep_last: count(1).optional(),
+  keep_every: count(0).optional(),
+  save_final: flag().optional(),
+});
+
+/** `logging`: what is shown and recorded. */
+const logging = section({
+  every_steps: count(1).optional(),
+  jsonl: text(PATH).nullable().optional(),
+  console: oneOf(["auto", "bar", "plain"]).optional(),
+});
+
+/** A whole file. */
+export const runSchema = z.strictObject(
+  { model, data, training, optimizer, stability, checkpoint, logging },
+  { error: "the sections model, data, training, optimizer, stability, checkpoint, logging" },
+);
+
+/** YAML as the schema has checked it: snake_case keys, optional fields still open. */
+export type RawRunConfig = z.output<typeof runSchema>;
+
+/** The sections in the order they are written. */
+export const SECTIONS = Object.keys(runSchema.shape) as readonly (keyof RawRunConfig)[];
+
+/** Keys that may stand under a dotted path (`""` for the whole file), or `undefined` where it holds a value. */
+export function keysUnder(path: string): readonly string[] | undefined {
+  const sections: Record<string, { shape: object }> = {
+    "": runSchema,
+    model: model.unwrap(),
+    data: data.unwrap(),
+    training: training.unwrap(),
+    optimizer: optimizer.unwrap(),
+    "optimizer.schedule": schedule.unwrap(),
+    stability: stability.unwrap(),
+    checkpoint: checkpoint.unwrap(),
+    logging: logging.unwrap(),
+  };
+  const found = Object.hasOwn(sections, path) ? sections[path] : undefined;
+  return found && Object.keys(found.shape);
+}
