@@ -65,6 +65,11 @@ export class Arena implements Storage, Disposable {
     }
   }
 
+  /** Everything planned so far as one flat tensor; what pads the tensors in it to whole lines is 0. */
+  whole(name: string, dtype: DType): Tensor {
+    return new Tensor(this, { name, dtype, shape: [this.#peak / BYTES[dtype]] });
+  }
+
   /** Takes the memory, filled with zeros. Throws `NativeError` (out of memory) where the device has less. */
   commit(device: Device): this {
     if (this.#address !== null) throw new Error(`${this.name} is already committed`);

@@ -1,0 +1,85 @@
+/**
+ * BitLinear of BitNet b1.58 (arXiv:2402.17764): ternary weights, 8-bit activations, straight-through gradients.
+ *
+ * @module
+ */
+
+import {
+  gemmTernaryBackwardInput,
+  gemmTernaryBackwardWeight,
+  gemmTernaryForward,
+} from "../kernels/gemm_ternary.ts";
+import { quantizeWeight } from "../kernels/quantize_weight.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { ProjectionInput } from "./activations.ts";
+import type { StackedParameter } from "./parameters.ts";
+import { declareWeight, type Projection, type ProjectionSpec } from "./projection.ts";
+
+/**
+ * y = (Q(x) · T(W)ᵀ) · x_scale · β, with β = mean|W| of each stacked matrix and T(W) = clip(round(W / β), -1, 1).
+ *
+ * The input comes quantised from the norm before it. Gradients pass both quantisers unchanged:
+ * dx = dy · (β T(W)) and dW = dyᵀ · (x_scale Q(x)).
+ *
+ * To research another weight quantiser, subclass it and override {@linkcode BitLinear.prepare}.
+ */
+export class BitLinear implements Projection {
+  readonly outFeatures: number;
+  readonly inFeatures: number;
+  /** Latent weight and gradient, (out, in) float32. */
+  readonly weight: StackedParameter;
+  /** T(W), (out, in) int8. */
+  readonly ternary: Tensor;
+  /** β of the matrix each row belongs to, (out) float32. */
+  readonly scale: Tensor;
+
+  constructor(spec: ProjectionSpec) {
+    this.outFeatures = spec.parts.reduce((sum, part) => sum + part.outFeatures, 0);
+    this.inFeatures = spec.inFeatures;
+    this.weight = declareWeight(spec);
+    const name = spec.parts.map((part) => part.name).join(" + ");
+    this.ternary = spec.derived.tensor(`${name}.ternary`, "int8", [
+      this.outFeatures,
+      this.inFeatures,
+    ]);
+    this.scale = spec.derived.tensor(`${name}.scale`, "float32", [this.outFeatures]);
+  }
+
+  prepare(): void {
+    let row = 0;
+    for (const part of this.weight.parts) {
+      const end = row + part.value.shape[0]!;
+      quantizeWeight({
+        w: part.value,
+        q: this.ternary.rows(row, end),
+        scale: this.scale.rows(row, end),
+      });
+      row = end;
+    }
+  }
+
+  forward(x: ProjectionInput, y: Tensor, residual?: Tensor): void {
+    const { q, scale } = quantized(x);
+    gemmTernaryForward({
+      x: q,
+      xScale: scale,
+      w: this.ternary,
+      wScale: this.scale,
+      residual: residual ?? null,
+      y,
+    });
+  }
+
+  backward(x: ProjectionInput, dy: Tensor, dx: Tensor): void {
+    const { q, scale } = quantized(x);
+    gemmTernaryBackwardWeight({ dy, x: q, xScale: scale, dw: this.weight.grad, accumulate: true });
+    gemmTernaryBackwardInput({ dy, w: this.ternary, wScale: this.scale, dx });
+  }
+}
+
+function quantized(x: ProjectionInput): { q: Tensor; scale: Tensor } {
+  if (x.q === null || x.scale === null) {
+    throw new TypeError("Cannot run BitLinear as its input is not quantised: give q and scale");
+  }
+  return { q: x.q, scale: x.scale };
+}

@@ -1,0 +1,59 @@
+/**
+ * The layers a model is made of, and how to put another one in the place of one of them.
+ *
+ * @module
+ */
+
+import { Arena } from "../tensor/arena.ts";
+import { Attention } from "./attention.ts";
+import { BitLinear } from "./bit_linear.ts";
+import type { BitNetConfig } from "./config.ts";
+import { FeedForward } from "./feed_forward.ts";
+import { Linear } from "./linear.ts";
+import { ParameterStore } from "./parameters.ts";
+import type { Projection, ProjectionFactory, ProjectionSpec } from "./projection.ts";
+
+/** Constructors of the layers; each can be replaced without editing the library. */
+export interface Layers {
+  /** Linear layers of the blocks. @default BitLinear, or Linear under `quantization: none` */
+  readonly projection: ProjectionFactory;
+  /** The attention layer of block `layer`. @default Attention */
+  readonly attention: (context: LayerContext, layer: number) => Attention;
+  /** The feed-forward layer of block `layer`. @default FeedForward */
+  readonly feedForward: (context: LayerContext, layer: number) => FeedForward;
+}
+
+/** What a layer is constructed with: the config, and where its parameters and derived tensors go. */
+export class LayerContext {
+  readonly config: BitNetConfig;
+  readonly parameters: ParameterStore = new ParameterStore();
+  /** Tensors computed from the weights, such as their ternary form. */
+  readonly derived: Arena = new Arena("ternary weights");
+  /** Every projection made, in order. */
+  readonly projections: Projection[] = [];
+  readonly layers: Layers;
+
+  constructor(config: BitNetConfig, layers: Partial<Layers> = {}) {
+    this.config = config;
+    this.layers = { ...defaultLayers(config), ...layers };
+  }
+
+  /** Makes a projection by the model's factory. */
+  projection(spec: Pick<ProjectionSpec, "parts" | "inFeatures">): Projection {
+    const { config, parameters, derived } = this;
+    const projection = this.layers.projection({ config, parameters, derived, ...spec });
+    this.projections.push(projection);
+    return projection;
+  }
+}
+
+/** The layers of BitNet b1.58. */
+export function defaultLayers(config: BitNetConfig): Layers {
+  return {
+    projection: config.quantization === "ternary"
+      ? (spec) => new BitLinear(spec)
+      : (spec) => new Linear(spec),
+    attention: (context, layer) => new Attention(context, layer),
+    feedForward: (context, layer) => new FeedForward(context, layer),
+  };
+}

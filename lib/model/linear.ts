@@ -1,0 +1,50 @@
+/**
+ * The unquantised projection of `quantization: none`: the same network without ternary weights, to measure what they cost.
+ *
+ * @module
+ */
+
+import { gemm } from "../kernels/gemm.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { ProjectionInput } from "./activations.ts";
+import type { StackedParameter } from "./parameters.ts";
+import { declareWeight, type Projection, type ProjectionSpec } from "./projection.ts";
+
+/** y = x Wᵀ in the activation dtype. */
+export class Linear implements Projection {
+  readonly outFeatures: number;
+  readonly inFeatures: number;
+  /** Weight and gradient, (out, in) float32. */
+  readonly weight: StackedParameter;
+
+  constructor(spec: ProjectionSpec) {
+    this.outFeatures = spec.parts.reduce((sum, part) => sum + part.outFeatures, 0);
+    this.inFeatures = spec.inFeatures;
+    this.weight = declareWeight(spec);
+  }
+
+  prepare(): void {}
+
+  forward(x: ProjectionInput, y: Tensor, residual?: Tensor): void {
+    gemm({
+      a: plain(x),
+      b: this.weight.value,
+      transposeB: true,
+      residual: residual ?? null,
+      c: y,
+    });
+  }
+
+  backward(x: ProjectionInput, dy: Tensor, dx: Tensor): void {
+    const dw = this.weight.grad;
+    gemm({ a: dy, transposeA: true, b: plain(x), residual: dw, c: dw });
+    gemm({ a: dy, b: this.weight.value, c: dx });
+  }
+}
+
+function plain(x: ProjectionInput): Tensor {
+  if (x.y === null) {
+    throw new TypeError("Cannot run Linear as its input is quantised: give y");
+  }
+  return x.y;
+}

@@ -1,0 +1,193 @@
+/**
+ * One forward and backward pass of a model over batches of a fixed shape, on memory that is planned once.
+ *
+ * Letters: B sequences, T tokens of a sequence, N = B · T, D hidden size, V vocabulary.
+ *
+ * @module
+ */
+
+import type { Device } from "../ffi/device.ts";
+import { embeddingBackward, embeddingForward } from "../kernels/embedding.ts";
+import { sum } from "../kernels/reduce.ts";
+import type { DType } from "../tensor/dtype.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { PassMemory, type PassShape, type ProjectionInput } from "./activations.ts";
+import type { Positions } from "./attention.ts";
+import type { BlockMemory } from "./block.ts";
+import type { KvCache } from "./kv_cache.ts";
+import { ropeTable } from "./rope.ts";
+import type { BitNetTransformer } from "./transformer.ts";
+
+/** Bytes of logits that the loss computes at a time, where the vocabulary allows; in the cache of a large core. */
+const LOGITS_BYTES = 16 << 20;
+const MIN_LOGIT_ROWS = 64;
+
+/** Options of a pass. */
+export interface PassOptions extends PassShape {
+  /** Keys and values of earlier tokens; only without a backward pass. */
+  readonly cache?: KvCache;
+  /** @default the device's activation dtype, float32 where only planned */
+  readonly dtype?: DType;
+}
+
+/** Forward and backward over (B, T) tokens. It owns its memory: hold it with `using`. */
+export class Pass implements Disposable {
+  readonly memory: PassMemory;
+  /** (N) int32: the tokens, to be filled before a forward pass. */
+  readonly ids: Tensor;
+  /** (N) int32: the token to predict at each position, negative to ignore. */
+  readonly targets: Tensor;
+  /** (N) float32: cross-entropy of each token in nats, after a loss or backward pass. */
+  readonly tokenLoss: Tensor;
+  /** (1) float32: where {@linkcode Pass.sumLoss} leaves its sum. */
+  readonly lossSum: Tensor;
+  readonly #model: BitNetTransformer;
+  readonly #cache: KvCache | null;
+  readonly #embedded: Tensor; // (N, D), the residual stream's start
+  readonly #blocks: readonly BlockMemory[];
+  readonly #normed: ProjectionInput; // (N, D)
+  readonly #rstd: Tensor; // (N)
+  readonly #workspace: Tensor; // (rows, V), logits of some rows
+  readonly #gradients: { residual: Tensor; normed: Tensor } | null; // (N, D) each
+  readonly #positions: Positions;
+
+  /** Plans the memory; {@linkcode Pass.commit} takes it. */
+  constructor(model: BitNetTransformer, options: PassOptions) {
+    const { config } = model;
+    const cache = options.cache ?? null;
+    if (cache !== null && options.training) {
+      throw new RangeError("Cannot plan a backward pass through a KV cache");
+    }
+    const memory = new PassMemory(config, options, options.dtype ?? "float32");
+    const { rows } = memory;
+    const { hiddenSize, vocabSize, headDim } = config;
+    this.#model = model;
+    this.#cache = cache;
+    this.memory = memory;
+    this.ids = memory.saved("ids", [rows], "int32");
+    this.targets = memory.saved("targets", [rows], "int32");
+    this.tokenLoss = memory.saved("loss", [rows], "float32");
+    this.lossSum = memory.saved("loss.sum", [1], "float32");
+    this.#positions = {
+      cosSin: memory.saved("cos_sin", [cache?.capacity ?? memory.tokens, headDim], "float32"),
+      start: cache?.start ?? null,
+    };
+    this.#embedded = memory.saved("embedded", [rows, hiddenSize], "float32");
+    let x = this.#embedded;
+    this.#blocks = model.blocks.map((block, layer) => {
+      const planned = block.plan(memory, x, cache?.layers[layer] ?? null);
+      x = planned.output;
+      return planned;
+    });
+    this.#normed = { q: null, scale: null, y: memory.saved("normed", [rows, hiddenSize]) };
+    this.#rstd = memory.saved("normed.rstd", [rows], "float32");
+    this.#gradients = options.training
+      ? {
+        residual: memory.scratch("residual.grad", [rows, hiddenSize], "float32"),
+        normed: memory.scratch("normed.grad", [rows, hiddenSize]),
+      }
+      : null;
+    const logitRows = Math.max(MIN_LOGIT_ROWS, Math.floor(LOGITS_BYTES / (4 * vocabSize)));
+    this.#workspace = memory.scratch(
+      "logits.chunk",
+      [Math.min(rows, logitRows), vocabSize],
+      "float32",
+    );
+  }
+
+  /** Takes the planned memory. */
+  commit(device: Device): this {
+    this.memory.commit(device);
+    const { headDim, ropeTheta } = this.#model.config;
+    const positions = this.#positions.cosSin.shape[0]!;
+    this.#positions.cosSin.upload(ropeTable(positions, headDim, ropeTheta));
+    return this;
+  }
+
+  /** Runs `ids` up to the final norm. With a KV cache, the tokens follow the ones it holds and join them. */
+  forward(): void {
+    const model = this.#model;
+    model.prepare();
+    embeddingForward({ ids: this.ids, table: model.embedding.value, out: this.#embedded });
+    let x = this.#embedded;
+    for (const [layer, block] of model.blocks.entries()) {
+      const memory = this.#blocks[layer]!;
+      block.forward(x, memory, this.#positions);
+      x = memory.output;
+    }
+    model.norm.forward(x, this.#normed, this.#rstd);
+    this.#cache?.advance(this.memory.tokens);
+  }
+
+  /** Cross-entropy of every token of the last forward pass, in `tokenLoss`; `scale` times their sum. Waits for the device. */
+  loss(options: { scale: number }): number {
+    this.#model.head.loss(this.#normedValues, this.targets, this.#lossMemory);
+    return this.sumLoss(options);
+  }
+
+  /** `scale` times the sum of `tokenLoss`. Waits for the device. */
+  sumLoss(options: { scale: number }): number {
+    sum({ x: this.tokenLoss, scale: options.scale, out: this.lossSum, accumulate: false });
+    return this.lossSum.toFloat32Array()[0]!;
+  }
+
+  /**
+   * The loss of the last forward pass, in `tokenLoss`, and its backward pass: adds gradScale · dloss to the gradients of the
+   * parameters, loss being the sum over tokens.
+   */
+  backward(options: { gradScale: number }): void {
+    const model = this.#model;
+    const gradients = this.#gradients;
+    if (gradients === null) {
+      throw new Error("Cannot run a backward pass as the pass was planned without one");
+    }
+    model.head.loss(this.#normedValues, this.targets, this.#lossMemory, {
+      dx: gradients.normed,
+      scale: options.gradScale,
+    });
+    const dx = gradients.residual;
+    const last = this.#blocks.at(-1)!.output;
+    model.norm.backward(gradients.normed, { x: last, rstd: this.#rstd }, dx, {
+      accumulate: false,
+    });
+    for (let layer = model.blocks.length - 1; layer >= 0; layer--) {
+      const x = layer === 0 ? this.#embedded : this.#blocks[layer - 1]!.output;
+      model.blocks[layer]!.backward(dx, x, this.#blocks[layer]!, this.#positions);
+    }
+    embeddingBackward({ ids: this.ids, dout: dx, dtable: model.embedding.grad });
+  }
+
+  /** Logits of row `row` of the last forward pass, (V) float32, copied to the host. */
+  logitsOf(row: number, into: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
+    const logits = this.#workspace.rows(0, 1);
+    this.#model.head.logits(this.#normedValues.rows(row, row + 1), logits);
+    return logits.download(into);
+  }
+
+  /** Logits of every row of the last forward pass, (N, V) float32, copied to the host some rows at a time. */
+  logits(): Float32Array<ArrayBuffer> {
+    const { rows } = this.memory;
+    const vocabSize = this.#model.config.vocabSize;
+    const chunk = this.#workspace.shape[0]!;
+    const all = new Float32Array(rows * vocabSize);
+    for (let from = 0; from < rows; from += chunk) {
+      const to = Math.min(rows, from + chunk);
+      const logits = this.#workspace.rows(0, to - from);
+      this.#model.head.logits(this.#normedValues.rows(from, to), logits);
+      logits.download(all.subarray(from * vocabSize, to * vocabSize));
+    }
+    return all;
+  }
+
+  [Symbol.dispose](): void {
+    this.memory[Symbol.dispose]();
+  }
+
+  get #normedValues(): Tensor {
+    return this.#normed.y!;
+  }
+
+  get #lossMemory(): { loss: Tensor; workspace: Tensor } {
+    return { loss: this.tokenLoss, workspace: this.#workspace };
+  }
+}
