@@ -1,0 +1,110 @@
+// Vectors as wide as the instruction set of this compilation, with the few operations that plain arithmetic lacks.
+//
+// exp(x): 2^k * p(r), k = round(x / ln 2), r = x - k ln 2 in two steps, p of degree 6 (1e-8 relative over |r| <= ln 2 / 2).
+//   Within 2 ulp of the true value. Results below 2^-126 are 0, so exp(-inf) = 0; above the largest float they are +inf;
+//   NaN gives NaN.
+// sum(v), maximum(v): a fixed tree over the lanes. maximum() skips NaN.
+#pragma once
+
+#include "dispatch.h"
+
+#if TB_ISA_LEVEL == 2
+#define TB_VECTOR_BYTES 64
+#elif TB_ISA_LEVEL == 1
+#define TB_VECTOR_BYTES 32
+#else
+#define TB_VECTOR_BYTES 16
+#endif
+#define TB_INLINE inline __attribute__((always_inline))
+
+namespace tb::TB_ISA {
+
+constexpr int64_t kLanes = TB_VECTOR_BYTES / 4;
+
+typedef float vfloat __attribute__((vector_size(TB_VECTOR_BYTES)));
+typedef int32_t vint __attribute__((vector_size(TB_VECTOR_BYTES)));
+typedef float vfloat_anywhere __attribute__((vector_size(TB_VECTOR_BYTES), aligned(4), may_alias));
+typedef float float4 __attribute__((vector_size(16)));
+typedef float float4_anywhere __attribute__((vector_size(16), aligned(4), may_alias));
+
+TB_INLINE vfloat load(const float* from) { return *reinterpret_cast<const vfloat_anywhere*>(from); }
+TB_INLINE void store(float* to, vfloat value) { *reinterpret_cast<vfloat_anywhere*>(to) = value; }
+TB_INLINE vfloat splat(float value) { return value - vfloat{}; }  // x - 0 is x, for -0 and NaN too
+TB_INLINE vfloat larger(vfloat a, vfloat b) { return a > b ? a : b; }
+
+TB_INLINE float4 halves_sum(vfloat v) {
+#if TB_ISA_LEVEL == 2
+  const auto half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                    __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  return __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+#elif TB_ISA_LEVEL == 1
+  return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+#else
+  return v;
+#endif
+}
+
+TB_INLINE float sum(vfloat v) {
+  const float4 four = halves_sum(v);
+  const float4 two = four + __builtin_shufflevector(four, four, 2, 3, 0, 1);
+  return two[0] + two[1];
+}
+
+TB_INLINE float maximum(vfloat v) {
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int64_t width = kLanes / 2; width > 0; width /= 2)
+    for (int64_t lane = 0; lane < width; ++lane)
+      lanes[lane] = lanes[lane] > lanes[lane + width] ? lanes[lane] : lanes[lane + width];
+  return lanes[0];
+}
+
+constexpr float kExpLowest = -87.33654f;   // 2^-126
+constexpr float kExpHighest = 88.722835f;  // the largest float
+
+TB_INLINE vfloat exp(vfloat x) {
+  const vfloat lowest = splat(kExpLowest), highest = splat(kExpHighest);
+  vfloat clamped = x < lowest ? lowest : x;
+  clamped = clamped > highest ? highest : clamped;
+  // Adding 1.5 * 2^23 leaves the rounded integer in the low bits.
+  const vfloat shifter = splat(12582912.0f);
+  const vfloat shifted = clamped * 1.44269504f + shifter;
+  const vfloat whole = shifted - shifter;
+  const vint k = reinterpret_cast<vint>(shifted) - reinterpret_cast<vint>(shifter);
+  const vfloat r = (clamped - whole * 0.693359375f) - whole * -2.12194440e-4f;
+  vfloat p = splat(1.392617611993558e-3f);
+  p = p * r + 8.363173074513711e-3f;
+  p = p * r + 4.1666554662050534e-2f;
+  p = p * r + 1.666657702559799e-1f;
+  p = p * r + 0.5f;
+  p = p * (r * r) + r + 1.0f;
+  // Two factors: k reaches 128, which no single exponent holds.
+  const vint first = k >> 1;
+  const vfloat low = reinterpret_cast<vfloat>((first + 127) << 23);
+  const vfloat high = reinterpret_cast<vfloat>((k - first + 127) << 23);
+  vfloat result = p * low * high;
+  result = x < lowest ? vfloat{} : result;
+  return x > highest ? splat(__builtin_inff()) : result;
+}
+
+// 1 / (1 + exp(-x)).
+TB_INLINE vfloat sigmoid(vfloat x) { return 1.0f / (1.0f + exp(-x)); }
+
+// The first `count` floats and zeros; a store of the first `count`. For the ends of rows.
+TB_INLINE vfloat load_first(const float* from, int64_t count) {
+  float lanes[kLanes] = {};
+  for (int64_t lane = 0; lane < count; ++lane) lanes[lane] = from[lane];
+  return load(lanes);
+}
+TB_INLINE void store_first(float* to, vfloat value, int64_t count) {
+  float lanes[kLanes];
+  store(lanes, value);
+  for (int64_t lane = 0; lane < count; ++lane) to[lane] = lanes[lane];
+}
+
+TB_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+TB_INLINE int64_t greater(int64_t a, int64_t b) { return a > b ? a : b; }
+TB_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+TB_INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+}  // namespace tb::TB_ISA
