@@ -1,0 +1,105 @@
+/**
+ * The records of a run: one JSON object a line, told apart by `type`. Units are in the names: `_ms`, `_per_s`,
+ * `_bytes`; `mfu_*` are fractions of 1. Losses are natural-logarithm nats a token.
+ *
+ * @module
+ */
+
+/** First record of each start of a run. */
+export interface RunRecord {
+  readonly type: "run";
+  /** Step the run starts after: 0, or the checkpoint's where it was resumed. */
+  readonly step: number;
+  /** ISO 8601. */
+  readonly time: string;
+  readonly version: string;
+  readonly run: string;
+  /** Device as its driver or the system names it. */
+  readonly device: string;
+  readonly backend: "cuda" | "cpu";
+  readonly parameters: number;
+  readonly tokens_per_step: number;
+  readonly steps: number;
+}
+
+/** An optimizer step, or the mean of the steps since the last record. */
+export interface StepRecord {
+  readonly type: "step";
+  /** Optimizer steps done, 1 after the first. */
+  readonly step: number;
+  /** Tokens trained on since the run began. */
+  readonly tokens: number;
+  readonly loss: number;
+  readonly lr: number;
+  readonly weight_decay: number;
+  /** Global norm before clipping. */
+  readonly grad_norm: number;
+  readonly step_ms: number;
+  readonly tokens_per_s: number;
+  /** All model FLOPs over the card's bfloat16 peak; `null` on an unknown card. */
+  readonly mfu_bf16: number | null;
+  /** int8 and bfloat16 FLOPs, each over its own peak; `null` on an unknown card. */
+  readonly mfu_mixed: number | null;
+  /** Optimizer steps that were skipped since the run began. */
+  readonly skipped: number;
+}
+
+/** An evaluation on held-out tokens. */
+export interface ValidationRecord {
+  readonly type: "validation";
+  readonly step: number;
+  readonly tokens: number;
+  readonly loss: number;
+  readonly perplexity: number;
+  /** `null` where the token file doesn't say how many bytes its text has. */
+  readonly bits_per_byte: number | null;
+  readonly validation_tokens: number;
+  readonly validation_ms: number;
+}
+
+/** A checkpoint that was written, or couldn't be. */
+export interface CheckpointRecord {
+  readonly type: "checkpoint";
+  readonly step: number;
+  readonly path: string;
+  readonly write_ms: number;
+  readonly size_bytes: number;
+  /** Why it wasn't written; `null` where it was. */
+  readonly error: string | null;
+}
+
+/** Something that happened to a run. */
+export interface EventRecord {
+  readonly type: "event";
+  readonly step: number;
+  /** `non_finite` skips a step, `interrupted` is a signal, `finished` the last step. */
+  readonly event: "non_finite" | "interrupted" | "stopped" | "finished";
+  readonly message: string;
+}
+
+/** Any record. */
+export type MetricsRecord =
+  | RunRecord
+  | StepRecord
+  | ValidationRecord
+  | CheckpointRecord
+  | EventRecord;
+
+/** A record as one line of JSON with its line end. Numbers that aren't finite become `null`, as JSON has none. */
+export function encodeRecord(record: MetricsRecord): string {
+  return JSON.stringify(record) + "\n";
+}
+
+/** Reads a line that {@linkcode encodeRecord} wrote; `null` for a line that is torn or something else. */
+export function decodeRecord(line: string): MetricsRecord | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    return null;
+  }
+  if (typeof value !== "object" || value === null) return null;
+  const { type, step } = value as { type?: unknown; step?: unknown };
+  const known = ["run", "step", "validation", "checkpoint", "event"];
+  return known.includes(String(type)) && typeof step === "number" ? value as MetricsRecord : null;
+}

@@ -1,0 +1,72 @@
+/**
+ * Tokens a second over the last steps.
+ *
+ * @module
+ */
+
+/** A moving mean of speed: tokens over time of the steps in a window, so that long steps weigh more. */
+export class ThroughputMeter {
+  readonly #window: number;
+  readonly #warmup: number;
+  readonly #tokens: number[] = [];
+  readonly #ms: number[] = [];
+  #seen = 0;
+  #totalTokens = 0;
+  #totalMs = 0;
+
+  /**
+   * @param options.window Steps that count. @default 20
+   * @param options.warmup First steps that don't: they pay for page faults and caches. @default 1
+   */
+  constructor(options: { window?: number; warmup?: number } = {}) {
+    this.#window = options.window ?? 20;
+    this.#warmup = options.warmup ?? 1;
+    if (!Number.isSafeInteger(this.#window) || this.#window < 1) {
+      throw new RangeError(
+        `Cannot measure speed as the window must be a whole number above 0: current value is ${this.#window}`,
+      );
+    }
+  }
+
+  /** Adds a step of `tokens` that took `ms`. */
+  add(step: { tokens: number; ms: number }): void {
+    this.#totalTokens += step.tokens;
+    this.#totalMs += step.ms;
+    if (this.#seen++ < this.#warmup) return;
+    this.#tokens.push(step.tokens);
+    this.#ms.push(step.ms);
+    if (this.#tokens.length > this.#window) {
+      this.#tokens.shift();
+      this.#ms.shift();
+    }
+  }
+
+  /** Tokens a second over the window; over the warm-up itself while there is nothing else; 0 before any step. */
+  get tokensPerS(): number {
+    const rate = perSecond(sum(this.#tokens), sum(this.#ms));
+    return rate === 0 ? this.averageTokensPerS : rate;
+  }
+
+  /** Mean ms a step over the window, 0 before it has any. */
+  get stepMs(): number {
+    return this.#ms.length === 0 ? 0 : sum(this.#ms) / this.#ms.length;
+  }
+
+  /** Tokens a second over everything that was added. */
+  get averageTokensPerS(): number {
+    return perSecond(this.#totalTokens, this.#totalMs);
+  }
+
+  /** Tokens that were added. */
+  get totalTokens(): number {
+    return this.#totalTokens;
+  }
+}
+
+function perSecond(tokens: number, ms: number): number {
+  return ms > 0 ? (1000 * tokens) / ms : 0;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
