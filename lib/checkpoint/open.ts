@@ -1,0 +1,276 @@
+/**
+ * Opening a checkpoint: everything is verified (checksums, names, shapes, dtypes) before any byte
+ * reaches a model.
+ *
+ * @module
+ */
+
+import { basename, join } from "@std/path";
+import type { BitNetConfig } from "../model/config.ts";
+import { parseHuggingFaceConfig, type SpecialTokens } from "../interop/huggingface.ts";
+import { SafetensorsFile, type TensorSink } from "../interop/safetensors.ts";
+import type { TensorSpec } from "../interop/safetensors_header.ts";
+import { canWiden, checkSinks, compareTensors, loadTensors } from "../interop/tensor_transfer.ts";
+import { checksumFile, type Checksums, parseChecksums } from "./checksums.ts";
+import { asCheckpointErrors, CheckpointError } from "./errors.ts";
+import { FILES, REQUIRED_FILES } from "./layout.ts";
+import { isFolder } from "./run_folder.ts";
+import { modelTensors, optimizerTensors, type TrainerProgress } from "./save.ts";
+import { decodeState } from "./state_json.ts";
+
+export type { TensorSink } from "../interop/safetensors.ts";
+
+/** A trainer's state as it comes off the disk: whoever wrote the other fields checks them. */
+export interface TrainerState extends TrainerProgress {
+  readonly [field: string]: unknown;
+}
+
+/** Options of {@linkcode openCheckpoint}. */
+export interface OpenCheckpointOptions {
+  /** Whether to read every file through and compare its digest. Sizes are always compared. @default true */
+  readonly checksums?: boolean;
+}
+
+/** A verified checkpoint. Holds no file open. */
+export class Checkpoint {
+  /** The checkpoint's folder. */
+  readonly path: string;
+  readonly step: number;
+  readonly config: BitNetConfig;
+  readonly specialTokens: SpecialTokens;
+  readonly state: TrainerState;
+  /** The resolved run configuration as YAML. */
+  readonly runConfig: string;
+  readonly tokenizerJson: Uint8Array | null;
+  /** Whether training can resume from it. */
+  readonly hasOptimizer: boolean;
+
+  /** Made by {@linkcode openCheckpoint}. */
+  constructor(fields: Omit<Checkpoint, "loadParameters" | "loadOptimizer" | "restore">) {
+    this.path = fields.path;
+    this.step = fields.step;
+    this.config = fields.config;
+    this.specialTokens = fields.specialTokens;
+    this.state = fields.state;
+    this.runConfig = fields.runConfig;
+    this.tokenizerJson = fields.tokenizerJson;
+    this.hasOptimizer = fields.hasOptimizer;
+  }
+
+  /**
+   * Fills the model's parameters.
+   *
+   * @throws {CheckpointError}, before anything is written, when the sinks are not exactly the
+   * checkpoint's tensors.
+   */
+  loadParameters(sinks: readonly TensorSink[]): Promise<void> {
+    return this.#load(FILES.model, sinks);
+  }
+
+  /**
+   * Fills the optimizer's state.
+   *
+   * @throws {CheckpointError}, before anything is written, when the sinks are not exactly the
+   * checkpoint's tensors, or it was saved without an optimizer.
+   */
+  loadOptimizer(sinks: readonly TensorSink[]): Promise<void> {
+    this.#requireOptimizer();
+    return this.#load(FILES.optimizer, sinks);
+  }
+
+  /**
+   * Fills parameters and optimizer; both are checked before either is written.
+   *
+   * @throws {CheckpointError} as the two loads do.
+   */
+  async restore(
+    sinks: { parameters: readonly TensorSink[]; optimizer: readonly TensorSink[] },
+  ): Promise<void> {
+    this.#requireOptimizer();
+    await asCheckpointErrors(`load ${this.path}`, () => {
+      using model = SafetensorsFile.open(join(this.path, FILES.model));
+      using optimizer = SafetensorsFile.open(join(this.path, FILES.optimizer));
+      checkSinks(model, sinks.parameters);
+      checkSinks(optimizer, sinks.optimizer);
+      return Promise.resolve();
+    });
+    await this.#load(FILES.model, sinks.parameters);
+    await this.#load(FILES.optimizer, sinks.optimizer);
+  }
+
+  #load(name: string, sinks: readonly TensorSink[]): Promise<void> {
+    return asCheckpointErrors(`load ${this.path}`, async () => {
+      using file = SafetensorsFile.open(join(this.path, name));
+      await loadTensors(file, sinks);
+    });
+  }
+
+  #requireOptimizer(): void {
+    if (!this.hasOptimizer) {
+      throw new CheckpointError(
+        `Cannot resume from ${this.path} as it must hold ${FILES.optimizer}: ` +
+          `current value is no such file; it was saved to run the model, not to train it further`,
+      );
+    }
+  }
+}
+
+/**
+ * Verifies a checkpoint and opens it.
+ *
+ * @param path A checkpoint's folder, `checkpoints/<run>/step_0000100`.
+ * @throws {CheckpointError} naming every file that is missing, cut off, changed, or of another shape
+ * than its config says.
+ */
+export async function openCheckpoint(
+  path: string,
+  options: OpenCheckpointOptions = {},
+): Promise<Checkpoint> {
+  const { problems, checkpoint } = await inspect(path, options.checksums ?? true);
+  if (checkpoint === null) {
+    throw new CheckpointError(`Cannot open checkpoint ${path}: ${problems.join("; ")}`);
+  }
+  return checkpoint;
+}
+
+/** Says everything that is wrong with a checkpoint, a line each; an empty list means it is sound. */
+export async function verifyCheckpoint(path: string): Promise<string[]> {
+  return (await inspect(path, true)).problems;
+}
+
+/**
+ * Compares the files of a checkpoint with its checksums.json: first that all are there, then sizes,
+ * then digests.
+ *
+ * @param options `only`: the files to look at. @default all; `digests`: whether to read them through.
+ * @returns What is wrong, a line each.
+ */
+export async function compareFiles(
+  path: string,
+  checksums: Checksums,
+  options: { only?: readonly string[]; digests: boolean },
+): Promise<string[]> {
+  const problems: string[] = [];
+  for (const [name, wanted] of checksums) {
+    if (options.only !== undefined && !options.only.includes(name)) continue;
+    const size = sizeOf(join(path, name));
+    if (size === null) {
+      problems.push(`${name} is missing`);
+    } else if (size !== wanted.bytes) {
+      problems.push(`${name} must be ${wanted.bytes} bytes: current value is ${size}`);
+    }
+  }
+  if (problems.length > 0 || !options.digests) return problems;
+  for (const [name, wanted] of checksums) {
+    if (options.only !== undefined && !options.only.includes(name)) continue;
+    const { sha256 } = await checksumFile(join(path, name));
+    if (sha256 !== wanted.sha256) {
+      problems.push(
+        `${name} was changed or damaged: sha256 must be ${wanted.sha256}: current value is ${sha256}`,
+      );
+    }
+  }
+  return problems;
+}
+
+/** Reads a checkpoint's checksums.json, or null when it has none. */
+export function readChecksums(path: string): Checksums | null {
+  const file = join(path, FILES.checksums);
+  if (sizeOf(file) === null) return null;
+  const bytes = Deno.readFileSync(file);
+  return parseChecksums(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes), file);
+}
+
+async function inspect(
+  path: string,
+  digests: boolean,
+): Promise<{ problems: string[]; checkpoint: Checkpoint | null }> {
+  try {
+    return await asCheckpointErrors(`open checkpoint ${path}`, async () => {
+      const checksums = isFolder(path) ? readChecksums(path) : null;
+      if (checksums === null) {
+        const problem = isFolder(path)
+          ? `${FILES.checksums} is missing: the folder is no checkpoint, or was not finished`
+          : `there is no such folder; give one like checkpoints/<run>/step_0000100`;
+        return { problems: [problem], checkpoint: null };
+      }
+      const problems = REQUIRED_FILES.filter((name) => !checksums.has(name))
+        .map((name) => `${FILES.checksums} must list ${name}`);
+      problems.push(...await compareFiles(path, checksums, { digests }));
+      if (problems.length > 0) return { problems, checkpoint: null };
+      return read(path, checksums);
+    });
+  } catch (error) {
+    if (!(error instanceof CheckpointError)) throw error;
+    return { problems: [error.message], checkpoint: null };
+  }
+}
+
+function read(
+  path: string,
+  checksums: Checksums,
+): { problems: string[]; checkpoint: Checkpoint | null } {
+  const configPath = join(path, FILES.modelConfig);
+  const { config, specialTokens } = parseHuggingFaceConfig(
+    Deno.readTextFileSync(configPath),
+    configPath,
+  );
+  const wanted = modelTensors(config);
+  const problems = compareWithModel(join(path, FILES.model), wanted);
+  const hasOptimizer = checksums.has(FILES.optimizer);
+  if (hasOptimizer) {
+    problems.push(...compareWithModel(join(path, FILES.optimizer), optimizerTensors(wanted)));
+  }
+  if (problems.length > 0) return { problems, checkpoint: null };
+  const state = readState(join(path, FILES.state));
+  const checkpoint = new Checkpoint({
+    path,
+    step: state.step,
+    config,
+    specialTokens,
+    state,
+    runConfig: Deno.readTextFileSync(join(path, FILES.runConfig)),
+    tokenizerJson: checksums.has(FILES.tokenizer)
+      ? Deno.readFileSync(join(path, FILES.tokenizer))
+      : null,
+    hasOptimizer,
+  });
+  return { problems, checkpoint };
+}
+
+function compareWithModel(path: string, wanted: readonly TensorSpec[]): string[] {
+  using file = SafetensorsFile.open(path);
+  return compareTensors(file.tensors, wanted, { accepts: canWiden })
+    .map((problem) => `${basename(path)}: ${problem}`);
+}
+
+function readState(path: string): TrainerState {
+  let state: unknown;
+  try {
+    state = decodeState(Deno.readTextFileSync(path));
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new CheckpointError(
+      `Cannot read ${path} as it must be JSON: current value is ${error.message}`,
+    );
+  }
+  for (const key of ["step", "tokens"]) {
+    const value = (state as Record<string, unknown> | null)?.[key];
+    if (!Number.isSafeInteger(value) || (value as number) < 0) {
+      throw new CheckpointError(
+        `Cannot read ${path} as ${key} must be a whole number: current value is ${value}`,
+      );
+    }
+  }
+  return state as TrainerState;
+}
+
+function sizeOf(path: string): number | null {
+  try {
+    const { isFile, size } = Deno.statSync(path);
+    return isFile ? size : null;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Changes to a run's folder, one process at a time: a lock, and the tidying of what a process that
+ * died in the middle left behind. Whoever holds the lock knows that nobody is writing, so every
+ * folder in progress is a leftover.
+ *
+ * @module
+ */
+
+import { basename, dirname, join } from "@std/path";
+import { CheckpointError } from "./errors.ts";
+import { readFolder } from "./layout.ts";
+
+const LOCK = ".lock";
+const IN_PROGRESS = /^\.(tmp|deleted|replaced)-(step_\d+)-\d+$/;
+
+/**
+ * Runs `body` while holding the run folder's lock, after tidying. The folder is made if it is not
+ * there. The kernel lets go of the lock when a process dies.
+ *
+ * @throws {CheckpointError} when another process holds it.
+ */
+export async function withRunFolder<T>(runFolder: string, body: () => Promise<T>): Promise<T> {
+  if (!isFolder(runFolder)) {
+    Deno.mkdirSync(runFolder, { recursive: true });
+    syncFolder(dirname(runFolder));
+  }
+  using lock = Deno.openSync(join(runFolder, LOCK), { write: true, create: true });
+  if (!tryLock(lock)) {
+    throw new CheckpointError(
+      `Cannot change ${runFolder} as one process at a time may: current value is another one ` +
+        `writing there; wait for it, or give this run its own checkpoint.run name`,
+    );
+  }
+  tidy(runFolder);
+  return await body();
+}
+
+/**
+ * Tidies a run folder before it is read, where needed and possible: a checkpoint that was being
+ * replaced when its process died goes back in place. Another process at work, or a folder that may
+ * only be read, is left alone.
+ */
+export function tidyIfIdle(runFolder: string): void {
+  if (!readFolder(runFolder).some((entry) => IN_PROGRESS.test(entry.name))) return;
+  try {
+    using lock = Deno.openSync(join(runFolder, LOCK), { write: true, create: true });
+    if (tryLock(lock)) tidy(runFolder);
+  } catch (error) {
+    if (error instanceof Deno.errors.PermissionDenied) return;
+    if ((error as { code?: string }).code === "EROFS") return;
+    throw error;
+  }
+}
+
+/** File systems that know no locks (Lustre or NFS as some mount them) go without: they count as idle. */
+function tryLock(file: Deno.FsFile): boolean {
+  try {
+    return file.tryLockSync(true);
+  } catch (error) {
+    const code = (error as { code?: string }).code ?? "";
+    if (["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"].includes(code)) return true;
+    throw error;
+  }
+}
+
+function tidy(runFolder: string): void {
+  for (const { name } of readFolder(runFolder)) {
+    const match = IN_PROGRESS.exec(name);
+    if (match === null) continue;
+    const path = join(runFolder, name);
+    const final = join(runFolder, match[2]!);
+    if (match[1] === "replaced" && !isFolder(final)) {
+      Deno.renameSync(path, final);
+      syncFolder(runFolder);
+    } else {
+      Deno.removeSync(path, { recursive: true });
+    }
+  }
+}
+
+/** Waits until the entries of a folder are on the disk. */
+export function syncFolder(path: string): void {
+  using folder = Deno.openSync(path);
+  folder.syncSync();
+}
+
+/** Whether there is a folder of that name. */
+export function isFolder(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/**
+ * Puts a finished folder in place under its final name. A folder that already has the name makes
+ * room first and is removed last, so that a process dying in between loses neither.
+ *
+ * @param temporary A folder beside `final`, its files and itself synced.
+ */
+export function publishFolder(temporary: string, final: string): void {
+  const runFolder = dirname(final);
+  const replaced = inProgressPath("replaced", final);
+  const replaces = isFolder(final);
+  if (replaces) Deno.renameSync(final, replaced);
+  try {
+    Deno.renameSync(temporary, final);
+  } catch (error) {
+    if (replaces) Deno.renameSync(replaced, final);
+    throw error;
+  }
+  syncFolder(runFolder);
+  if (replaces) removeQuietly(replaced);
+}
+
+/** Removes a folder in progress as far as possible; what stays, the next change tidies. */
+export function removeQuietly(path: string): void {
+  try {
+    Deno.removeSync(path, { recursive: true });
+  } catch {
+    // The next change to the run's folder tries again, and says so if it cannot.
+  }
+}
+
+/** Removes a checkpoint so that no half of it is ever seen under its name. */
+export function removeFolder(path: string): void {
+  const deleted = inProgressPath("deleted", path);
+  Deno.renameSync(path, deleted);
+  syncFolder(dirname(path));
+  Deno.removeSync(deleted, { recursive: true });
+}
+
+/** Name of this process's folder in progress for a checkpoint: `.tmp-step_0000100-4711`. */
+export function inProgressPath(kind: "tmp" | "replaced" | "deleted", final: string): string {
+  return join(dirname(final), `.${kind}-${basename(final)}-${Deno.pid}`);
+}
