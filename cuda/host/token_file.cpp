@@ -37,63 +37,49 @@ void explain(char* error, int64_t capacity, const char* what, int code) {
     snprintf(error, size_t(capacity), "%s: error %d", what, code);
 }
 
-// Copies n + 1 tokens as two shifted rows (or n tokens as one) and says whether all of them are below vocab.
-// Blocks of tokens stay in the first-level cache between the reads of the two rows and of the check.
+// Tokens that stay in the first-level cache between the reads of the two rows.
 constexpr int64_t kBlock = 2048;
 
+// Widens T tokens, and the T after the first where targets are wanted; says whether all of them are below vocab.
+// Compiled once for each instruction set below.
 template <typename Token>
-bool widen_row(const Token* from, int64_t n, uint32_t vocab, int32_t* ids) {
+inline __attribute__((always_inline)) bool widen_body(const Token* from, int64_t T, uint32_t vocab, int32_t* ids,
+                                                      int32_t* targets) {
   Token largest = 0;
-  for (int64_t i = 0; i < n; i++) {
-    ids[i] = int32_t(from[i]);
-    largest = from[i] > largest ? from[i] : largest;
+  for (int64_t start = 0; start < T; start += kBlock) {
+    const int64_t n = T - start < kBlock ? T - start : kBlock;
+    for (int shift = 0; shift < (targets == nullptr ? 1 : 2); shift++) {
+      const Token* row = from + start + shift;
+      int32_t* to = (shift == 0 ? ids : targets) + start;
+      for (int64_t i = 0; i < n; i++) {
+        to[i] = int32_t(row[i]);
+        largest = row[i] > largest ? row[i] : largest;
+      }
+    }
   }
   return uint32_t(largest) < vocab;
 }
 
 template <typename Token>
-bool widen_window(const Token* from, int64_t T, uint32_t vocab, int32_t* ids, int32_t* targets) {
-  bool good = true;
-  for (int64_t start = 0; start < T; start += kBlock) {
-    const int64_t n = T - start < kBlock ? T - start : kBlock;
-    good &= widen_row(from + start, n, vocab, ids + start);
-    if (targets != nullptr) good &= widen_row(from + start + 1, n, vocab, targets + start);
-  }
-  return good;
+bool widen_plain(const Token* from, int64_t T, uint32_t vocab, int32_t* ids, int32_t* targets) {
+  return widen_body(from, T, vocab, ids, targets);
 }
 
 #if defined(__x86_64__)
-// The same loops on 256-bit registers where the machine has them (16-bit maximum is no SSE2 instruction).
+// On 256-bit registers where the machine has them: the largest of 16-bit numbers is no SSE2 instruction.
 template <typename Token>
-__attribute__((target("avx2"))) bool widen_window_avx2(const Token* from, int64_t T, uint32_t vocab, int32_t* ids,
-                                                       int32_t* targets) {
-  Token largest = 0;
-  for (int64_t start = 0; start < T; start += kBlock) {
-    const int64_t n = T - start < kBlock ? T - start : kBlock;
-    const Token* row = from + start;
-    int32_t* to = ids + start;
-    for (int64_t i = 0; i < n; i++) {
-      to[i] = int32_t(row[i]);
-      largest = row[i] > largest ? row[i] : largest;
-    }
-    if (targets == nullptr) continue;
-    row++;
-    to = targets + start;
-    for (int64_t i = 0; i < n; i++) {
-      to[i] = int32_t(row[i]);
-      largest = row[i] > largest ? row[i] : largest;
-    }
-  }
-  return T == 0 || uint32_t(largest) < vocab;
+__attribute__((target("avx2"))) bool widen_avx2(const Token* from, int64_t T, uint32_t vocab, int32_t* ids,
+                                                int32_t* targets) {
+  return widen_body(from, T, vocab, ids, targets);
 }
 #endif
 
 template <typename Token>
 bool widen(const Token* from, int64_t T, uint32_t vocab, int32_t* ids, int32_t* targets) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2")) return widen_window_avx2(from, T, vocab, ids, targets);
+  if (__builtin_cpu_supports("avx2")) return widen_avx2(from, T, vocab, ids, targets);
 #endif
-  return widen_window(from, T, vocab, ids, targets);
+  return widen_plain(from, T, vocab, ids, targets);
 }
 
 template <typename Token>

@@ -1,0 +1,193 @@
+/**
+ * A data set: token files opened together.
+ *
+ * @module
+ */
+import { basename, dirname, join } from "@std/path";
+import { FileMapping, type MappingAdvice, type TokenFileLibrary } from "../ffi/mapping.ts";
+import { DataError } from "./errors.ts";
+import { readTokenFileInfo, type TokenFileInfo } from "./token_format.ts";
+
+/** What a data set is opened with. */
+export interface TokenDatasetOptions {
+  library: TokenFileLibrary;
+  /** The model's vocabulary: every id must be below it. */
+  vocabSize: number;
+  /** SHA-256 of the tokenizer that the files must have been made with, where they name one. @default {null} */
+  tokenizerHash?: string | null;
+  /** How the files will be read. @default {"normal"} */
+  advice?: MappingAdvice;
+}
+
+/** One opened token file. */
+export interface TokenShard {
+  readonly path: string;
+  readonly info: TokenFileInfo;
+  readonly mapping: FileMapping;
+}
+
+/** A place in a data set where tokens are read. */
+export interface TokenWindow {
+  /** Address of its first token. */
+  readonly address: bigint;
+  /** Bytes of a token. */
+  readonly width: 2 | 4;
+  readonly shard: TokenShard;
+  /** Number of its first token within the shard. */
+  readonly offset: number;
+}
+
+const TOKEN_FILE = /\.(tokens|bin)$/;
+// Held-out files that lie beside the training files: <name>.val.tokens, val.bin, fineweb_val_000000.bin.
+const VALIDATION_FILE = /(^|[._-])(val|valid|validation)[._-]/;
+
+/**
+ * The token files that a path, a pattern or a list of them names, in order.
+ *
+ * A folder stands for its *.tokens and *.bin files without those whose name says `val` (held out beside the
+ * training files); a `*` in a file name stands for any characters.
+ *
+ * @throws {DataError} Where a path is missing or a folder or pattern holds no token file.
+ */
+export function findTokenFiles(paths: string | readonly string[]): string[] {
+  const given = typeof paths === "string" ? [paths] : paths;
+  if (given.length === 0) {
+    throw new DataError("Cannot open a data set as it needs at least one token file");
+  }
+  return given.flatMap((path) => {
+    if (basename(path).includes("*")) return matchingFiles(path);
+    let info: Deno.FileInfo;
+    try {
+      info = Deno.statSync(path);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      throw new DataError(
+        `Cannot open ${path} as there is no such file or folder. Make it with \`deno task tokenize\``,
+        { path, cause: error },
+      );
+    }
+    return info.isDirectory ? trainingFiles(path) : [path];
+  });
+}
+
+/** Token files mapped into memory, with one vocabulary. Reads nothing but headers until windows are read. */
+export class TokenDataset {
+  /** The files, in the order given. */
+  readonly shards: readonly TokenShard[];
+  /** Ids are below it. */
+  readonly vocabSize: number;
+  /** Tokens of all shards. */
+  readonly tokenCount: number;
+  readonly library: TokenFileLibrary;
+
+  private constructor(shards: readonly TokenShard[], options: TokenDatasetOptions) {
+    this.shards = shards;
+    this.library = options.library;
+    this.vocabSize = options.vocabSize;
+    this.tokenCount = shards.reduce((sum, shard) => sum + shard.info.tokenCount, 0);
+  }
+
+  /**
+   * Opens files, a folder, or a list of both (see {@linkcode findTokenFiles}).
+   *
+   * @throws {DataError} Where one is missing, damaged, of another vocabulary or made with another tokenizer; nothing
+   * then stays open.
+   */
+  static open(paths: string | readonly string[], options: TokenDatasetOptions): TokenDataset {
+    const { library, advice = "normal" } = options;
+    const shards: TokenShard[] = [];
+    try {
+      for (const path of findTokenFiles(paths)) {
+        const info = readTokenFileInfo(path);
+        checkVocabulary(path, info, options);
+        const mapping = FileMapping.open(path, { library, advice });
+        shards.push({ path, info, mapping });
+        const { dataOffset, tokenCount, tokenWidth } = info;
+        if (mapping.bytes !== dataOffset + tokenCount * tokenWidth) {
+          throw new DataError(`Cannot open ${path} as its length changed while it was opened`, {
+            path,
+          });
+        }
+      }
+      return new TokenDataset(shards, options);
+    } catch (error) {
+      for (const shard of shards) shard.mapping[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** A window at a token of a shard; the caller keeps within the shard. */
+  window(shard: TokenShard, offset: number): TokenWindow {
+    const { dataOffset, tokenWidth } = shard.info;
+    const address = shard.mapping.address + BigInt(dataOffset + offset * tokenWidth);
+    return { address, width: tokenWidth, shard, offset };
+  }
+
+  /** Unmaps every file. No window may be read afterwards. */
+  [Symbol.dispose](): void {
+    for (const shard of this.shards) shard.mapping[Symbol.dispose]();
+  }
+}
+
+function checkVocabulary(path: string, info: TokenFileInfo, options: TokenDatasetOptions): void {
+  const { vocabSize, tokenizerHash = null } = options;
+  if (info.vocabSize !== null && info.vocabSize > vocabSize) {
+    throw new DataError(
+      `Cannot train on ${path} as its vocabulary has ${info.vocabSize} ids: the model's has ${vocabSize}. ` +
+        `Set model.vocab_size to ${info.vocabSize} or tokenize with the model's tokenizer`,
+      { path },
+    );
+  }
+  if (
+    tokenizerHash !== null && info.tokenizerHash !== null && info.tokenizerHash !== tokenizerHash
+  ) {
+    throw new DataError(
+      `Cannot use ${path} as it was made with another tokenizer: its SHA-256 is ${info.tokenizerHash}, ` +
+        `the one given has ${tokenizerHash}. Pass that tokenizer or tokenize again`,
+      { path },
+    );
+  }
+}
+
+function trainingFiles(folder: string): string[] {
+  const names = tokenFileNames(folder);
+  const training = names.filter((name) => !VALIDATION_FILE.test(name));
+  if (training.length === 0) {
+    const held = names.length === 0 ? "" : ` (${names.length} held out for validation: name them)`;
+    throw new DataError(
+      `Cannot open ${folder} as it holds no token file (*.tokens, *.bin) to train on${held}. ` +
+        "Make one with `deno task tokenize`",
+      { path: folder },
+    );
+  }
+  return training.map((name) => join(folder, name));
+}
+
+function matchingFiles(pattern: string): string[] {
+  const folder = dirname(pattern);
+  const source = basename(pattern).split("*").map(escapeRegExp).join(".*");
+  const expression = new RegExp(`^${source}$`, "s");
+  let names: string[] = [];
+  try {
+    names = tokenFileNames(folder).filter((name) => expression.test(name));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  if (names.length === 0) {
+    throw new DataError(`Cannot open ${pattern} as no token file (*.tokens, *.bin) matches it`, {
+      path: pattern,
+    });
+  }
+  return names.map((name) => join(folder, name));
+}
+
+function tokenFileNames(folder: string): string[] {
+  const names = Array.from(Deno.readDirSync(folder))
+    .filter((entry) => !entry.isDirectory && TOKEN_FILE.test(entry.name))
+    .map((entry) => entry.name);
+  return names.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+}
+
+function escapeRegExp(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
+}

@@ -1,0 +1,202 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { DataError } from "../../lib/data/errors.ts";
+import { HEADER_BYTES, readTokenFileInfo, tokenWidthFor } from "../../lib/data/token_format.ts";
+import { TokenFileWriter } from "../../lib/data/token_writer.ts";
+import { inFolder, sequence, writeTokens } from "./support.ts";
+
+const HASH = "0123456789abcdef".repeat(4);
+
+function read16(path: string, offset: number): number[] {
+  return Array.from(new Uint16Array(Deno.readFileSync(path).slice(offset).buffer));
+}
+
+function llmcFile(
+  path: string,
+  fields: { magic: number; version: number; tokens: Uint16Array | Uint32Array },
+) {
+  const header = new Int32Array(256);
+  header.set([fields.magic, fields.version, fields.tokens.length]);
+  const { tokens } = fields;
+  const bytes = new Uint8Array(1024 + tokens.byteLength);
+  bytes.set(new Uint8Array(header.buffer));
+  bytes.set(new Uint8Array(tokens.buffer), 1024);
+  Deno.writeFileSync(path, bytes);
+  return path;
+}
+
+Deno.test("readTokenFileInfo() gives back every field that TokenFileWriter was given", () =>
+  inFolder((folder) => {
+    const path = writeTokens(`${folder}/a.tokens`, {
+      ids: sequence(1000),
+      vocabSize: 128256,
+      tokenWidth: 4,
+      endOfDocumentId: 128001,
+      tokenizerHash: HASH,
+    });
+    assertEquals(readTokenFileInfo(path), {
+      format: "titanbit",
+      tokenWidth: 4,
+      tokenCount: 1000,
+      dataOffset: HEADER_BYTES,
+      vocabSize: 128256,
+      documentCount: 1,
+      endOfDocumentId: 128001,
+      tokenizerHash: HASH,
+    });
+  }));
+
+Deno.test("TokenFileWriter writes tokens as little-endian numbers after one page when they come in many pieces", () =>
+  inFolder((folder) => {
+    const path = `${folder}/a.tokens`;
+    using writer = new TokenFileWriter(path, { vocabSize: 65536, tokenWidth: 2 });
+    const expected: number[] = [];
+    for (let piece = 0; piece < 40; piece++) {
+      const ids = sequence(30011, piece).map((id) => (id * 7) % 65536);
+      writer.write(Uint32Array.from(ids));
+      expected.push(...ids);
+    }
+    writer.close();
+    writer.commit();
+    const found = read16(path, 4096);
+    assertEquals(found.length, expected.length);
+    assertEquals(found.findIndex((token, i) => token !== expected[i]), -1);
+  }));
+
+Deno.test("TokenFileWriter.rollBack() takes back tokens in the buffer and on the disk", () =>
+  inFolder((folder) => {
+    const path = `${folder}/a.tokens`;
+    using writer = new TokenFileWriter(path, { vocabSize: 10, tokenWidth: 2 });
+    writer.write(Uint16Array.of(1, 2, 3));
+    writer.write(new Uint16Array(2_000_000).fill(9));
+    writer.rollBack(3);
+    writer.write(Uint16Array.of(4));
+    writer.write(Uint16Array.of(8, 8));
+    writer.rollBack(4);
+    writer.close();
+    writer.commit();
+    assertEquals(read16(path, 4096), [1, 2, 3, 4]);
+  }));
+
+Deno.test("TokenFileWriter leaves the old file and nothing else when it is not committed", () =>
+  inFolder((folder) => {
+    Deno.writeTextFileSync(`${folder}/a.tokens`, "old");
+    {
+      using writer = new TokenFileWriter(`${folder}/a.tokens`, { vocabSize: 10, tokenWidth: 2 });
+      writer.write(Uint16Array.of(1, 2, 3));
+      assertEquals(Array.from(Deno.readDirSync(folder)).length, 2);
+    }
+    assertEquals(Array.from(Deno.readDirSync(folder), (entry) => entry.name), ["a.tokens"]);
+    assertEquals(Deno.readTextFileSync(`${folder}/a.tokens`), "old");
+  }));
+
+Deno.test("TokenFileWriter.write() throws when an id is outside the vocabulary", () =>
+  inFolder((folder) => {
+    using writer = new TokenFileWriter(`${folder}/a.tokens`, { vocabSize: 10, tokenWidth: 2 });
+    assertThrows(() => writer.write(Uint16Array.of(1, 10)), RangeError, "token id 10");
+    assertEquals(writer.tokenCount, 0);
+  }));
+
+Deno.test("tokenWidthFor() takes two bytes as long as every id fits", () => {
+  assertEquals([65536, 65537].map(tokenWidthFor), [2, 4]);
+});
+
+Deno.test("readTokenFileInfo() reads nanoGPT's headerless .bin", () =>
+  inFolder((folder) => {
+    Deno.writeFileSync(`${folder}/train.bin`, new Uint8Array(Uint16Array.of(5, 6, 7).buffer));
+    const info = readTokenFileInfo(`${folder}/train.bin`);
+    assertEquals([info.format, info.tokenWidth, info.tokenCount, info.dataOffset], [
+      "nanogpt",
+      2,
+      3,
+      0,
+    ]);
+  }));
+
+Deno.test("readTokenFileInfo() reads both kinds of llm.c files", () =>
+  inFolder((folder) => {
+    const two = llmcFile(`${folder}/2.bin`, {
+      magic: 20240520,
+      version: 1,
+      tokens: Uint16Array.of(1, 2),
+    });
+    const four = llmcFile(`${folder}/4.bin`, {
+      magic: 20240801,
+      version: 7,
+      tokens: Uint32Array.of(1, 2, 3),
+    });
+    const found = [two, four].map((path) => {
+      const { format, tokenWidth, tokenCount, dataOffset } = readTokenFileInfo(path);
+      return [format, tokenWidth, tokenCount, dataOffset];
+    });
+    assertEquals(found, [["llm.c", 2, 2, 1024], ["llm.c", 4, 3, 1024]]);
+  }));
+
+const BAD: [string, string, (path: string) => void, string][] = [
+  ["the file is missing", "a.tokens", (path) => Deno.removeSync(path), "no such file"],
+  [
+    "the file is empty",
+    "a.tokens",
+    (path) => Deno.truncateSync(path, 0),
+    "current length is 0 bytes",
+  ],
+  [
+    "the header is cut short",
+    "a.tokens",
+    (path) => Deno.truncateSync(path, 100),
+    "cut short after 100",
+  ],
+  [
+    "the tokens are cut short",
+    "a.tokens",
+    (path) => Deno.truncateSync(path, 4096 + 199),
+    "it is cut short",
+  ],
+  [
+    "the file has a tail",
+    "a.tokens",
+    (path) => Deno.truncateSync(path, 4096 + 202),
+    "it has a tail",
+  ],
+  [
+    "a bit of the header is flipped",
+    "a.tokens",
+    (path) => flipBit(path, 24),
+    "its header is damaged",
+  ],
+  ["the magic is another", "a.tokens", (path) => flipBit(path, 0), 'starts with "TITANTOK"'],
+  ["a nanoGPT file has an odd length", "b.bin", (path) => Deno.truncateSync(path, 3), "cut short"],
+  [
+    "an llm.c file is cut short",
+    "c.bin",
+    (path) => Deno.truncateSync(path, 1030),
+    "it is cut short",
+  ],
+  [
+    "an llm.c header is cut short",
+    "c.bin",
+    (path) => Deno.truncateSync(path, 500),
+    "cut short after 500",
+  ],
+  ["an llm.c file has another version", "c.bin", (path) => flipBit(path, 4), "have version 1"],
+  ["an llm.c file holds something else", "d.bin", () => {}, "multiple-choice evaluation file"],
+];
+
+function flipBit(path: string, byte: number): void {
+  const bytes = Deno.readFileSync(path);
+  bytes[byte]! ^= 2;
+  Deno.writeFileSync(path, bytes);
+}
+
+for (const [what, name, damage, message] of BAD) {
+  Deno.test(`readTokenFileInfo() throws a DataError naming the file when ${what}`, () =>
+    inFolder((folder) => {
+      writeTokens(`${folder}/a.tokens`, { ids: sequence(100) });
+      Deno.writeFileSync(`${folder}/b.bin`, new Uint8Array(200));
+      llmcFile(`${folder}/c.bin`, { magic: 20240520, version: 1, tokens: new Uint16Array(100) });
+      llmcFile(`${folder}/d.bin`, { magic: 20240522, version: 1, tokens: new Uint16Array(100) });
+      const path = `${folder}/${name}`;
+      damage(path);
+      const error = assertThrows(() => readTokenFileInfo(path), DataError, message);
+      assert(error.message.includes(path) && error.path === path);
+    }));
+}
