@@ -1,0 +1,264 @@
+// ---- Contract -------------------------------------------------------------------------------------------------------
+//
+// c (M, N) = op(a) . op(b) + residual, all float32 (b also int8 with a factor a row).
+//
+// Both operands are packed into panels (panels.h) of kDepth steps of the depth, by all threads, then every thread computes
+// its own rectangle of tiles of kTileRows x kTileColumns; a tile's sums stay in registers for a whole block of the depth.
+// Each element is, in this order and whatever the number of threads: the residual, plus, block after block of kDepth, the sum
+// over the block in ascending k (fused multiply-adds where the instruction set has them).
+// With M <= kFewRows and b (N, K) nothing is packed: each element is one dot product in kLanes interleaved sums, the lanes
+// added pairwise, the rest of the depth after them.
+
+#include "gemm_f32.h"
+
+#include <omp.h>
+
+#include "panels.h"
+#include "vectors.h"
+
+// ---- Implementation -------------------------------------------------------------------------------------------------
+
+namespace tb::TB_ISA {
+namespace {
+
+// A tile's sums, two vectors of b and one factor of a fill the registers: 16 with AVX2 and SSE2, 32 with AVX-512.
+constexpr int kTileVectors = 2;
+constexpr int kTileColumns = kTileVectors * kLanes;
+constexpr int kTileRows = kVectorBytes == 64 ? 12 : kVectorBytes == 32 ? 6 : 4;
+// A panel of b (kDepth * kTileColumns floats) stays in L1, kRowBlock rows of a in L2, the rest in L3.
+constexpr int64_t kDepth = 256;
+constexpr int64_t kRowBlock = 192;
+constexpr int64_t kMaxRows = 3072;
+constexpr int64_t kMaxColumns = 4096;
+static_assert(kMaxRows % kTileRows == 0 && kRowBlock % kTileRows == 0 && kMaxColumns % kTileColumns == 0);
+static_assert(sizeof(float) * kDepth * (kMaxRows + kMaxColumns) <= kScratchBytes);
+// Below this many multiply-adds, waking the other threads costs more than they bring.
+constexpr int64_t kSmallProduct = 1 << 16;
+constexpr int64_t kFewRows = 8;
+
+// One tile over a block of the depth; base (null: zero) is added to the sums.
+inline void multiply_tile(const float* a, const float* b, int64_t depth, const float* base, int64_t base_ld, float* c,
+                          int64_t ldc) {
+  Floats sums[kTileRows][kTileVectors] = {};
+  for (int64_t k = 0; k < depth; ++k) {
+    Floats columns[kTileVectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < kTileVectors; ++v) columns[v] = load(b + k * kTileColumns + v * kLanes);
+#pragma GCC unroll 12
+    for (int i = 0; i < kTileRows; ++i) {
+      const Floats factor = broadcast(a[k * kTileRows + i]);
+#pragma GCC unroll 2
+      for (int v = 0; v < kTileVectors; ++v) sums[i][v] += factor * columns[v];
+    }
+  }
+#pragma GCC unroll 12
+  for (int i = 0; i < kTileRows; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < kTileVectors; ++v) {
+      Floats value = sums[i][v];
+      if (base != nullptr) value += load(base + i * base_ld + v * kLanes);
+      store(c + i * ldc + v * kLanes, value);
+    }
+}
+
+// A tile that the matrix cuts off: computed whole, then copied in part.
+void multiply_cut_tile(const float* a, const float* b, int64_t depth, const float* base, int64_t base_ld, float* c,
+                       int64_t ldc, int64_t rows, int64_t columns) {
+  alignas(64) float tile[kTileRows * kTileColumns];
+  multiply_tile(a, b, depth, nullptr, 0, tile, kTileColumns);
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j) {
+      const float sum = tile[i * kTileColumns + j];
+      c[i * ldc + j] = base == nullptr ? sum : sum + base[i * base_ld + j];
+    }
+}
+
+// pack_a(row, rows, k, depth, out) packs the panel of up to kTileRows rows from `row` on; pack_b does so for columns.
+template <class PackA, class PackB>
+void multiply(tb_context* context, PackA pack_a, PackB pack_b, const float* residual, int64_t ldr, float* c, int64_t ldc,
+              int64_t M, int64_t N, int64_t K) {
+  float* panels_a = static_cast<float*>(context->thread_scratch(0));
+  float* panels_b = panels_a + kDepth * kMaxRows;
+  const int wanted = double(M) * double(N) * double(K) < double(kSmallProduct) ? 1 : context->threads;
+
+#pragma omp parallel num_threads(wanted)
+  {
+    const int64_t threads = omp_get_num_threads();
+    const int64_t thread = omp_get_thread_num();
+    for (int64_t j0 = 0; j0 < N; j0 += kMaxColumns) {
+      const int64_t columns = lesser(kMaxColumns, N - j0);
+      const int64_t count_b = (columns + kTileColumns - 1) / kTileColumns;
+      for (int64_t k0 = 0; k0 < K; k0 += kDepth) {
+        const int64_t depth = lesser(kDepth, K - k0);
+        for (int64_t i0 = 0; i0 < M; i0 += kMaxRows) {
+          const int64_t rows = lesser(kMaxRows, M - i0);
+          const int64_t count_a = (rows + kTileRows - 1) / kTileRows;
+
+          for (int64_t p = share_start(count_a, thread, threads); p < share_start(count_a, thread + 1, threads); ++p)
+            pack_a(i0 + p * kTileRows, lesser(kTileRows, rows - p * kTileRows), k0, depth,
+                   panels_a + p * kTileRows * depth);
+          if (i0 == 0)
+            for (int64_t p = share_start(count_b, thread, threads); p < share_start(count_b, thread + 1, threads); ++p)
+              pack_b(j0 + p * kTileColumns, lesser(kTileColumns, columns - p * kTileColumns), k0, depth,
+                     panels_b + p * kTileColumns * depth);
+#pragma omp barrier
+          const int64_t along = threads_along_rows(threads, count_a, count_b);
+          const int64_t across = threads / along;
+          const int64_t first_a = share_start(count_a, thread % along, along);
+          const int64_t last_a = share_start(count_a, thread % along + 1, along);
+          const int64_t first_b = share_start(count_b, thread / along, across);
+          const int64_t last_b = share_start(count_b, thread / along + 1, across);
+          const float* base = k0 > 0 ? c : residual;
+          const int64_t base_ld = k0 > 0 ? ldc : ldr;
+          constexpr int64_t block = kRowBlock / kTileRows;
+          for (int64_t from = first_a; from < last_a; from += block)
+            for (int64_t pb = first_b; pb < last_b; ++pb)
+              for (int64_t pa = from; pa < lesser(from + block, last_a); ++pa) {
+                const int64_t i = i0 + pa * kTileRows, j = j0 + pb * kTileColumns;
+                const int64_t tile_rows = lesser(kTileRows, M - i);
+                const int64_t tile_columns = lesser(kTileColumns, N - j);
+                const float* panel_a = panels_a + pa * kTileRows * depth;
+                const float* panel_b = panels_b + pb * kTileColumns * depth;
+                const float* tile_base = base == nullptr ? nullptr : base + i * base_ld + j;
+                if (tile_rows == kTileRows && tile_columns == kTileColumns)
+                  multiply_tile(panel_a, panel_b, depth, tile_base, base_ld, c + i * ldc + j, ldc);
+                else
+                  multiply_cut_tile(panel_a, panel_b, depth, tile_base, base_ld, c + i * ldc + j, ldc, tile_rows,
+                                    tile_columns);
+              }
+#pragma omp barrier
+        }
+      }
+    }
+  }
+}
+
+// ---- Few rows: dot products straight from b's rows, bound by the reading of b.
+
+template <int rows, int columns>
+inline void dot_products(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t K, float (*out)[columns]) {
+  Floats sums[rows][columns] = {};
+  int64_t k = 0;
+  for (; k + kLanes <= K; k += kLanes)
+#pragma GCC unroll 4
+    for (int j = 0; j < columns; ++j) {
+      const Floats factor = load(b + j * ldb + k);
+#pragma GCC unroll 8
+      for (int i = 0; i < rows; ++i) sums[i][j] += factor * load(a + i * lda + k);
+    }
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < columns; ++j) out[i][j] = sum_lanes(sums[i][j]);
+  for (; k < K; ++k)
+    for (int i = 0; i < rows; ++i)
+      for (int j = 0; j < columns; ++j) out[i][j] += a[i * lda + k] * b[j * ldb + k];
+}
+
+template <int rows, int columns>
+inline void dot_and_store(const float* a, int64_t lda, const float* b, int64_t ldb, const float* residual, int64_t ldr,
+                          float* c, int64_t ldc, int64_t K) {
+  float out[rows][columns];
+  dot_products<rows, columns>(a, lda, b, ldb, K, out);
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < columns; ++j)
+      c[i * ldc + j] = residual == nullptr ? out[i][j] : out[i][j] + residual[i * ldr + j];
+}
+
+template <int rows>
+void multiply_few_rows(tb_context* context, const float* a, int64_t lda, const float* b, int64_t ldb, const float* residual,
+                       int64_t ldr, float* c, int64_t ldc, int64_t N, int64_t K) {
+  constexpr int columns = rows <= 2 ? 4 : 2;
+  const int wanted = double(rows) * double(N) * double(K) < double(kSmallProduct) ? 1 : context->threads;
+#pragma omp parallel num_threads(wanted)
+  {
+    const int64_t threads = omp_get_num_threads();
+    const int64_t thread = omp_get_thread_num();
+    const int64_t last = share_start(N, thread + 1, threads);
+    int64_t n = share_start(N, thread, threads);
+    for (; n + columns <= last; n += columns)
+      dot_and_store<rows, columns>(a, lda, b + n * ldb, ldb, residual == nullptr ? nullptr : residual + n, ldr, c + n, ldc, K);
+    for (; n < last; ++n)
+      dot_and_store<rows, 1>(a, lda, b + n * ldb, ldb, residual == nullptr ? nullptr : residual + n, ldr, c + n, ldc, K);
+  }
+}
+
+// An empty depth leaves the residual. True: nothing is left to do.
+bool is_empty_product(const float* residual, int64_t ldr, float* c, int64_t ldc, int64_t M, int64_t N, int64_t K) {
+  if (M > 0 && N > 0 && K > 0) return false;
+  for (int64_t i = 0; i < M; ++i)
+    for (int64_t j = 0; j < N; ++j) c[i * ldc + j] = residual == nullptr ? 0 : residual[i * ldr + j];
+  return true;
+}
+
+// Panels of a, whose rows are the product's rows.
+auto packer_a(const float* a, int64_t lda, bool transposed) {
+  return [=](int64_t row, int64_t rows, int64_t k, int64_t depth, float* out) {
+    if (transposed)
+      pack_straight<kTileRows>(a + k * lda + row, lda, rows, depth, out);
+    else
+      pack_turned<kTileRows>(reinterpret_cast<const char*>(a + row * lda + k), lda * 4, rows, depth,
+                             reinterpret_cast<uint32_t*>(out));
+  };
+}
+
+}  // namespace
+
+void gemm_f32(tb_context* context, const float* a, int64_t lda, bool transpose_a, const float* b, int64_t ldb,
+              bool transpose_b, const float* residual, int64_t ldr, float* c, int64_t ldc, int64_t M, int64_t N, int64_t K) {
+  if (is_empty_product(residual, ldr, c, ldc, M, N, K)) return;
+  if (M <= kFewRows && transpose_b && !transpose_a) {
+    switch (M) {
+#define TB_FEW_ROWS(rows) \
+  case rows:              \
+    return multiply_few_rows<rows>(context, a, lda, b, ldb, residual, ldr, c, ldc, N, K);
+      TB_FEW_ROWS(1)
+      TB_FEW_ROWS(2)
+      TB_FEW_ROWS(3)
+      TB_FEW_ROWS(4)
+      TB_FEW_ROWS(5)
+      TB_FEW_ROWS(6)
+      TB_FEW_ROWS(7)
+      TB_FEW_ROWS(8)
+#undef TB_FEW_ROWS
+    }
+  }
+  const auto pack_b = [=](int64_t column, int64_t columns, int64_t k, int64_t depth, float* out) {
+    if (transpose_b)
+      pack_turned<kTileColumns>(reinterpret_cast<const char*>(b + column * ldb + k), ldb * 4, columns, depth,
+                                reinterpret_cast<uint32_t*>(out));
+    else
+      pack_straight<kTileColumns>(b + k * ldb + column, ldb, columns, depth, out);
+  };
+  multiply(context, packer_a(a, lda, transpose_a), pack_b, residual, ldr, c, ldc, M, N, K);
+}
+
+void gemm_f32_int8(tb_context* context, const float* a, int64_t lda, bool transpose_a, const int8_t* b, int64_t ldb,
+                   const float* b_scale, const float* residual, int64_t ldr, float* c, int64_t ldc, int64_t M, int64_t N,
+                   int64_t K) {
+  if (is_empty_product(residual, ldr, c, ldc, M, N, K)) return;
+  const auto pack_b = [=](int64_t column, int64_t columns, int64_t k, int64_t depth, float* out) {
+    pack_scaled<kTileColumns>(b + k * ldb + column, ldb, b_scale + k, columns, depth, out);
+  };
+  multiply(context, packer_a(a, lda, transpose_a), pack_b, residual, ldr, c, ldc, M, N, K);
+}
+
+}  // namespace tb::TB_ISA
+
+// ---- Launcher -------------------------------------------------------------------------------------------------------
+
+#if TB_LAUNCHERS
+extern "C" tb_status tb_gemm(tb_context* context, tb_dtype dtype, const void* a, const void* b, tb_dtype c_dtype,
+                             const void* residual, void* c, int64_t M, int64_t N, int64_t K, int32_t transpose_a,
+                             int32_t transpose_b) {
+  TB_CHECK_CONTEXT(context);
+  TB_REQUIRE_F32(context, dtype, "tb_gemm");
+  TB_REQUIRE_F32(context, c_dtype, "tb_gemm");
+  TB_REQUIRE(context, M > 0 && N > 0 && K > 0, "Cannot run tb_gemm as M, N and K must be positive: current values are %lld, %lld, %lld",
+             (long long)M, (long long)N, (long long)K);
+  TB_REQUIRE(context, a != nullptr && b != nullptr && c != nullptr, "Cannot run tb_gemm as a, b and c must not be null");
+  TB_DISPATCH(context, gemm_f32,
+              (context, static_cast<const float*>(a), transpose_a ? M : K, transpose_a != 0, static_cast<const float*>(b),
+               transpose_b ? K : N, transpose_b != 0, static_cast<const float*>(residual), N, static_cast<float*>(c), N, M, N,
+               K));
+  return TB_OK;
+}
+#endif
