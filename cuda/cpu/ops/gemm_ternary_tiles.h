@@ -1,0 +1,207 @@
+// Many rows with AVX2 or AVX-512 VNNI: both operands packed into panels of 4-byte units, tiles of sums in registers.
+// Weights travel as codes w + 1 in {0, 1, 2}, because the byte products take one unsigned operand; with
+// sum((w + 1) x) = sum(w x) + sum(x), each row's sum of activations is taken off at the end. All of it is exact in integers.
+#pragma once
+
+#include "gemm_ternary.h"
+
+#if defined(__AVX2__)
+
+#include <immintrin.h>
+#include <omp.h>
+
+namespace tb::TB_ISA {
+
+#if TB_ISA_LEVEL == 2
+constexpr int kTernaryRows = 12;
+#else
+constexpr int kTernaryRows = 6;
+#endif
+constexpr int kTernaryColumns = 2 * kLanes;
+// Shared panels in the first thread's scratch: weights, activations, and each row's sum of activations.
+constexpr int64_t kWeightPanelBytes = 4 << 20;
+constexpr int64_t kActivationPanelBytes = 7 << 19;
+constexpr int64_t kTernaryMaxRows = 16384 / kTernaryRows * kTernaryRows;
+static_assert(kWeightPanelBytes + kActivationPanelBytes + 4 * kTernaryMaxRows <= kScratchBytes);
+// A launcher's limit. Sums stay below 2^24, where float32 holds every integer, and a panel fits its share of the scratch.
+constexpr int64_t kTernaryMaxDepth = 1 << 17;
+static_assert(kTernaryColumns * kTernaryMaxDepth <= kWeightPanelBytes && kTernaryRows * kTernaryMaxDepth <= kActivationPanelBytes);
+// Activations of a block of rows that stay in L2 while the weights' panels pass by.
+constexpr int64_t kTernaryRowBlockBytes = 160 << 10;
+
+// sums[i][v] = activations of row i times the codes of columns v * kLanes ...
+#if TB_ISA_LEVEL == 2
+static inline void ternary_tile(const uint32_t* x, const uint32_t* w, int64_t units, Ints (*sums)[2]) {
+  __m512i total[kTernaryRows][2];
+#pragma GCC unroll 12
+  for (int i = 0; i < kTernaryRows; ++i) total[i][0] = total[i][1] = _mm512_setzero_si512();
+  for (int64_t u = 0; u < units; ++u) {
+    const __m512i codes0 = _mm512_loadu_si512(w + u * kTernaryColumns);
+    const __m512i codes1 = _mm512_loadu_si512(w + u * kTernaryColumns + kLanes);
+#pragma GCC unroll 12
+    for (int i = 0; i < kTernaryRows; ++i) {
+      const __m512i four = _mm512_set1_epi32(int32_t(x[u * kTernaryRows + i]));
+      total[i][0] = _mm512_dpbusd_epi32(total[i][0], codes0, four);
+      total[i][1] = _mm512_dpbusd_epi32(total[i][1], codes1, four);
+    }
+  }
+#pragma GCC unroll 12
+  for (int i = 0; i < kTernaryRows; ++i) {
+    sums[i][0] = Ints(total[i][0]);
+    sums[i][1] = Ints(total[i][1]);
+  }
+}
+#else
+// vpmaddubsw gives sums of two products in int16: code * activation lies in [-256, 254], a pair in [-512, 508]. After 64 of
+// them an int16 sum lies in [64 * -512, 64 * 508] = [-32768, 32512]: it still fits, so sums widen to int32 every 64 units.
+constexpr int64_t kUnitsPerFlush = 64;
+
+static inline void ternary_tile(const uint32_t* x, const uint32_t* w, int64_t units, Ints (*sums)[2]) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (int i = 0; i < kTernaryRows; ++i) sums[i][0] = sums[i][1] = Ints{};
+  for (int64_t from = 0; from < units; from += kUnitsPerFlush) {
+    const int64_t to = lesser(from + kUnitsPerFlush, units);
+    __m256i pairs[kTernaryRows][2];
+#pragma GCC unroll 6
+    for (int i = 0; i < kTernaryRows; ++i) pairs[i][0] = pairs[i][1] = _mm256_setzero_si256();
+    for (int64_t u = from; u < to; ++u) {
+      const __m256i codes0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + u * kTernaryColumns));
+      const __m256i codes1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + u * kTernaryColumns + kLanes));
+#pragma GCC unroll 6
+      for (int i = 0; i < kTernaryRows; ++i) {
+        const __m256i four = _mm256_set1_epi32(int32_t(x[u * kTernaryRows + i]));
+        pairs[i][0] = _mm256_add_epi16(pairs[i][0], _mm256_maddubs_epi16(codes0, four));
+        pairs[i][1] = _mm256_add_epi16(pairs[i][1], _mm256_maddubs_epi16(codes1, four));
+      }
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < kTernaryRows; ++i) {
+      sums[i][0] += Ints(_mm256_madd_epi16(pairs[i][0], ones));
+      sums[i][1] += Ints(_mm256_madd_epi16(pairs[i][1], ones));
+    }
+  }
+}
+#endif
+
+// Up to kTernaryRows rows of activations; the bytes that a last unit lacks are zero.
+static inline void pack_activations(const int8_t* x, int64_t rows, int64_t K, uint32_t* out, int32_t* sums) {
+  pack_turned<kTernaryRows>(reinterpret_cast<const char*>(x), K, rows, K / 4, out);
+  if (K % 4 != 0)
+    for (int64_t r = 0; r < kTernaryRows; ++r) {
+      uint32_t unit = 0;
+      if (r < rows) memcpy(&unit, x + r * K + K / 4 * 4, size_t(K % 4));
+      out[K / 4 * kTernaryRows + r] = unit;
+    }
+  for (int64_t r = 0; r < rows; ++r) sums[r] = sum_of_bytes(x + r * K, K);
+}
+
+// Up to kTernaryColumns rows of w as codes. What stands where a row or a column ends is multiplied by zero or not stored.
+static inline void pack_codes(const TernaryWeights& w, int64_t n, int64_t columns, int64_t K, uint32_t* out) {
+  const int64_t units = (K + 3) / 4;
+  if (w.packed == nullptr) {
+    pack_turned<kTernaryColumns>(w.row(n, K), K, columns, K / 4, out);
+    if (K % 4 != 0)
+      for (int64_t r = 0; r < kTernaryColumns; ++r) {
+        uint32_t unit = 0;
+        if (r < columns) memcpy(&unit, w.row(n + r, K) + K / 4 * 4, size_t(K % 4));
+        out[K / 4 * kTernaryColumns + r] = unit;
+      }
+    // Byte-wise + 1 of values in {-1, 0, 1}: the top bits are kept apart, so no carry crosses into a neighbour.
+#pragma omp simd
+    for (int64_t u = 0; u < units * kTernaryColumns; ++u)
+      out[u] = ((out[u] & 0x7f7f7f7f) + 0x01010101) ^ (out[u] & 0x80808080);
+    return;
+  }
+  // The words are turned into place like units of their own, the last four panels' rows then spread to 4 units each.
+  const int64_t words = (K + 15) / 16;
+  uint32_t turned[16 * kTernaryColumns];
+  for (int64_t from = 0; from < words; from += 16) {
+    const int64_t count = lesser(16, words - from);
+    pack_turned<kTernaryColumns>(w.row(n, K) + from * 4, words * 4, columns, count, turned);
+    for (int64_t word = 0; word < count; ++word)
+      for (int64_t byte = 0; byte < 4; ++byte) {
+        const int64_t u = (from + word) * 4 + byte;
+        if (u >= units) break;
+#pragma omp simd
+        for (int r = 0; r < kTernaryColumns; ++r)
+          out[u * kTernaryColumns + r] = spread_codes((turned[word * kTernaryColumns + r] >> (8 * byte)) & 0xff);
+      }
+  }
+}
+
+static inline void finish_tile(const TernaryProduct& product, int64_t m, int64_t n, int64_t rows, int64_t columns,
+                               const int32_t* row_sums, Ints (*sums)[2]) {
+  for (int64_t i = 0; i < rows; ++i) {
+    const Ints off = row_sums[i] - Ints{};
+    for (int v = 0; v < 2; ++v) {
+      const Ints exact = sums[i][v] - off;
+      const int64_t from = v * kLanes;
+      if (from + kLanes <= columns) {
+        product.finish_lanes(m + i, n + from, exact);
+      } else {
+        int32_t lanes[kLanes];
+        memcpy(lanes, &exact, sizeof lanes);
+        for (int64_t j = from; j < columns; ++j) product.finish(m + i, n + j, lanes[j - from]);
+      }
+    }
+  }
+}
+
+static inline void ternary_many_rows(tb_context* context, const TernaryProduct& product) {
+  const int64_t M = product.M, N = product.N, K = product.K;
+  const int64_t units = (K + 3) / 4;
+  char* scratch = static_cast<char*>(context->thread_scratch(0));
+  auto* panels_w = reinterpret_cast<uint32_t*>(scratch);
+  auto* panels_x = reinterpret_cast<uint32_t*>(scratch + kWeightPanelBytes);
+  auto* row_sums = reinterpret_cast<int32_t*>(scratch + kWeightPanelBytes + kActivationPanelBytes);
+  const int64_t max_columns = kWeightPanelBytes / (4 * units * kTernaryColumns) * kTernaryColumns;
+  const int64_t max_rows =
+      lesser(kTernaryMaxRows, kActivationPanelBytes / (4 * units * kTernaryRows) * kTernaryRows);
+  const int64_t block = kTernaryRowBlockBytes / (4 * units * kTernaryRows) + 1;
+  const int wanted = double(M) * double(N) * double(K) < double(1 << 17) ? 1 : context->threads;
+
+#pragma omp parallel num_threads(wanted)
+  {
+    const int64_t threads = omp_get_num_threads();
+    const int64_t thread = omp_get_thread_num();
+    for (int64_t n0 = 0; n0 < N; n0 += max_columns) {
+      const int64_t columns = lesser(max_columns, N - n0);
+      const int64_t count_w = (columns + kTernaryColumns - 1) / kTernaryColumns;
+      for (int64_t m0 = 0; m0 < M; m0 += max_rows) {
+        const int64_t rows = lesser(max_rows, M - m0);
+        const int64_t count_x = (rows + kTernaryRows - 1) / kTernaryRows;
+        for (int64_t p = share_start(count_x, thread, threads); p < share_start(count_x, thread + 1, threads); ++p) {
+          const int64_t i = p * kTernaryRows;
+          pack_activations(product.x + (m0 + i) * K, lesser(kTernaryRows, rows - i), K, panels_x + p * kTernaryRows * units,
+                           row_sums + i);
+        }
+        if (m0 == 0)
+          for (int64_t p = share_start(count_w, thread, threads); p < share_start(count_w, thread + 1, threads); ++p) {
+            const int64_t j = p * kTernaryColumns;
+            pack_codes(product.w, n0 + j, lesser(kTernaryColumns, columns - j), K, panels_w + p * kTernaryColumns * units);
+          }
+#pragma omp barrier
+        const int64_t along = threads_along_rows(threads, count_x, count_w);
+        const int64_t across = threads / along;
+        const int64_t first_x = share_start(count_x, thread % along, along);
+        const int64_t last_x = share_start(count_x, thread % along + 1, along);
+        const int64_t first_w = share_start(count_w, thread / along, across);
+        const int64_t last_w = share_start(count_w, thread / along + 1, across);
+        for (int64_t from = first_x; from < last_x; from += block)
+          for (int64_t pw = first_w; pw < last_w; ++pw)
+            for (int64_t px = from; px < lesser(from + block, last_x); ++px) {
+              Ints sums[kTernaryRows][2];
+              ternary_tile(panels_x + px * kTernaryRows * units, panels_w + pw * kTernaryColumns * units, units, sums);
+              const int64_t i = px * kTernaryRows, j = pw * kTernaryColumns;
+              finish_tile(product, m0 + i, n0 + j, lesser(kTernaryRows, rows - i), lesser(kTernaryColumns, columns - j),
+                          row_sums + i, sums);
+            }
+#pragma omp barrier
+      }
+    }
+  }
+}
+
+}  // namespace tb::TB_ISA
+
+#endif
