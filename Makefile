@@ -1,8 +1,10 @@
 # TitanBit. `make quickstart` runs the main job on the CPU, `make test` the tests, `make` builds the native library.
-# Everything made lands in build/ (and data/, checkpoints/ for the quickstart), which git ignores.
+# Everything made lands in build/ (and data/, checkpoints/ for the quickstart, dist/), which git ignores.
 
 CXX ?= g++
 BUILD := build
+# All cores, unless the command line says -jN.
+MAKEFLAGS += -j$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 OBJ := $(BUILD)/obj
 
 CXXFLAGS_COMMON := -std=c++17 -O3 -fPIC -fopenmp -fvisibility=hidden -fno-math-errno -fno-trapping-math \
@@ -26,7 +28,7 @@ HOST := $(wildcard cuda/host/*.cpp)
 CPU_OBJECTS := $(PLAIN:cuda/%.cpp=$(OBJ)/%.o) $(HOST:cuda/%.cpp=$(OBJ)/%.o) \
   $(foreach isa,portable avx2 avx512,$(OPS:cuda/%.cpp=$(OBJ)/%.$(isa).o))
 
-.PHONY: all cpu clean
+.PHONY: all cpu clean compiler
 all: cpu
 
 cpu: $(BUILD)/libtitanbit_cpu.so
@@ -50,10 +52,80 @@ $(eval $(call ISA_RULE,avx2,-DTB_LAUNCHERS=0 -DTB_ISA_LEVEL=1))
 $(eval $(call ISA_RULE,avx512,-DTB_LAUNCHERS=0 -DTB_ISA_LEVEL=2))
 
 .PHONY: cpu-dirs
-cpu-dirs:
+cpu-dirs: compiler
 	@mkdir -p $(OBJ)/cpu/ops $(OBJ)/host
 
+compiler:
+	@command -v $(firstword $(CXX)) >/dev/null || { \
+	  echo "error: Cannot build the native library as the C++ compiler $(firstword $(CXX)) is not on PATH:" \
+	    "install it (Debian, Ubuntu: apt-get install g++) or name another, make CXX=..." >&2; exit 1; }
+
+# ---- Deno and what is run on it ----------------------------------------------------------------------------------
+
+DENO_VERSION := 2.9.6
+DENO_SERIES := $(basename $(DENO_VERSION))
+DENO_BUILT := $(CURDIR)/$(BUILD)/deno/bin/deno
+# The deno on PATH, where it is of the pinned series; else the one that npm puts into build/.
+ifndef DENO
+DENO := $(shell deno --version 2>/dev/null | grep -q '^deno $(DENO_SERIES)\.' && command -v deno)
+ifeq ($(DENO),)
+DENO := $(DENO_BUILT)
+export PATH := $(dir $(DENO_BUILT)):$(PATH)
+endif
+endif
+export DENO_NO_UPDATE_CHECK := 1
+
+.PHONY: deps test ok quickstart quickstart-clean bench dist help
+
+# Fetches what deno.lock names, and the bundler that `make dist` starts; nothing afterwards needs the network.
+deps: $(DENO)
+	@"$(DENO)" install --frozen --quiet
+	@"$(DENO)" bundle --quiet --platform deno -o $(BUILD)/bundler_check.js lib/ffi/errors.ts >/dev/null
+
+$(DENO_BUILT):
+	@command -v npm >/dev/null || { \
+	  echo "error: Cannot get Deno $(DENO_SERIES) as neither it nor npm is on PATH: install npm (Debian, Ubuntu:" \
+	    "apt-get install npm) or Deno $(DENO_VERSION)" >&2; exit 1; }
+	@echo "Getting Deno $(DENO_VERSION) from npm into $(BUILD)/deno"
+	@mkdir -p $(BUILD)/deno/bin
+	@npm install --prefix $(BUILD)/deno --no-save --no-package-lock --no-audit --no-fund --include=optional \
+	  --loglevel=error deno@$(DENO_VERSION)
+	@binary=$$(ls -d $(BUILD)/deno/node_modules/@deno/*/deno 2>/dev/null | head -n 1); \
+	  test -n "$$binary" && "$$binary" --version >/dev/null || { \
+	  echo "error: Cannot use Deno from npm as it has no build for $$(uname -sm) that runs here:" \
+	    "install Deno $(DENO_VERSION) yourself and put it on PATH" >&2; exit 1; }; \
+	  ln -sf "$(CURDIR)/$$binary" $@
+
+test: cpu deps
+	@"$(DENO)" task test
+
+ok: cpu deps
+	@"$(DENO)" task ok
+
+quickstart: cpu deps
+	@"$(DENO)" task quickstart
+
+quickstart-clean:
+	rm -rf data/sotu* data/tokenizer.json checkpoints/quickstart
+
+bench: cpu deps
+	@"$(DENO)" task bench --suite cpu
+
+dist: cpu deps
+	@"$(DENO)" task dist
+
+help:
+	@echo "make                  build the native library for the CPU, build/libtitanbit_cpu.so"
+	@echo "make quickstart       corpus, tokenizer, training, evaluation and a paragraph, in under 6 minutes"
+	@echo "make quickstart-clean forget the quickstart's corpus, tokens and checkpoints"
+	@echo "make test             the whole suite"
+	@echo "make ok               format, lint, types, layers and the whole suite"
+	@echo "make bench            kernels, tokenizer and loader beside their rivals"
+	@echo "make dist             one relocatable folder and archive with everything, in dist/"
+	@echo "make deps             fetch Deno and the npm packages; the network is not needed afterwards"
+	@echo "make clean            remove build/ and dist/"
+
 clean:
-	rm -rf $(BUILD)
+	rm -rf $(BUILD) dist
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
