@@ -39,7 +39,7 @@ export class Pass implements Disposable {
   readonly targets: Tensor;
   /** (N) float32: cross-entropy of each token in nats, after a loss or backward pass. */
   readonly tokenLoss: Tensor;
-  /** (1) float32: where {@linkcode Pass.sumLoss} leaves its sum. */
+  /** (1) float32: where {@linkcode Pass.addLoss} adds up. */
   readonly lossSum: Tensor;
   readonly #model: BitNetTransformer;
   readonly #cache: KvCache | null;
@@ -122,12 +122,18 @@ export class Pass implements Disposable {
   /** Cross-entropy of every token of the last forward pass, in `tokenLoss`; `scale` times their sum. Waits for the device. */
   loss(options: { scale: number }): number {
     this.#model.head.loss(this.#normedValues, this.targets, this.#lossMemory);
-    return this.sumLoss(options);
+    this.addLoss({ scale: options.scale, first: true });
+    return this.readLoss();
   }
 
-  /** `scale` times the sum of `tokenLoss`. Waits for the device. */
-  sumLoss(options: { scale: number }): number {
-    sum({ x: this.tokenLoss, scale: options.scale, out: this.lossSum, accumulate: false });
+  /** Adds `scale` times the sum of `tokenLoss` to `lossSum`, which starts anew where `first`. */
+  addLoss(options: { scale: number; first: boolean }): void {
+    const { scale, first } = options;
+    sum({ x: this.tokenLoss, scale, out: this.lossSum, accumulate: !first });
+  }
+
+  /** The value of `lossSum`. Waits for the device. */
+  readLoss(): number {
     return this.lossSum.toFloat32Array()[0]!;
   }
 

@@ -1,0 +1,100 @@
+/**
+ * What a training shows on the console: a bar on a terminal, a line for every logged step elsewhere.
+ *
+ * @module
+ */
+
+import type { MetricsRecord, StepRecord } from "../metrics/records.ts";
+import { formatBytes, formatCount, formatDuration, formatPercent, formatRate } from "./format.ts";
+import { ProgressLine, type ProgressOutput } from "./progress.ts";
+
+/** Options of {@linkcode TrainingReport}. */
+export interface TrainingReportOptions {
+  /** Optimizer steps of the whole run. */
+  readonly steps: number;
+  /** `auto` draws a bar on a terminal. @default "auto" */
+  readonly style?: "auto" | "bar" | "plain";
+  /** @default stderr */
+  readonly output?: ProgressOutput;
+}
+
+/** Turns records into lines. */
+export class TrainingReport {
+  readonly #line: ProgressLine;
+  readonly #steps: number;
+  #bitsPerByte: number | null = null;
+
+  constructor(options: TrainingReportOptions) {
+    this.#steps = options.steps;
+    this.#line = new ProgressLine({
+      total: options.steps,
+      label: "train",
+      style: options.style ?? "auto",
+      ...(options.output !== undefined && { output: options.output }),
+    });
+  }
+
+  /** Shows a record. */
+  record(record: MetricsRecord): void {
+    switch (record.type) {
+      case "run":
+        this.#line.start(record.step);
+        this.#line.log(
+          `${record.run}: ${
+            formatCount(record.parameters)
+          } parameters on ${record.device} (${record.backend}), ` +
+            `${formatCount(record.tokens_per_step)} tokens a step, steps ${
+              record.step + 1
+            } to ${record.steps}`,
+        );
+        break;
+      case "step":
+        this.#line.update({ done: record.step, text: this.#describe(record) });
+        break;
+      case "validation": {
+        this.#bitsPerByte = record.bits_per_byte;
+        const bits = record.bits_per_byte === null
+          ? ""
+          : `, ${record.bits_per_byte.toFixed(3)} bits per byte`;
+        this.#line.log(
+          `validation at step ${record.step}: loss ${record.loss.toFixed(4)}, ` +
+            `perplexity ${record.perplexity.toFixed(2)}${bits} ` +
+            `(${formatCount(record.validation_tokens)} tokens in ${
+              formatDuration(record.validation_ms)
+            })`,
+        );
+        break;
+      }
+      case "checkpoint":
+        if (record.error !== null) break; // a warning says it
+        this.#line.log(
+          `checkpoint ${record.path} (${formatBytes(record.size_bytes)} in ${
+            formatDuration(record.write_ms)
+          })`,
+        );
+        break;
+      case "event":
+        this.#line.finish();
+        break;
+    }
+  }
+
+  /** Shows a warning that stays. */
+  warn(message: string): void {
+    this.#line.log(`warning: ${message}`);
+  }
+
+  #describe(record: StepRecord): string {
+    const parts = [
+      `step ${record.step}/${this.#steps}`,
+      `loss ${record.loss.toFixed(4)}`,
+      ...(this.#bitsPerByte === null ? [] : [`val ${this.#bitsPerByte.toFixed(3)} bpb`]),
+      `lr ${record.lr.toExponential(2)}`,
+      `grad ${record.grad_norm.toFixed(2)}`,
+      formatRate(record.tokens_per_s),
+      ...(record.mfu_bf16 === null ? [] : [`MFU ${formatPercent(record.mfu_bf16)}`]),
+      ...(record.skipped === 0 ? [] : [`${record.skipped} skipped`]),
+    ];
+    return parts.join("  ");
+  }
+}

@@ -1,0 +1,356 @@
+/**
+ * A training run: data, model, optimizer, stability, checkpoints and records, joined in one loop.
+ *
+ * @module
+ */
+
+import { type Checkpoint, openCheckpoint } from "../checkpoint/open.ts";
+import { CheckpointError } from "../checkpoint/errors.ts";
+import { listCheckpoints, openLatest } from "../checkpoint/find.ts";
+import type { RunConfig } from "../config/run_config.ts";
+import { BatchLoader } from "../data/loader.ts";
+import { TokenDataset } from "../data/shards.ts";
+import { Device } from "../ffi/device.ts";
+import type { MetricsRecord } from "../metrics/records.ts";
+import type { Pass } from "../model/pass.ts";
+import { BitNetTransformer } from "../model/transformer.ts";
+import { AdamW } from "../optim/adamw.ts";
+import { createSchedule, type Schedule } from "../optim/schedule.ts";
+import { DivergedError, NonFinitePolicy } from "../stability/non_finite.ts";
+import { loadTokenizer } from "../tokenizer/load.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { type LoopState, parseLoopState } from "./loop_state.ts";
+import { RunCheckpoints } from "./run_checkpoints.ts";
+import { runFolder } from "./run_folder.ts";
+import { Speedometer } from "./speedometer.ts";
+import { TrainingStep } from "./step.ts";
+import { optimizerTensors, parameterTensors } from "./tensor_io.ts";
+import { Validation } from "./validation.ts";
+
+/** Whom a trainer tells what happens. */
+export interface TrainingObserver {
+  /** A record of the run, in order. */
+  record(record: MetricsRecord): void;
+  /** Something the user should know that does not end the run. */
+  warn(message: string): void;
+}
+
+/** Options of {@linkcode Trainer.open}. */
+export interface TrainerOptions {
+  /** A checkpoint's folder, or `latest` for the newest sound one of the run; a new run where left out. */
+  readonly resume?: string;
+  readonly observer: TrainingObserver;
+  /** Version of the program, for the records. */
+  readonly version: string;
+}
+
+/** How a run ended. */
+export interface RunResult {
+  /** `interrupted`: it was asked to stop, and a checkpoint holds where it stands. */
+  readonly ended: "finished" | "interrupted";
+  readonly state: LoopState;
+  /** Checkpoint of the last step; null where none was due or it could not be written. */
+  readonly checkpoint: string | null;
+}
+
+/** Trains a model as a {@linkcode RunConfig} says. It owns all that it opens: hold it with `using`. */
+export class Trainer implements Disposable {
+  readonly config: RunConfig;
+  readonly model: BitNetTransformer;
+  #resources: DisposableStack;
+  readonly #observer: TrainingObserver;
+  readonly #optimizer: AdamW;
+  readonly #pass: Pass;
+  readonly #step: TrainingStep;
+  readonly #loader: BatchLoader;
+  readonly #schedule: Schedule;
+  readonly #policy: NonFinitePolicy;
+  readonly #validation: Validation | null;
+  readonly #checkpoints: RunCheckpoints;
+  readonly #speed: Speedometer;
+  readonly #version: string;
+  #state: LoopState;
+
+  private constructor(parts: {
+    config: RunConfig;
+    options: TrainerOptions;
+    resources: DisposableStack;
+    device: Device;
+    train: TokenDataset;
+    validation: TokenDataset | null;
+    tokenizer: Tokenizer | null;
+    resumed: LoopState | null;
+  }) {
+    const { config, options, resources, device } = parts;
+    const { training, optimizer, stability } = config;
+    this.config = config;
+    this.#resources = resources;
+    this.#observer = options.observer;
+    this.#version = options.version;
+    this.#schedule = createSchedule({
+      ...optimizer.schedule,
+      lr: optimizer.lr,
+      steps: training.steps,
+      weightDecay: optimizer.weightDecay,
+    });
+    this.#loader = new BatchLoader(parts.train, {
+      batchSize: training.microBatch,
+      seqLen: training.seqLen,
+      seed: config.data.seed,
+    });
+    if (parts.resumed !== null) this.#loader.seek(parts.resumed.sampler);
+    this.model = resources.use(
+      BitNetTransformer.create(config.model, { device, seed: training.seed }),
+    );
+    this.#optimizer = resources.use(
+      new AdamW(this.model.parameters, {
+        beta1: optimizer.betas[0],
+        beta2: optimizer.betas[1],
+        eps: optimizer.eps,
+        maxGradNorm: optimizer.maxGradNorm,
+      }),
+    ).commit(device);
+    this.#pass = resources.use(
+      this.model.plan({
+        sequences: training.microBatch,
+        tokens: training.seqLen,
+        training: true,
+      }),
+    ).commit(device);
+    this.#step = new TrainingStep(this.model, this.#optimizer, this.#pass);
+    this.#validation = parts.validation === null
+      ? null
+      : new Validation(this.#pass, parts.validation, parts.tokenizer);
+    this.#checkpoints = new RunCheckpoints(config, parts.tokenizer);
+    this.#speed = new Speedometer(config, device);
+    this.#state = parts.resumed ?? {
+      step: 0,
+      tokens: 0,
+      updates: 0,
+      skipped: 0,
+      consecutiveSkips: 0,
+      sampler: this.#loader.state,
+    };
+    this.#policy = new NonFinitePolicy(stability, this.#state.consecutiveSkips);
+  }
+
+  /**
+   * Opens everything a run needs, checks it, and takes the memory.
+   *
+   * Throws `DataError`, `CheckpointError`, `NativeError` or `TokenizerError` for what can't be opened; nothing is written.
+   */
+  static async open(config: RunConfig, options: TrainerOptions): Promise<Trainer> {
+    using resources = new DisposableStack();
+    const checkpoint = await findCheckpoint(config, options);
+    const resumed = checkpoint === null ? null : parseLoopState(checkpoint.state, checkpoint.path);
+    const { training, data, model } = config;
+    const device = resources.use(Device.open({
+      kind: training.device,
+      ...(training.threads !== "auto" && { threads: training.threads }),
+    }));
+    const tokenizer = data.tokenizer === null
+      ? null
+      : resources.use(await loadTokenizer(data.tokenizer));
+    const shared = {
+      library: device.library,
+      vocabSize: model.vocabSize,
+      tokenizerHash: tokenizer?.hash ?? null,
+    };
+    const train = resources.use(TokenDataset.open(data.train, { ...shared, advice: "random" }));
+    const validation = data.validation === null
+      ? null
+      : resources.use(TokenDataset.open(data.validation, shared));
+    const parts = { config, options, resources, device, train, validation, tokenizer, resumed };
+    const trainer = new Trainer(parts);
+    await checkpoint?.restore({
+      parameters: parameterTensors(trainer.model.parameters),
+      optimizer: optimizerTensors(trainer.model.parameters, trainer.#optimizer),
+    });
+    trainer.model.parametersChanged();
+    trainer.#resources = resources.move();
+    return trainer;
+  }
+
+  /** Where the run stands. */
+  get state(): LoopState {
+    return this.#state;
+  }
+
+  /**
+   * Trains until the last step, or until `shouldStop` says so after a step; a checkpoint is then saved.
+   *
+   * Throws `DivergedError` where the numbers stop being finite for longer than the config allows.
+   */
+  async run(options: { shouldStop?: () => boolean } = {}): Promise<RunResult> {
+    const { training, checkpoint, logging } = this.config;
+    this.#recordStart();
+    let saved: string | null = null;
+    let interrupted = false;
+    while (this.#state.step < training.steps && !interrupted) {
+      this.#trainStep();
+      const { step } = this.#state;
+      interrupted = options.shouldStop?.() ?? false;
+      const last = step === training.steps;
+      if (due(step, logging.everySteps) || last || interrupted || step === 1) this.#recordStep();
+      if (due(step, training.evalEvery) || (last && training.evalEvery > 0)) this.#validate();
+      saved = due(step, checkpoint.everySteps) || (last && checkpoint.saveFinal) || interrupted
+        ? await this.#save()
+        : null;
+    }
+    const ended = interrupted ? "interrupted" : "finished";
+    this.#event(ended, interrupted ? "asked to stop" : "all steps done");
+    return { ended, state: this.#state, checkpoint: saved };
+  }
+
+  [Symbol.dispose](): void {
+    this.#resources.dispose();
+  }
+
+  #lossSinceRecord = { sum: 0, count: 0 };
+  #last = { lr: 0, weightDecay: 0, gradNorm: 0 };
+
+  #trainStep(): void {
+    const { accumulationSteps, tokensPerStep } = this.config.training;
+    const before = this.#state;
+    const lr = this.#schedule.lrAt(before.step);
+    const weightDecay = this.#schedule.weightDecayAt(before.step);
+    const started = performance.now();
+    const update = before.updates + 1;
+    const result = this.#step.run(this.#loader, { accumulationSteps, update, lr, weightDecay });
+    this.#speed.add(performance.now() - started);
+    const decision = this.#policy.judge(result);
+    const skipped = decision === "continue" ? 0 : 1;
+    this.#state = {
+      step: before.step + 1,
+      tokens: before.tokens + tokensPerStep,
+      updates: before.updates + 1 - skipped,
+      skipped: before.skipped + skipped,
+      consecutiveSkips: this.#policy.consecutive,
+      sampler: this.#loader.state,
+    };
+    this.#last = { lr, weightDecay, gradNorm: result.gradNorm };
+    if (skipped === 0) {
+      this.#lossSinceRecord.sum += result.loss;
+      this.#lossSinceRecord.count++;
+      return;
+    }
+    const what = `loss ${result.loss}, grad norm ${result.gradNorm}`;
+    if (decision === "skip") {
+      this.#event("non_finite", `${what}: the step is left out`);
+      this.#observer.warn(`Step ${this.#state.step} is left out as it is not finite (${what})`);
+      return;
+    }
+    this.#event("stopped", what);
+    throw new DivergedError(
+      `Cannot go on at step ${this.#state.step} as loss and gradients must be finite (${what}): ` +
+        "lower optimizer.lr, or resume from an earlier checkpoint",
+      this.#state.step,
+    );
+  }
+
+  #recordStart(): void {
+    const { config, model } = this;
+    this.#observer.record({
+      type: "run",
+      step: this.#state.step,
+      time: new Date().toISOString(),
+      version: this.#version,
+      run: config.checkpoint.run,
+      device: model.device.description.name,
+      backend: model.device.backend,
+      parameters: model.parameters.count,
+      tokens_per_step: config.training.tokensPerStep,
+      steps: config.training.steps,
+    });
+  }
+
+  /** The loss is the mean of the steps since the last record, the rest is the last step's. */
+  #recordStep(): void {
+    const { sum, count } = this.#lossSinceRecord;
+    this.#lossSinceRecord = { sum: 0, count: 0 };
+    this.#observer.record({
+      type: "step",
+      step: this.#state.step,
+      tokens: this.#state.tokens,
+      loss: sum / count,
+      lr: this.#last.lr,
+      weight_decay: this.#last.weightDecay,
+      grad_norm: this.#last.gradNorm,
+      ...this.#speed.read(),
+      skipped: this.#state.skipped,
+    });
+  }
+
+  #validate(): void {
+    if (this.#validation === null) return;
+    const started = performance.now();
+    const { loss, bitsPerByte, tokens } = this.#validation.run(this.config.training.evalBatches);
+    this.#observer.record({
+      type: "validation",
+      step: this.#state.step,
+      tokens: this.#state.tokens,
+      loss,
+      perplexity: Math.exp(loss),
+      bits_per_byte: bitsPerByte,
+      validation_tokens: tokens,
+      validation_ms: performance.now() - started,
+    });
+  }
+
+  /** Saves where the run stands. A full disk costs the checkpoint, not the run. */
+  async #save(): Promise<string | null> {
+    const { step } = this.#state;
+    const record = { type: "checkpoint", step } as const;
+    try {
+      const saved = await this.#checkpoints.save(this.#state, {
+        parameters: parameterTensors(this.model.parameters),
+        optimizer: optimizerTensors(this.model.parameters, this.#optimizer),
+      });
+      const { path, ms, bytes } = saved;
+      this.#observer.record({ ...record, path, write_ms: ms, size_bytes: bytes, error: null });
+      return path;
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw error;
+      const { message } = error;
+      this.#observer.record({ ...record, path: "", write_ms: 0, size_bytes: 0, error: message });
+      this.#observer.warn(`${message}; training goes on`);
+      return null;
+    }
+  }
+
+  #event(event: "non_finite" | "interrupted" | "stopped" | "finished", message: string): void {
+    this.#observer.record({ type: "event", step: this.#state.step, event, message });
+  }
+}
+
+function due(step: number, every: number): boolean {
+  return every > 0 && step % every === 0;
+}
+
+/** The checkpoint to resume from; null for a new run. */
+async function findCheckpoint(
+  config: RunConfig,
+  options: TrainerOptions,
+): Promise<Checkpoint | null> {
+  const { resume, observer } = options;
+  const folder = runFolder(config);
+  if (resume === undefined) {
+    const [first] = listCheckpoints(folder);
+    if (first === undefined) return null;
+    throw new CheckpointError(
+      `Cannot begin a run in ${folder} as it holds checkpoints of an earlier one, ${first.path} among them: ` +
+        "go on with --resume latest, or take another name with --set checkpoint.run=NAME",
+    );
+  }
+  if (resume !== "latest") return await openCheckpoint(resume);
+  const found = await openLatest(folder);
+  if (found === null) {
+    throw new CheckpointError(
+      `Cannot resume from the latest checkpoint as ${folder} holds none: leave --resume out to begin the run`,
+    );
+  }
+  for (const { path, reason } of found.passedOver) {
+    observer.warn(`Passed over ${path}: ${reason}`);
+  }
+  return found.checkpoint;
+}

@@ -1,0 +1,41 @@
+/**
+ * The thread that trains. Native calls block it, so the main thread is left to signals, the console and the record file.
+ *
+ * @module
+ */
+
+/// <reference lib="deno.worker" />
+
+import { BitNetConfig } from "../model/config.ts";
+import { Trainer } from "./trainer.ts";
+import type { WorkerMessage, WorkerTask } from "./worker_messages.ts";
+
+self.onmessage = async (event: MessageEvent<WorkerTask>) => {
+  post(await train(event.data));
+  self.close();
+};
+
+async function train(task: WorkerTask): Promise<WorkerMessage> {
+  const stop = new Int32Array(task.stop);
+  // A class loses its prototype on the way between threads.
+  const config = { ...task.config, model: new BitNetConfig(task.config.model) };
+  try {
+    using trainer = await Trainer.open(config, {
+      ...(task.resume !== null && { resume: task.resume }),
+      version: task.version,
+      observer: {
+        record: (record) => post({ kind: "record", record }),
+        warn: (message) => post({ kind: "warning", message }),
+      },
+    });
+    const result = await trainer.run({ shouldStop: () => Atomics.load(stop, 0) !== 0 });
+    return { kind: "done", result };
+  } catch (error) {
+    const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
+    return { kind: "failed", name, message, stack: stack ?? message };
+  }
+}
+
+function post(message: WorkerMessage): void {
+  self.postMessage(message);
+}

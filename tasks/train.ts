@@ -1,0 +1,82 @@
+/**
+ * `train`: trains a model as a config says, or goes on with a run.
+ *
+ * @module
+ */
+
+import { join } from "@std/path";
+import meta from "../deno.json" with { type: "json" };
+import { type Command, main, UsageError } from "../lib/cli/command.ts";
+import { onInterrupt } from "../lib/cli/interrupt.ts";
+import { TrainingReport } from "../lib/cli/training_report.ts";
+import { loadRunConfig } from "../lib/config/load.ts";
+import { runConfigToYaml } from "../lib/config/print.ts";
+import { runTraining } from "../lib/training/run.ts";
+
+export const command: Command = {
+  name: "train",
+  summary: "train a model from a config, or resume one",
+  description:
+    "Ctrl-C finishes the step, saves a checkpoint and exits with 0; a second Ctrl-C exits at once.",
+  flags: [
+    { name: "config", kind: "string", placeholder: "FILE", help: "YAML of the run" },
+    {
+      name: "resume",
+      kind: "string",
+      placeholder: "PATH|latest",
+      help: "go on from a checkpoint's folder, or from the run's newest sound one",
+    },
+    {
+      name: "set",
+      kind: "list",
+      placeholder: "section.key=value",
+      help: "change one key of the config; may be given again",
+    },
+    {
+      name: "device",
+      kind: "string",
+      choices: ["auto", "cuda", "cpu"],
+      help: "short for --set training.device=…",
+    },
+    { name: "print-config", kind: "boolean", help: "print the complete config and exit" },
+  ],
+  examples: [
+    "deno task train --config configs/quickstart.yaml",
+    "deno task train --config configs/quickstart.yaml --resume latest",
+    "deno task train --config configs/125m.yaml --set optimizer.lr=1e-3 --set checkpoint.run=lr1e-3",
+  ],
+  async run(args) {
+    const resume = args.optionalString("resume");
+    const config = await loadRunConfig(configFile(args.optionalString("config"), resume), {
+      set: [
+        ...args.list("set"),
+        ...(args.optionalString("device") ? [`training.device=${args.string("device")}`] : []),
+      ],
+    });
+    const yaml = runConfigToYaml(config.config, config);
+    if (args.boolean("print-config")) {
+      console.log(yaml.trimEnd());
+      return;
+    }
+    console.error(yaml);
+    const { steps } = config.config.training;
+    const report = new TrainingReport({ steps, style: config.config.logging.console });
+    using interrupt = onInterrupt(() => report.warn("stopping after this step"));
+    const result = await runTraining(config.config, {
+      ...(resume !== undefined && { resume }),
+      version: meta.version,
+      observer: report,
+      signal: interrupt.signal,
+    });
+    console.error(`${result.ended} at step ${result.state.step}`);
+  },
+};
+
+/** A checkpoint knows its own config. */
+function configFile(given: string | undefined, resume: string | undefined): string {
+  if (given !== undefined) return given;
+  if (resume !== undefined && resume !== "latest") return join(resume, "config.yaml");
+  throw new UsageError("Cannot train without a config: give --config FILE or --resume PATH");
+}
+
+if (import.meta.main) await main(command);
