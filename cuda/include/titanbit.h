@@ -243,6 +243,29 @@ TB_API tb_status tb_gather_windows(const uint64_t* windows, const int32_t* width
 
 /* ---- Tokenizer (host code, the same in every build; symbols in lib/ffi/symbols/tokenizer.ts) ------------------- */
 
+/* A handle is for one thread at a time. Several handles know nothing of each other. */
+typedef struct tb_tokenizer tb_tokenizer;
+typedef struct tb_tokenizer_trainer tb_tokenizer_trainer;
+
+/* spec: a BPE tokenizer.json in the binary form of lib/tokenizer/native_spec.ts. error: receives what is wrong with it. */
+TB_API tb_status tb_tokenizer_create(const uint8_t* spec, int64_t spec_bytes, tb_tokenizer** tokenizer, char* error,
+                                     int64_t error_capacity);
+TB_API tb_status tb_tokenizer_destroy(tb_tokenizer* tokenizer);
+
+/* Encodes documents that lie end to end in text; document d ends before byte ends[d]. After each one end_id is written,
+ * where it is not negative. id_ends (documents): ids written when document d was done; count: ids in all. Where capacity
+ * is too small: TB_INVALID_ARGUMENT, count says what is needed. 2 * (bytes + documents) is always enough.
+ * specials_as_text: 1 to read special tokens' names as plain text. Bytes that are no UTF-8 are encoded as bytes. */
+TB_API tb_status tb_tokenizer_encode(tb_tokenizer* tokenizer, const uint8_t* text, const double* ends, int64_t documents,
+                                     int64_t end_id, int32_t specials_as_text, uint32_t* ids, int64_t capacity,
+                                     double* id_ends, int64_t* count);
+
+/* mode 0: the tokens' own bytes, end to end; 1: without the space that the decoder of tokenizer.json takes off the beginning;
+ * 3: also with U+FFFD for every byte token of a run that is no UTF-8. Where capacity is too small: TB_INVALID_ARGUMENT, written
+ * says what is needed; where ids[i] is beyond the vocabulary, written is -1 - i. */
+TB_API tb_status tb_tokenizer_decode(tb_tokenizer* tokenizer, const uint32_t* ids, int64_t count, int32_t mode,
+                                     uint8_t* bytes, int64_t capacity, int64_t* written);
+
 #ifdef __cplusplus
 }
 #endif

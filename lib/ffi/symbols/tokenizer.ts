@@ -4,4 +4,49 @@
  * @module
  */
 
-export const TOKENIZER_SYMBOLS = {} as const satisfies Deno.ForeignLibraryInterface;
+/** The "Tokenizer" section of titanbit.h. */
+export const TOKENIZER_SYMBOLS = {
+  tb_tokenizer_create: {
+    parameters: [
+      "buffer", // const uint8_t* spec
+      "i64", // int64_t spec_bytes
+      "buffer", // tb_tokenizer** tokenizer
+      "buffer", // char* error
+      "i64", // int64_t error_capacity
+    ],
+    result: "i32",
+  },
+  tb_tokenizer_destroy: {
+    parameters: [
+      "u64", // tb_tokenizer* tokenizer
+    ],
+    result: "i32",
+  },
+  tb_tokenizer_encode: {
+    parameters: [
+      "u64", // tb_tokenizer* tokenizer
+      "buffer", // const uint8_t* text
+      "buffer", // const double* ends
+      "i64", // int64_t documents
+      "i64", // int64_t end_id
+      "i32", // int32_t specials_as_text
+      "buffer", // uint32_t* ids
+      "i64", // int64_t capacity
+      "buffer", // double* id_ends
+      "buffer", // int64_t* count
+    ],
+    result: "i32",
+  },
+  tb_tokenizer_decode: {
+    parameters: [
+      "u64", // tb_tokenizer* tokenizer
+      "buffer", // const uint32_t* ids
+      "i64", // int64_t count
+      "i32", // int32_t mode
+      "buffer", // uint8_t* bytes
+      "i64", // int64_t capacity
+      "buffer", // int64_t* written
+    ],
+    result: "i32",
+  },
+} as const satisfies Deno.ForeignLibraryInterface;

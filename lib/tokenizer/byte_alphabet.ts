@@ -1,0 +1,40 @@
+/**
+ * The alphabet of byte-level vocabularies: one printable character a byte, as GPT-2's encoder.py assigns them.
+ *
+ * @module
+ */
+
+/** The character of each byte. */
+export const BYTE_CHARACTERS: readonly string[] = makeAlphabet();
+
+const BYTES: ReadonlyMap<string, number> = new Map(
+  BYTE_CHARACTERS.map((character, byte) => [character, byte]),
+);
+
+function makeAlphabet(): string[] {
+  const characters: string[] = [];
+  let next = 256;
+  for (let byte = 0; byte < 256; byte++) {
+    const printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+    characters.push(String.fromCharCode(printable ? byte : next++));
+  }
+  return characters;
+}
+
+/** The bytes that a byte-level token spells, or null where a character of it is of another alphabet. */
+export function bytesOfByteLevelToken(token: string): Uint8Array | null {
+  const bytes = new Uint8Array(token.length);
+  for (let i = 0; i < token.length; i++) {
+    const byte = BYTES.get(token[i]!);
+    if (byte === undefined) return null;
+    bytes[i] = byte;
+  }
+  return bytes;
+}
+
+/** Spells bytes in the byte-level alphabet. */
+export function byteLevelToken(bytes: Uint8Array): string {
+  let token = "";
+  for (const byte of bytes) token += BYTE_CHARACTERS[byte];
+  return token;
+}
