@@ -31,7 +31,7 @@ constexpr int64_t kTernaryRowBlockBytes = 160 << 10;
 
 // sums[i][v] = activations of row i times the codes of columns v * kLanes ...
 #if TB_ISA_LEVEL == 2
-static inline void ternary_tile(const uint32_t* x, const uint32_t* w, int64_t units, Ints (*sums)[2]) {
+__attribute__((noinline)) static void ternary_tile(const uint32_t* x, const uint32_t* w, int64_t units, Ints (*sums)[2]) {
   __m512i total[kTernaryRows][2];
 #pragma GCC unroll 12
   for (int i = 0; i < kTernaryRows; ++i) total[i][0] = total[i][1] = _mm512_setzero_si512();
@@ -56,7 +56,10 @@ static inline void ternary_tile(const uint32_t* x, const uint32_t* w, int64_t un
 // them an int16 sum lies in [64 * -512, 64 * 508] = [-32768, 32512]: it still fits, so sums widen to int32 every 64 units.
 constexpr int64_t kUnitsPerFlush = 64;
 
-static inline void ternary_tile(const uint32_t* x, const uint32_t* w, int64_t units, Ints (*sums)[2]) {
+// sum += pairs in int16 lanes, at this place in the program and in sum's own register.
+static inline void add_pinned(__m256i& sum, __m256i pairs) { asm volatile("vpaddw %1, %0, %0" : "+x"(sum) : "x"(pairs)); }
+
+__attribute__((noinline)) static void ternary_tile(const uint32_t* x, const uint32_t* w, int64_t units, Ints (*sums)[2]) {
   const __m256i ones = _mm256_set1_epi16(1);
   for (int i = 0; i < kTernaryRows; ++i) sums[i][0] = sums[i][1] = Ints{};
   for (int64_t from = 0; from < units; from += kUnitsPerFlush) {
@@ -69,9 +72,11 @@ static inline void ternary_tile(const uint32_t* x, const uint32_t* w, int64_t un
       const __m256i codes1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + u * kTernaryColumns + kLanes));
 #pragma GCC unroll 6
       for (int i = 0; i < kTernaryRows; ++i) {
-        const __m256i four = _mm256_set1_epi32(int32_t(x[u * kTernaryRows + i]));
-        pairs[i][0] = _mm256_add_epi16(pairs[i][0], _mm256_maddubs_epi16(codes0, four));
-        pairs[i][1] = _mm256_add_epi16(pairs[i][1], _mm256_maddubs_epi16(codes1, four));
+        // The order is pinned: left to itself the compiler loads the activations of all rows first, and the sums spill.
+        __m256i four = _mm256_set1_epi32(int32_t(x[u * kTernaryRows + i]));
+        asm volatile("" : "+x"(four));
+        add_pinned(pairs[i][0], _mm256_maddubs_epi16(codes0, four));
+        add_pinned(pairs[i][1], _mm256_maddubs_epi16(codes1, four));
       }
     }
 #pragma GCC unroll 6
