@@ -23,8 +23,8 @@ export interface CreateOptions {
   device?: Device | DeviceKind | DeviceOptions;
   /** Whether gradients are kept. @default true */
   training?: boolean;
-  /** Seed of the initial weights. @default 0 */
-  seed?: number;
+  /** Seed of the initial weights; null leaves them 0, for a caller that loads them. @default 0 */
+  seed?: number | null;
   /** Layers to put in the place of BitNet's own. */
   layers?: Partial<Layers>;
 }
@@ -96,7 +96,8 @@ export class BitNetTransformer implements Disposable {
       model.#ownsDevice = owned;
       model.parameters.commit(device);
       model.#context.derived.commit(device);
-      model.parameters.initialize({ seed: options.seed ?? 0, std: config.initStd });
+      const { seed = 0 } = options;
+      if (seed !== null) model.parameters.initialize({ seed, std: config.initStd });
     } catch (error) {
       model[Symbol.dispose]();
       throw error;
