@@ -1,0 +1,229 @@
+// Attention of new queries against a cache of keys and values: prefill and decoding.
+//
+// Long blocks of queries (T >= 8) go through attend() of attention_tiles.h. Few queries read the cache once, in slices of 256
+// keys: each slice gives (maximum, sum of exponentials, weighted values) of every row, and slices are merged in order. A
+// thread takes a whole (sequence, group), or, where there are too few of them, slices; both do the same arithmetic, so the
+// bits depend neither on that choice nor on the number of threads.
+#include <omp.h>
+
+#include "attention_tiles.h"
+
+// ---- Implementation ---------------------------------------------------------------------------------------------
+
+namespace tb {
+struct AttentionDecode {
+  const float *q, *k, *v;
+  const int32_t* start;
+  float* o;
+  float scale;
+  int64_t B, T, H, G, E, capacity;
+};
+}  // namespace tb
+
+TB_DECLARE(void, attention_decode, (tb_context * context, const AttentionDecode* task))
+
+namespace tb::TB_ISA {
+
+constexpr int64_t kSlice = 256;
+constexpr int64_t kFewQueries = 8;
+
+// scores[j] = scale * q . k[j] for `count` keys.
+static void score_keys(const float* q, const float* k, float* scores, int64_t count, int64_t E, float scale) {
+  const int64_t whole = E / kLanes * kLanes;
+  const bool tail = whole < E, short_row = E < kLanes;
+  // The last vector of a row overlaps the one before; its lanes that were already counted meet zeros.
+  float last[kLanes] = {};
+  const int64_t last_at = short_row ? 0 : E - kLanes;
+  for (int64_t e = whole; e < E; ++e) last[e - last_at] = q[e];
+  const vfloat last_q = load(last);
+  constexpr int64_t kAtOnce = 4;
+  for (int64_t j = 0; j < count; j += kAtOnce) {
+    const float* rows[kAtOnce];
+    vfloat sums[kAtOnce] = {};
+#pragma GCC unroll 4
+    for (int64_t i = 0; i < kAtOnce; ++i) rows[i] = k + smaller(j + i, count - 1) * E;
+    for (int64_t e = 0; e < whole; e += kLanes) {
+      const vfloat left = load(q + e);
+#pragma GCC unroll 4
+      for (int64_t i = 0; i < kAtOnce; ++i) sums[i] += left * load(rows[i] + e);
+    }
+    if (tail)
+      for (int64_t i = 0; i < kAtOnce; ++i)
+        sums[i] += last_q * (short_row ? load_first(rows[i], E) : load(rows[i] + last_at));
+    for (int64_t i = 0; i < kAtOnce && j + i < count; ++i) scores[j + i] = sum(sums[i]) * scale;
+  }
+}
+
+template <int64_t V>
+TB_INLINE void weigh_columns(const float* p, const float* v, float* out, int64_t count, int64_t E) {
+  vfloat sums[V] = {};
+  for (int64_t j = 0; j < count; ++j) {
+    const vfloat weight = splat(p[j]);
+#pragma GCC unroll 4
+    for (int64_t i = 0; i < V; ++i) sums[i] += weight * load(v + j * E + i * kLanes);
+  }
+#pragma GCC unroll 4
+  for (int64_t i = 0; i < V; ++i) store(out + i * kLanes, sums[i]);
+}
+
+// out (E) = p (count) . v (count, E).
+static void weigh_values(const float* p, const float* v, float* out, int64_t count, int64_t E) {
+  if (E < kLanes) {
+    for (int64_t e = 0; e < E; ++e) out[e] = 0;
+    for (int64_t j = 0; j < count; ++j)
+      for (int64_t e = 0; e < E; ++e) out[e] += p[j] * v[j * E + e];
+    return;
+  }
+  int64_t e = 0;
+  for (; e + 4 * kLanes <= E; e += 4 * kLanes) weigh_columns<4>(p, v + e, out + e, count, E);
+  for (; e + kLanes <= E; e += kLanes) weigh_columns<1>(p, v + e, out + e, count, E);
+  if (e < E) weigh_columns<1>(p, v + E - kLanes, out + E - kLanes, count, E);  // overlaps with equal values
+}
+
+// A row's share: maximum, sum of exponentials, then E weighted values.
+static void attend_slice(const AttentionDecode& task, int64_t b, int64_t g, int64_t row, int64_t slice, float* share) {
+  const int64_t per_group = task.H / task.G, h = g * per_group + row % per_group, t = row / per_group, E = task.E;
+  const int64_t from = slice * kSlice, visible = int64_t(task.start[b]) + t + 1 - from;
+  const int64_t count = smaller(kSlice, visible);
+  if (count <= 0) {
+    share[0] = -__builtin_inff();
+    for (int64_t e = 0; e <= E; ++e) share[1 + e] = 0;
+    return;
+  }
+  float scores[kSlice];
+  const int64_t at = ((b * task.G + g) * task.capacity + from) * E;
+  score_keys(task.q + ((b * task.H + h) * task.T + t) * E, task.k + at, scores, count, E, task.scale);
+  const int64_t columns = round_up(count, kLanes);
+  float total = 0;
+  share[0] = -__builtin_inff();
+  soften_row(scores, count, columns, 1.0f, &share[0], &total);
+  share[1] = total;
+  weigh_values(scores, task.v + at, share + 2, count, E);
+}
+
+// into += share; a row's first slice is copied instead.
+static void merge_share(float* into, const float* share, int64_t E) {
+  const float before = into[0], seen = share[0];
+  const float now = seen > before ? seen : before;
+  const float keep = now == before ? 1.0f : expf(before - now), add = now == seen ? 1.0f : expf(seen - now);
+  into[0] = now;
+  for (int64_t e = 1; e < E + 2; ++e) into[e] = into[e] * keep + share[e] * add;
+}
+
+static void write_row(const AttentionDecode& task, int64_t b, int64_t g, int64_t row, const float* share) {
+  const int64_t per_group = task.H / task.G, h = g * per_group + row % per_group, t = row / per_group;
+  float* out = task.o + ((b * task.T + t) * task.H + h) * task.E;
+  const float inverse = 1.0f / share[1];
+  for (int64_t e = 0; e < task.E; ++e) out[e] = share[2 + e] * inverse;
+}
+
+static void decode_groups(tb_context* context, const AttentionDecode& task, int64_t rows, int64_t most_slices) {
+  const int64_t units = task.B * task.G, width = task.E + 2;
+  const bool split = units < 2 * context->threads && most_slices > 1 &&
+                     units * most_slices * rows * width * 4 <= context->threads * kScratchBytes;
+  const bool small = units * rows * most_slices * kSlice * task.E < 65536;
+  if (!split) {
+#pragma omp parallel for num_threads(context->threads) schedule(dynamic, 1) if (!small)
+    for (int64_t unit = 0; unit < units; ++unit) {
+      const int64_t b = unit / task.G, g = unit % task.G;
+      const int64_t slices = ceil_div(int64_t(task.start[b]) + task.T, kSlice);
+      float* sums = static_cast<float*>(context->thread_scratch(omp_get_thread_num()));
+      float share[kWidestHead + 2];
+      for (int64_t slice = 0; slice < slices; ++slice)
+        for (int64_t row = 0; row < rows; ++row) {
+          attend_slice(task, b, g, row, slice, slice == 0 ? sums + row * width : share);
+          if (slice > 0) merge_share(sums + row * width, share, task.E);
+        }
+      for (int64_t row = 0; row < rows; ++row) write_row(task, b, g, row, sums + row * width);
+    }
+    return;
+  }
+  float* shares = static_cast<float*>(context->thread_scratch(0));
+#pragma omp parallel num_threads(context->threads) if (!small)
+  {
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t part = 0; part < units * most_slices; ++part) {
+      const int64_t unit = part / most_slices, slice = part % most_slices;
+      for (int64_t row = 0; row < rows; ++row)
+        attend_slice(task, unit / task.G, unit % task.G, row, slice, shares + (part * rows + row) * width);
+    }
+#pragma omp for schedule(static)
+    for (int64_t index = 0; index < units * rows; ++index) {
+      const int64_t unit = index / rows, row = index % rows, b = unit / task.G;
+      const int64_t slices = ceil_div(int64_t(task.start[b]) + task.T, kSlice);
+      float* sums = shares + (unit * most_slices * rows + row) * width;
+      for (int64_t slice = 1; slice < slices; ++slice) merge_share(sums, sums + slice * rows * width, task.E);
+      write_row(task, b, unit % task.G, row, sums);
+    }
+  }
+}
+
+static void decode_blocks(tb_context* context, const AttentionDecode& task) {
+  const int64_t heads = task.B * task.H, blocks = ceil_div(task.T, kQueries), E = task.E;
+#pragma omp parallel for num_threads(context->threads) schedule(dynamic, 1) if (heads * task.T * task.T * E > 65536)
+  for (int64_t unit = 0; unit < heads * blocks; ++unit) {
+    const int64_t first = (blocks - 1 - unit / heads) * kQueries, head = unit % heads, b = head / task.H, h = head % task.H;
+    const int64_t group = b * task.G + h / (task.H / task.G);
+    Queries block;
+    block.q = task.q + (head * task.T + first) * E;
+    block.k = task.k + group * task.capacity * E;
+    block.v = task.v + group * task.capacity * E;
+    block.o = task.o + ((b * task.T + first) * task.H + h) * E;
+    block.ldo = task.H * E;
+    block.lse = nullptr;
+    block.rows = smaller(kQueries, task.T - first);
+    block.first = int64_t(task.start[b]) + first;
+    block.E = E;
+    block.scale = task.scale;
+    attend(block, static_cast<float*>(context->thread_scratch(omp_get_thread_num())));
+  }
+}
+
+void attention_decode(tb_context* context, const AttentionDecode* pointer) {
+  const AttentionDecode& task = *pointer;
+  const int64_t rows = task.T * (task.H / task.G);
+  int64_t most_keys = 0;
+  for (int64_t b = 0; b < task.B; ++b) most_keys = greater(most_keys, int64_t(task.start[b]) + task.T);
+  if (task.T < kFewQueries && rows * (task.E + 2) * 4 <= kScratchBytes)
+    decode_groups(context, task, rows, ceil_div(most_keys, kSlice));
+  else
+    decode_blocks(context, task);
+}
+
+}  // namespace tb::TB_ISA
+
+// ---- Launchers --------------------------------------------------------------------------------------------------
+
+#if TB_LAUNCHERS
+
+extern "C" tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, const void* q, const void* k_cache,
+                                         const void* v_cache, const int32_t* start, void* o, float scale, int64_t B,
+                                         int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity) {
+  TB_CHECK_CONTEXT(context);
+  TB_REQUIRE_F32(context, dtype, "tb_attention_decode");
+  TB_REQUIRE(context, B >= 0 && T >= 0 && G >= 1 && H >= G && H % G == 0,
+             "Cannot run tb_attention_decode as G must divide H, and B and T be at least 0: current values are G %lld, H "
+             "%lld, B %lld and T %lld",
+             (long long)G, (long long)H, (long long)B, (long long)T);
+  TB_REQUIRE(context, E >= 1 && E <= tb::portable::kWidestHead,
+             "Cannot run tb_attention_decode as E must be 1 to %lld: current value is %lld",
+             (long long)tb::portable::kWidestHead, (long long)E);
+  TB_REQUIRE(context, scale > 0 && __builtin_isfinite(scale),
+             "Cannot run tb_attention_decode as scale must be finite and above 0: current value is %g", double(scale));
+  if (B == 0 || T == 0) return TB_OK;
+  TB_REQUIRE(context, q != nullptr && k_cache != nullptr && v_cache != nullptr && start != nullptr && o != nullptr,
+             "Cannot run tb_attention_decode as one of its tensors is null");
+  for (int64_t b = 0; b < B; ++b)
+    TB_REQUIRE(context, start[b] >= 0 && int64_t(start[b]) + T <= capacity,
+               "Cannot run tb_attention_decode as tokens must end within the capacity %lld: current start of sequence %lld is "
+               "%d, with %lld tokens",
+               (long long)capacity, (long long)b, int(start[b]), (long long)T);
+  const tb::AttentionDecode task = {static_cast<const float*>(q), static_cast<const float*>(k_cache),
+                                    static_cast<const float*>(v_cache), start,
+                                    static_cast<float*>(o), scale,
+                                    B, T, H, G, E, capacity};
+  TB_DISPATCH(context, attention_decode, (context, &task));
+  return TB_OK;
+}
+
+#endif
