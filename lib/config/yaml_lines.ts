@@ -12,54 +12,62 @@
  */
 export function yamlLines(text: string): Map<string, number> {
   const lines = new Map<string, number>();
-  const open: { indent: number; path: string; items: number }[] = [{
-    indent: -1,
-    path: "",
-    items: 0,
-  }];
+  const open: Frame[] = [{ indent: -1, path: "", items: 0, item: false }];
   let scalarIndent = -1; // inside a block scalar (`key: |`): everything deeper than this is text
   text.split("\n").forEach((raw, index) => {
     const line = raw.replace(/\r$/, "");
-    const body = line.trimStart();
-    if (body === "" || body.startsWith("#") || /^(---|\.\.\.|%)/.test(line)) return;
-    let indent = line.length - body.length;
+    let rest = line.trimStart();
+    if (rest === "" || rest.startsWith("#") || /^(---|\.\.\.|%)/.test(line)) return;
+    let indent = line.length - rest.length;
     if (scalarIndent >= 0 && indent > scalarIndent) return;
     scalarIndent = -1;
 
-    let rest = body;
-    while (rest === "-" || rest.startsWith("- ")) { // a list item may sit at its parent's own indent
-      while (open.length > 1 && open.at(-1)!.indent > indent) open.pop();
-      if (open.at(-1)!.indent === indent && open.at(-1)!.items === 0) {
-        open.at(-1)!.indent = indent - 0.5;
+    while (rest === "-" || rest.startsWith("- ")) {
+      // Deeper frames and the item before this one are over; a key at the same indent is the list's own.
+      while (
+        open.at(-1)!.indent > indent || (open.at(-1)!.indent === indent && open.at(-1)!.item)
+      ) {
+        open.pop();
       }
-      while (open.length > 1 && open.at(-1)!.indent >= indent) open.pop();
-      const parent = open.at(-1)!;
-      const path = join(parent.path, String(parent.items++));
+      const list = open.at(-1)!;
+      const path = join(list.path, String(list.items++));
       lines.set(path, index + 1);
-      open.push({ indent, path, items: 0 });
+      open.push({ indent, path, items: 0, item: true });
       const next = rest.slice(1).trimStart();
       indent += rest.length - next.length;
       rest = next;
     }
-    const key =
-      /^("(?:[^"\\]|\\.)*"|'[^']*'|[^\s#'"{}[\],&*!|>%@`-][^#:{}[\]]*?|-[^\s:][^#:]*?)\s*:(?:\s+(.*))?$/
-        .exec(
-          rest,
-        );
-    if (key === null) return;
-    while (open.length > 1 && open.at(-1)!.indent >= indent) open.pop();
-    const path = join(open.at(-1)!.path, key[1]!.replace(/^(["'])(.*)\1$/, "$2"));
+
+    const match = KEY.exec(rest);
+    if (match === null) return;
+    const [, key, value = ""] = match;
+    while (open.at(-1)!.indent >= indent) open.pop();
+    const path = join(open.at(-1)!.path, key!.replace(/^(["'])(.*)\1$/, "$2"));
     if (!lines.has(path)) lines.set(path, index + 1);
-    open.push({ indent, path, items: 0 });
-    const value = key[2] ?? "";
-    if (/^(?:[&!]\S+\s+)*[|>][+-]?\d?[+-]?\s*(?:#.*)?$/.test(value)) scalarIndent = indent;
+    open.push({ indent, path, items: 0, item: false });
+    if (BLOCK_SCALAR.test(value)) scalarIndent = indent;
     if (value.startsWith("{")) {
-      for (const inner of value.matchAll(/[{,]\s*["']?([A-Za-z_][\w-]*)["']?\s*:/g)) {
-        lines.set(join(path, inner[1]!), index + 1);
-      }
+      for (const [, inner] of value.matchAll(FLOW_KEY)) lines.set(join(path, inner!), index + 1);
     }
   });
   return lines;
+}
+
+/** `key: value` with a plain or quoted key. */
+const KEY = /^("(?:[^"\\]|\\.)*"|'[^']*'|[^\s#'"{}[\],&*!|>%@`-][^#:{}[\]]*?)\s*:(?:\s+(.*))?$/;
+/** What stands after the colon where text follows in the lines below. */
+const BLOCK_SCALAR = /^(?:[&!]\S+\s+)*[|>][+-]?\d?[+-]?\s*(?:#.*)?$/;
+/** A key within braces. */
+const FLOW_KEY = /[{,]\s*["']?([A-Za-z_][\w-]*)["']?\s*:/g;
+
+/** A mapping or list item that the current line may be inside of. */
+interface Frame {
+  readonly indent: number;
+  readonly path: string;
+  /** List items seen under it. */
+  items: number;
+  /** Whether it is a list item itself. */
+  readonly item: boolean;
 }
 
 /** Line of a key, or of the nearest parent that is in the file. */
