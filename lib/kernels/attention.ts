@@ -1,0 +1,155 @@
+/**
+ * Causal attention with grouped keys and values, without the T x T matrix.
+ *
+ * @module
+ */
+
+import { activationCode } from "../tensor/dtype.ts";
+import { expectTensor, type Tensor } from "../tensor/tensor.ts";
+import { sizesOf } from "./operand.ts";
+
+type Sizes = [number, number, number, number];
+
+/**
+ * `o` (B*T, H*E) = softmax(scale * q kᵀ, causal) v of `q` (B, H, T, E), `k` and `v` (B, G, T, E). `lse` (B, H, T) float32
+ * receives the log of each row's sum of exponentials. Query head h reads key/value head h / (H / G).
+ *
+ * Throws `NativeError` where G does not divide H or E is above 256.
+ */
+export function attentionForward(
+  operands: { q: Tensor; k: Tensor; v: Tensor; o: Tensor; lse: Tensor; scale: number },
+): void {
+  const op = "tb_attention_forward";
+  const { q, k, v, o, lse, scale } = operands;
+  const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" }) as Sizes;
+  const [, G] = sizesOf(k, { op, dimensions: "B, G, T, E" }) as Sizes;
+  const dtype = q.dtype;
+  expectTensor(k, { op, dtype, shape: [B, G, T, E] });
+  expectTensor(v, { op, dtype, shape: [B, G, T, E] });
+  expectTensor(o, { op, dtype, shape: [B * T, H * E] });
+  expectTensor(lse, { op, dtype: "float32", shape: [B, H, T] });
+  const device = q.device;
+  device.check(
+    device.symbols.tb_attention_forward(
+      device.context,
+      activationCode(dtype),
+      q.address,
+      k.address,
+      v.address,
+      o.address,
+      lse.address,
+      scale,
+      BigInt(B),
+      BigInt(T),
+      BigInt(H),
+      BigInt(G),
+      BigInt(E),
+    ),
+    op,
+  );
+}
+
+/**
+ * `dout` (B*T, H*E) and the forward pass's tensors -> `dq` (B, H, T, E), `dk` and `dv` (B, G, T, E), all overwritten.
+ * `delta` (B, H, T) float32 is scratch.
+ */
+export function attentionBackward(
+  operands: {
+    dout: Tensor;
+    q: Tensor;
+    k: Tensor;
+    v: Tensor;
+    o: Tensor;
+    lse: Tensor;
+    delta: Tensor;
+    dq: Tensor;
+    dk: Tensor;
+    dv: Tensor;
+    scale: number;
+  },
+): void {
+  const op = "tb_attention_backward";
+  const { dout, q, k, v, o, lse, delta, dq, dk, dv, scale } = operands;
+  const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" }) as Sizes;
+  const [, G] = sizesOf(k, { op, dimensions: "B, G, T, E" }) as Sizes;
+  const dtype = q.dtype;
+  for (const tensor of [dout, o]) expectTensor(tensor, { op, dtype, shape: [B * T, H * E] });
+  for (const tensor of [k, v, dk, dv]) expectTensor(tensor, { op, dtype, shape: [B, G, T, E] });
+  for (const tensor of [lse, delta]) {
+    expectTensor(tensor, { op, dtype: "float32", shape: [B, H, T] });
+  }
+  expectTensor(dq, { op, dtype, shape: [B, H, T, E] });
+  const device = q.device;
+  device.check(
+    device.symbols.tb_attention_backward(
+      device.context,
+      activationCode(dtype),
+      dout.address,
+      q.address,
+      k.address,
+      v.address,
+      o.address,
+      lse.address,
+      delta.address,
+      dq.address,
+      dk.address,
+      dv.address,
+      scale,
+      BigInt(B),
+      BigInt(T),
+      BigInt(H),
+      BigInt(G),
+      BigInt(E),
+    ),
+    op,
+  );
+}
+
+/**
+ * Prefill and decoding: `o` (B*T, H*E) of `q` (B, H, T, E) against `kCache` and `vCache` (B, G, capacity, E), where query t
+ * of sequence b sees the tokens 0 .. `start[b]` + t. `start` (B) int32.
+ */
+export function attentionDecode(
+  operands: {
+    q: Tensor;
+    kCache: Tensor;
+    vCache: Tensor;
+    start: Tensor;
+    o: Tensor;
+    scale: number;
+  },
+): void {
+  const op = "tb_attention_decode";
+  const { q, kCache, vCache, start, o, scale } = operands;
+  const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" }) as Sizes;
+  const [, G, capacity] = sizesOf(kCache, {
+    op,
+    dimensions: "B, G, capacity, E",
+  }) as Sizes;
+  const dtype = q.dtype;
+  for (const cache of [kCache, vCache]) {
+    expectTensor(cache, { op, dtype, shape: [B, G, capacity, E] });
+  }
+  expectTensor(start, { op, dtype: "int32", shape: [B] });
+  expectTensor(o, { op, dtype, shape: [B * T, H * E] });
+  const device = q.device;
+  device.check(
+    device.symbols.tb_attention_decode(
+      device.context,
+      activationCode(dtype),
+      q.address,
+      kCache.address,
+      vCache.address,
+      start.address,
+      o.address,
+      scale,
+      BigInt(B),
+      BigInt(T),
+      BigInt(H),
+      BigInt(G),
+      BigInt(E),
+      BigInt(capacity),
+    ),
+    op,
+  );
+}

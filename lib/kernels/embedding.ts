@@ -1,0 +1,58 @@
+/**
+ * Rows of the embedding table.
+ *
+ * @module
+ */
+
+import { expectTensor, type Tensor } from "../tensor/tensor.ts";
+import { sizesOf } from "./operand.ts";
+
+/**
+ * `out` (N, D) = `table` (V, D) at `ids` (N) int32; all else float32. `ids` may have any shape of N elements.
+ *
+ * Throws `NativeError` where an id lies outside the table (CPU), writing nothing.
+ */
+export function embeddingForward(operands: { ids: Tensor; table: Tensor; out: Tensor }): void {
+  const op = "tb_embedding_forward";
+  const { ids, table, out } = operands;
+  const [V, D] = sizesOf(table, { op, dimensions: "V, D" }) as [number, number];
+  expectTensor(ids, { op, dtype: "int32" });
+  expectTensor(table, { op, dtype: "float32" });
+  expectTensor(out, { op, dtype: "float32", shape: [ids.length, D] });
+  const device = out.device;
+  device.check(
+    device.symbols.tb_embedding_forward(
+      device.context,
+      ids.address,
+      table.address,
+      out.address,
+      BigInt(ids.length),
+      BigInt(D),
+      BigInt(V),
+    ),
+    op,
+  );
+}
+
+/** `dtable` (V, D) += `dout` (N, D) at the rows `ids` (N) int32, added in the order of N; float32. */
+export function embeddingBackward(operands: { ids: Tensor; dout: Tensor; dtable: Tensor }): void {
+  const op = "tb_embedding_backward";
+  const { ids, dout, dtable } = operands;
+  const [V, D] = sizesOf(dtable, { op, dimensions: "V, D" }) as [number, number];
+  expectTensor(ids, { op, dtype: "int32" });
+  expectTensor(dout, { op, dtype: "float32", shape: [ids.length, D] });
+  expectTensor(dtable, { op, dtype: "float32" });
+  const device = dtable.device;
+  device.check(
+    device.symbols.tb_embedding_backward(
+      device.context,
+      ids.address,
+      dout.address,
+      dtable.address,
+      BigInt(ids.length),
+      BigInt(D),
+      BigInt(V),
+    ),
+    op,
+  );
+}

@@ -1,0 +1,70 @@
+/**
+ * Output head fused with the cross-entropy.
+ *
+ * @module
+ */
+
+import { activationCode } from "../tensor/dtype.ts";
+import { expectTensor, type Tensor } from "../tensor/tensor.ts";
+import { addressOf, expectOptional, sizesOf } from "./operand.ts";
+
+/**
+ * Cross-entropy of the logits `x` (N, D) . `head`ᵀ (V, D) against `targets` (N) int32 into `loss` (N) float32, in nats. A target
+ * below 0 is ignored: loss 0, no gradient. Logits of as many rows as fit `workspace` exist at a time (at least one row of
+ * V float32).
+ *
+ * `dx` (N, D), where given, receives gradScale * dloss/dx; `dhead` (V, D) float32, where given, is added to.
+ *
+ * Throws `NativeError` for a target that the vocabulary lacks (CPU), writing nothing.
+ */
+export function headLoss(
+  operands: {
+    x: Tensor;
+    head: Tensor;
+    targets: Tensor;
+    loss: Tensor;
+    dx?: Tensor | null;
+    dhead?: Tensor | null;
+    /** @default 1 */
+    gradScale?: number;
+    workspace: Tensor;
+  },
+): void {
+  const op = "tb_head_loss";
+  const { x, head, targets, loss, dx, dhead, gradScale = 1, workspace } = operands;
+  const [N, D] = sizesOf(x, { op, dimensions: "N, D" }) as [number, number];
+  const [V] = sizesOf(head, { op, dimensions: "V, D" }) as [number, number];
+  const dtype = x.dtype;
+  expectTensor(head, { op, dtype, shape: [V, D] });
+  expectTensor(targets, { op, dtype: "int32" });
+  expectTensor(loss, { op, dtype: "float32" });
+  for (const tensor of [targets, loss]) {
+    if (tensor.length !== N) {
+      throw new RangeError(
+        `Cannot run ${op} as ${tensor.name} must have ${N} elements: current shape is (${tensor.shape})`,
+      );
+    }
+  }
+  expectOptional(dx, { op, dtype, shape: [N, D] });
+  expectOptional(dhead, { op, dtype: "float32", shape: [V, D] });
+  const device = x.device;
+  device.check(
+    device.symbols.tb_head_loss(
+      device.context,
+      activationCode(dtype),
+      x.address,
+      head.address,
+      targets.address,
+      loss.address,
+      addressOf(dx),
+      addressOf(dhead),
+      gradScale,
+      workspace.address,
+      BigInt(workspace.bytes),
+      BigInt(N),
+      BigInt(D),
+      BigInt(V),
+    ),
+    op,
+  );
+}

@@ -1,0 +1,52 @@
+/**
+ * Sums and norms over whole tensors.
+ *
+ * @module
+ */
+
+import { expectTensor, type Tensor } from "../tensor/tensor.ts";
+
+/**
+ * `out` (1) = scale * sum of `x`, added to what `out` holds with `accumulate`; float32, summed in double in blocks of fixed
+ * size.
+ */
+export function sum(
+  operands: {
+    x: Tensor;
+    out: Tensor;
+    /** @default 1 */
+    scale?: number;
+    /** @default false */
+    accumulate?: boolean;
+  },
+): void {
+  const op = "tb_sum";
+  const { x, out, scale = 1, accumulate } = operands;
+  expectTensor(x, { op, dtype: "float32" });
+  expectTensor(out, { op, dtype: "float32", shape: [1] });
+  const device = x.device;
+  device.check(
+    device.symbols.tb_sum(
+      device.context,
+      x.address,
+      scale,
+      out.address,
+      BigInt(x.length),
+      accumulate ? 1 : 0,
+    ),
+    op,
+  );
+}
+
+/** `out` (1) = sqrt(sum of x²) of `x`; float32, summed in double. Not finite where any value is not. */
+export function norm(operands: { x: Tensor; out: Tensor }): void {
+  const op = "tb_norm";
+  const { x, out } = operands;
+  expectTensor(x, { op, dtype: "float32" });
+  expectTensor(out, { op, dtype: "float32", shape: [1] });
+  const device = x.device;
+  device.check(
+    device.symbols.tb_norm(device.context, x.address, out.address, BigInt(x.length)),
+    op,
+  );
+}

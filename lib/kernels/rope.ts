@@ -1,0 +1,98 @@
+/**
+ * Rotary position embedding fused with the split into heads.
+ *
+ * @module
+ */
+
+import { activationCode } from "../tensor/dtype.ts";
+import { expectTensor, type Tensor } from "../tensor/tensor.ts";
+import { addressOf, expectOptional, sizesOf } from "./operand.ts";
+
+/**
+ * `qkv` (B*T, (H + 2G) * E) -> `q` (B, H, T, E) and, rotated too, `k` and, as it is, `v` (B, G, capacity, E), written from
+ * token `start[b]` on. Halves are rotated, by the angles of token `start[b] + t`.
+ *
+ * `cosSin` (positions, E) float32 holds E/2 cosines, then E/2 sines a row. `start` (B) int32 may be left out: zeros.
+ */
+export function ropeForward(
+  operands: {
+    qkv: Tensor;
+    cosSin: Tensor;
+    start?: Tensor | null;
+    q: Tensor;
+    k: Tensor;
+    v: Tensor;
+  },
+): void {
+  const op = "tb_rope_forward";
+  const { qkv, cosSin, start, q, k, v } = operands;
+  const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" }) as Sizes;
+  const [, G, capacity] = sizesOf(k, { op, dimensions: "B, G, capacity, E" }) as Sizes;
+  const [positions] = sizesOf(cosSin, { op, dimensions: "positions, E" }) as [number, number];
+  const dtype = qkv.dtype;
+  expectTensor(qkv, { op, shape: [B * T, (H + 2 * G) * E] });
+  expectTensor(cosSin, { op, dtype: "float32", shape: [positions, E] });
+  expectOptional(start, { op, dtype: "int32", shape: [B] });
+  expectTensor(q, { op, dtype });
+  expectTensor(k, { op, dtype, shape: [B, G, capacity, E] });
+  expectTensor(v, { op, dtype, shape: [B, G, capacity, E] });
+  const device = qkv.device;
+  device.check(
+    device.symbols.tb_rope_forward(
+      device.context,
+      activationCode(dtype),
+      qkv.address,
+      cosSin.address,
+      addressOf(start),
+      q.address,
+      k.address,
+      v.address,
+      BigInt(B),
+      BigInt(T),
+      BigInt(H),
+      BigInt(G),
+      BigInt(E),
+      BigInt(capacity),
+      BigInt(positions),
+    ),
+    op,
+  );
+}
+
+/** `dq` (B, H, T, E), `dk` and `dv` (B, G, T, E) -> `dqkv` (B*T, (H + 2G) * E), for sequences that start at token 0. */
+export function ropeBackward(
+  operands: { dq: Tensor; dk: Tensor; dv: Tensor; cosSin: Tensor; dqkv: Tensor },
+): void {
+  const op = "tb_rope_backward";
+  const { dq, dk, dv, cosSin, dqkv } = operands;
+  const [B, H, T, E] = sizesOf(dq, { op, dimensions: "B, H, T, E" }) as Sizes;
+  const [, G] = sizesOf(dk, { op, dimensions: "B, G, T, E" }) as Sizes;
+  const [positions] = sizesOf(cosSin, { op, dimensions: "positions, E" }) as [number, number];
+  const dtype = dqkv.dtype;
+  expectTensor(dq, { op, dtype });
+  expectTensor(dk, { op, dtype, shape: [B, G, T, E] });
+  expectTensor(dv, { op, dtype, shape: [B, G, T, E] });
+  expectTensor(cosSin, { op, dtype: "float32", shape: [positions, E] });
+  expectTensor(dqkv, { op, shape: [B * T, (H + 2 * G) * E] });
+  const device = dqkv.device;
+  device.check(
+    device.symbols.tb_rope_backward(
+      device.context,
+      activationCode(dtype),
+      dq.address,
+      dk.address,
+      dv.address,
+      cosSin.address,
+      dqkv.address,
+      BigInt(B),
+      BigInt(T),
+      BigInt(H),
+      BigInt(G),
+      BigInt(E),
+      BigInt(positions),
+    ),
+    op,
+  );
+}
+
+type Sizes = [number, number, number, number];
