@@ -1,0 +1,180 @@
+/**
+ * Loading a trained model to run it.
+ *
+ * @module
+ */
+
+import { basename, join } from "@std/path";
+import { parse } from "@std/yaml";
+import { CheckpointError } from "../checkpoint/errors.ts";
+import type { PassedOver } from "../checkpoint/find.ts";
+import { FILES, stepFolderName } from "../checkpoint/layout.ts";
+import { type ModelFolder, openModelFolder } from "../checkpoint/model_folder.ts";
+import { Device, type DeviceOptions } from "../ffi/device.ts";
+import type { DeviceKind } from "../ffi/library.ts";
+import type { SpecialTokens } from "../interop/huggingface.ts";
+import type { TensorSink } from "../interop/safetensors.ts";
+import type { BitNetConfig } from "../model/config.ts";
+import { BitNetTransformer } from "../model/transformer.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { type Tokenizer, tokenizerFromJson } from "../tokenizer/tokenizer.ts";
+import { PackedBitLinear, WeightPacker } from "./packed_linear.ts";
+
+/** Options of {@linkcode loadModel}. */
+export interface LoadModelOptions {
+  /** A device of the caller's, or which one to open. @default "auto" */
+  readonly device?: Device | DeviceKind | DeviceOptions;
+  /**
+   * Whether ternary weights are kept in 2 bits, without their latent values; they give the same numbers to the last bit. A
+   * model without ternary weights is loaded as it is. @default true
+   */
+  readonly packed?: boolean;
+}
+
+/** A model that is ready to run, with what came beside it. It owns model and tokenizer: hold it with `using`. */
+export interface LoadedModel extends Disposable {
+  readonly model: BitNetTransformer;
+  readonly config: BitNetConfig;
+  /** Null where the folder holds no tokenizer.json. */
+  readonly tokenizer: Tokenizer | null;
+  readonly specialTokens: SpecialTokens;
+  /** The folder that was loaded: the one given, or the checkpoint chosen inside it. */
+  readonly path: string;
+  /** Optimizer steps the model was trained for, where the folder is a checkpoint that says so in its name. */
+  readonly step: number | null;
+  /** Tokens a sequence the model was trained on, where its run says so, else `config.maxSeqLen`. */
+  readonly contextLength: number;
+  /** Newer checkpoints of a run's folder that were not taken, and why. */
+  readonly passedOver: readonly PassedOver[];
+}
+
+/**
+ * Loads a checkpoint, the newest sound one of a run's folder, or a folder in Hugging Face's form.
+ *
+ * Latent weights are read, quantised and packed matrix by matrix: beside the finished model there is never more than the
+ * largest of them in memory.
+ *
+ * @throws {CheckpointError} naming what is missing, damaged or of another shape, before a device is opened;
+ * {@linkcode NativeError} where the device can't be opened or lacks the memory; {@linkcode TokenizerError} for a broken
+ * tokenizer.json.
+ */
+export async function loadModel(
+  path: string,
+  options: LoadModelOptions = {},
+): Promise<LoadedModel> {
+  const folder = await openModelFolder(path);
+  const contextLength = Math.min(folder.config.maxSeqLen, trainedOn(folder.path) ?? Infinity);
+  const model = await loadWeights(folder, options);
+  try {
+    const tokenizer = folder.tokenizerJson === null
+      ? null
+      : await tokenizerFromJson(folder.tokenizerJson, {
+        name: join(folder.path, FILES.tokenizer),
+        library: model.device.library,
+      });
+    return {
+      model,
+      tokenizer,
+      config: folder.config,
+      specialTokens: folder.specialTokens,
+      path: folder.path,
+      passedOver: folder.passedOver,
+      step: stepOf(folder.path),
+      contextLength,
+      [Symbol.dispose]() {
+        tokenizer?.[Symbol.dispose]();
+        model[Symbol.dispose]();
+      },
+    };
+  } catch (error) {
+    model[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Ids that end a text: the ones config.json names, and the tokenizer's own. */
+export function endIds(loaded: LoadedModel): Set<number> {
+  const named = loaded.specialTokens.eosTokenId;
+  const ids = new Set(named === null ? [] : typeof named === "number" ? [named] : named);
+  const own = loaded.tokenizer?.eosId ?? null;
+  if (own !== null) ids.add(own);
+  return ids;
+}
+
+async function loadWeights(
+  folder: ModelFolder,
+  options: LoadModelOptions,
+): Promise<BitNetTransformer> {
+  const projections: PackedBitLinear[] = [];
+  const packed = (options.packed ?? true) && folder.config.quantization === "ternary";
+  const model = BitNetTransformer.create(folder.config, {
+    training: false,
+    seed: null,
+    device: options.device ?? "auto",
+    ...(packed && {
+      layers: {
+        projection(spec) {
+          const projection = new PackedBitLinear(spec);
+          projections.push(projection);
+          return projection;
+        },
+      },
+    }),
+  });
+  try {
+    const weights = projections.flatMap((projection) => projection.weights);
+    using packer = new WeightPacker(model.device, weights);
+    await folder.loadParameters([
+      ...model.parameters.all.map(({ name, value }) => tensorSink(name, value)),
+      ...weights.map((weight) => packer.sink(weight)),
+    ]);
+    if (packer.left > 0) {
+      throw new Error(`${packer.left} weights of ${folder.path} did not arrive whole`);
+    }
+    model.parametersChanged();
+    return model;
+  } catch (error) {
+    model[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function tensorSink(name: string, tensor: Tensor): TensorSink {
+  return {
+    name,
+    shape: tensor.shape,
+    dtype: "F32",
+    write(from, byteOffset) {
+      tensor.device.upload(tensor.address + BigInt(byteOffset), from as Uint8Array<ArrayBuffer>);
+    },
+  };
+}
+
+function stepOf(path: string): number | null {
+  const digits = /^step_(\d+)$/.exec(basename(path))?.[1];
+  const step = Number(digits);
+  return digits !== undefined && stepFolderName(step) === basename(path) ? step : null;
+}
+
+/** The sequence length of the run that a checkpoint is of: `training.seq_len` of its config.yaml. */
+function trainedOn(path: string): number | null {
+  const file = join(path, FILES.runConfig);
+  let text: string;
+  try {
+    text = Deno.readTextFileSync(file);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+  const config = parse(text) as { training?: { seq_len?: unknown } } | null;
+  const seqLen = config?.training?.seq_len ?? null;
+  if (seqLen === null) return null;
+  if (!Number.isSafeInteger(seqLen) || (seqLen as number) < 1) {
+    throw new CheckpointError(
+      `Cannot read ${file} as training.seq_len must be a whole number above 0: current value is ${
+        JSON.stringify(seqLen)
+      }`,
+    );
+  }
+  return seqLen as number;
+}
