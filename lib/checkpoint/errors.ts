@@ -11,10 +11,24 @@ export class CheckpointError extends Error {
   override readonly name: string = "CheckpointError";
 }
 
-/** Whether an error came from the file system: Deno gives those a code such as "ENOSPC". */
-export function isFileError(error: unknown): error is Error & { code: string } {
-  return error instanceof Error && typeof (error as { code?: unknown }).code === "string" &&
-    /^E[A-Z0-9]+$/.test((error as unknown as { code: string }).code);
+/** Numbers of the system's errors, the same on every Linux. */
+export const ERRNO = {
+  EFBIG: 27,
+  ENOSPC: 28,
+  EROFS: 30,
+  ENOLCK: 37,
+  ENOSYS: 38,
+  EOPNOTSUPP: 95,
+  EDQUOT: 122,
+} as const;
+
+/**
+ * The number of the system's error behind an error of Deno's, or null when there is none. Deno names
+ * few of them by class or code, and states all of them in the message.
+ */
+export function errnoOf(error: unknown): number | null {
+  const match = error instanceof Error ? /\(os error (\d+)\)/.exec(error.message) : null;
+  return match === null ? null : Number(match[1]);
 }
 
 /** Runs `body`; what a file holds wrongly, or the file system refuses, becomes a CheckpointError. */
@@ -23,9 +37,11 @@ export async function asCheckpointErrors<T>(doing: string, body: () => Promise<T
     return await body();
   } catch (error) {
     if (error instanceof InteropError) throw new CheckpointError(error.message, { cause: error });
-    if (isFileError(error)) {
+    if (errnoOf(error) !== null) {
       throw new CheckpointError(
-        `Cannot ${doing} as its files must be readable: current value is ${error.message}`,
+        `Cannot ${doing} as its files must be readable: current value is ${
+          (error as Error).message
+        }`,
         { cause: error },
       );
     }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { CheckpointError, isFileError } from "./errors.ts";
+import { CheckpointError, errnoOf } from "./errors.ts";
 import { type CheckpointEntry, listCheckpoints } from "./layout.ts";
 import { openCheckpoint } from "./open.ts";
 import { removeFolder, withRunFolder } from "./run_folder.ts";
@@ -50,10 +50,10 @@ export async function applyRetention(
       return Promise.resolve();
     });
   } catch (error) {
-    if (!isFileError(error)) throw error;
+    if (errnoOf(error) === null) throw error;
     throw new CheckpointError(
       `Cannot delete old checkpoints of ${runFolder} as its folders must be writable: ` +
-        `current value is ${error.message}`,
+        `current value is ${(error as Error).message}`,
       { cause: error },
     );
   }

@@ -7,7 +7,7 @@
  */
 
 import { basename, dirname, join } from "@std/path";
-import { CheckpointError } from "./errors.ts";
+import { CheckpointError, ERRNO, errnoOf } from "./errors.ts";
 import { readFolder } from "./layout.ts";
 
 const LOCK = ".lock";
@@ -47,7 +47,7 @@ export function tidyIfIdle(runFolder: string): void {
     if (tryLock(lock)) tidy(runFolder);
   } catch (error) {
     if (error instanceof Deno.errors.PermissionDenied) return;
-    if ((error as { code?: string }).code === "EROFS") return;
+    if (errnoOf(error) === ERRNO.EROFS) return;
     throw error;
   }
 }
@@ -57,8 +57,10 @@ function tryLock(file: Deno.FsFile): boolean {
   try {
     return file.tryLockSync(true);
   } catch (error) {
-    const code = (error as { code?: string }).code ?? "";
-    if (["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"].includes(code)) return true;
+    const errno = errnoOf(error);
+    if (errno !== null && [ERRNO.ENOLCK, ERRNO.ENOSYS, ERRNO.EOPNOTSUPP].some((e) => e === errno)) {
+      return true;
+    }
     throw error;
   }
 }

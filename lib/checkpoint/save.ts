@@ -18,7 +18,7 @@ import { type TensorSource, writeSafetensors, type WrittenFile } from "../intero
 import type { TensorSpec } from "../interop/safetensors_header.ts";
 import { compareTensors } from "../interop/tensor_transfer.ts";
 import { formatChecksums } from "./checksums.ts";
-import { CheckpointError, isFileError } from "./errors.ts";
+import { CheckpointError, ERRNO, errnoOf } from "./errors.ts";
 import { FILES, stepFolderName } from "./layout.ts";
 import {
   inProgressPath,
@@ -139,7 +139,7 @@ export async function saveCheckpoint<S extends TrainerProgress>(
     });
     return { path, bytes, ms: performance.now() - started };
   } catch (error) {
-    if (isFileError(error)) throw saveError(path, current, error);
+    if (errnoOf(error) !== null) throw saveError(path, current, error as Error);
     throw error;
   }
 }
@@ -217,8 +217,9 @@ function writeWhole(path: string, data: string | Uint8Array): WrittenFile {
   return { bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
 }
 
-function saveError(path: string, current: string, cause: Error & { code: string }): Error {
-  const full = ["ENOSPC", "EDQUOT", "EFBIG"].includes(cause.code);
+function saveError(path: string, current: string, cause: Error): Error {
+  const errno = errnoOf(cause);
+  const full = [ERRNO.ENOSPC, ERRNO.EDQUOT, ERRNO.EFBIG].some((number) => number === errno);
   const rule = full ? "there must be room on the disk" : "its files must be writable";
   const remedy = full
     ? "free some room, or lower checkpoint.keep_last"

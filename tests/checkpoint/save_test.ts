@@ -265,7 +265,7 @@ Deno.test("saveCheckpoint() reports a full disk at every call, and leaves no tra
       const intercept = (call: string) => {
         if (calls++ !== failing) return;
         failed = call;
-        throw Object.assign(new Error("No space left on device (os error 28)"), { code: "ENOSPC" });
+        throw new Error("No space left on device (os error 28)");
       };
       await withIntercept(intercept, async () => {
         if (await settled(saveCheckpoint(run, contentOf(2)))) return;
