@@ -75,7 +75,7 @@ endif
 endif
 export DENO_NO_UPDATE_CHECK := 1
 
-.PHONY: deps test ok quickstart quickstart-clean bench dist help
+.PHONY: deps deno-path test ok quickstart quickstart-clean bench dist help
 
 # Fetches what deno.lock names, and the bundler that `make dist` starts; nothing afterwards needs the network.
 deps: $(DENO)
@@ -95,6 +95,9 @@ $(DENO_BUILT):
 	  echo "error: Cannot use Deno from npm as it has no build for $$(uname -sm) that runs here:" \
 	    "install Deno $(DENO_VERSION) yourself and put it on PATH" >&2; exit 1; }; \
 	  ln -sf "$(CURDIR)/$$binary" $@
+
+deno-path: $(DENO)
+	@echo "$(DENO)"
 
 test: cpu deps
 	@"$(DENO)" task test
