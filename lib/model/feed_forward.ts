@@ -94,7 +94,7 @@ export class FeedForward {
       act: this.#act,
       weight: this.subNorm.weight.value,
       eps: this.subNorm.eps,
-      quant: this.subNorm.quantOf(memory.down),
+      quantizer: this.subNorm.quantizerOf(memory.down),
       q: memory.down.q,
       scale: memory.down.scale,
       y: memory.down.y,

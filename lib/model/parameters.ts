@@ -6,7 +6,7 @@
  */
 
 import type { Device } from "../ffi/device.ts";
-import { randomNormal } from "../kernels/random_normal.ts";
+import { randomNormal } from "../kernels/random.ts";
 import { Arena } from "../tensor/arena.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
@@ -171,11 +171,13 @@ export class ParameterStore implements Disposable {
    * the seed, its name's place and nothing else.
    */
   initialize(options: { seed: number; std: number }): void {
+    const { std } = options;
+    const seed = BigInt(options.seed);
     for (const [stream, parameter] of this.#all.entries()) {
       if (parameter.group === "norms") {
         parameter.value.upload(new Float32Array(parameter.value.length).fill(1));
       } else {
-        randomNormal({ to: parameter.value, std: options.std, seed: options.seed, stream });
+        randomNormal({ to: parameter.value, std, seed, stream: BigInt(stream) });
       }
     }
   }

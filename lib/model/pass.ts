@@ -73,6 +73,13 @@ export class Pass implements Disposable {
       start: cache?.start ?? null,
     };
     this.#embedded = memory.saved("embedded", [rows, hiddenSize], "float32");
+    // Before the blocks' scratch, which shares its memory: these outlive it.
+    this.#gradients = options.training
+      ? {
+        residual: memory.scratch("residual.grad", [rows, hiddenSize], "float32"),
+        normed: memory.scratch("normed.grad", [rows, hiddenSize]),
+      }
+      : null;
     let x = this.#embedded;
     this.#blocks = model.blocks.map((block, layer) => {
       const planned = block.plan(memory, x, cache?.layers[layer] ?? null);
@@ -81,12 +88,6 @@ export class Pass implements Disposable {
     });
     this.#normed = { q: null, scale: null, y: memory.saved("normed", [rows, hiddenSize]) };
     this.#rstd = memory.saved("normed.rstd", [rows], "float32");
-    this.#gradients = options.training
-      ? {
-        residual: memory.scratch("residual.grad", [rows, hiddenSize], "float32"),
-        normed: memory.scratch("normed.grad", [rows, hiddenSize]),
-      }
-      : null;
     const logitRows = Math.max(MIN_LOGIT_ROWS, Math.floor(LOGITS_BYTES / (4 * vocabSize)));
     this.#workspace = memory.scratch(
       "logits.chunk",

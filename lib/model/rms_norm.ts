@@ -29,7 +29,7 @@ export class RmsNorm {
   }
 
   /** The quantiser that {@linkcode ProjectionInput} asks for. */
-  quantOf(input: ProjectionInput): "absmax" | "absmean" | "none" {
+  quantizerOf(input: ProjectionInput): "absmax" | "absmean" | "none" {
     return input.q === null ? "none" : this.#quant;
   }
 
@@ -39,7 +39,7 @@ export class RmsNorm {
       x,
       weight: this.weight.value,
       eps: this.eps,
-      quant: this.quantOf(out),
+      quantizer: this.quantizerOf(out),
       q: out.q,
       scale: out.scale,
       y: out.y,
