@@ -10,7 +10,7 @@ import { CheckpointError } from "../checkpoint/errors.ts";
 import type { PassedOver } from "../checkpoint/find.ts";
 import { FILES, stepFolderName } from "../checkpoint/layout.ts";
 import { type ModelFolder, openModelFolder } from "../checkpoint/model_folder.ts";
-import { Device, type DeviceOptions } from "../ffi/device.ts";
+import type { Device, DeviceOptions } from "../ffi/device.ts";
 import type { DeviceKind } from "../ffi/library.ts";
 import type { SpecialTokens } from "../interop/huggingface.ts";
 import type { TensorSink } from "../interop/safetensors.ts";
