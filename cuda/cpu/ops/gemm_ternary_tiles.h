@@ -59,6 +59,19 @@ constexpr int64_t kUnitsPerFlush = 64;
 // sum += pairs in int16 lanes, at this place in the program and in sum's own register.
 static inline void add_pinned(__m256i& sum, __m256i pairs) { asm volatile("vpaddw %1, %0, %0" : "+x"(sum) : "x"(pairs)); }
 
+static inline void add_unit(const uint32_t* x, const uint32_t* w, __m256i (&pairs)[kTernaryRows][2]) {
+  const __m256i codes0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w));
+  const __m256i codes1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + kLanes));
+#pragma GCC unroll 6
+  for (int i = 0; i < kTernaryRows; ++i) {
+    // The order is pinned: left to itself the compiler loads the activations of all rows first, and the sums spill.
+    __m256i four = _mm256_set1_epi32(int32_t(x[i]));
+    asm volatile("" : "+x"(four));
+    add_pinned(pairs[i][0], _mm256_maddubs_epi16(codes0, four));
+    add_pinned(pairs[i][1], _mm256_maddubs_epi16(codes1, four));
+  }
+}
+
 __attribute__((noinline)) static void ternary_tile(const uint32_t* x, const uint32_t* w, int64_t units, Ints (*sums)[2]) {
   const __m256i ones = _mm256_set1_epi16(1);
   for (int i = 0; i < kTernaryRows; ++i) sums[i][0] = sums[i][1] = Ints{};
@@ -67,18 +80,7 @@ __attribute__((noinline)) static void ternary_tile(const uint32_t* x, const uint
     __m256i pairs[kTernaryRows][2];
 #pragma GCC unroll 6
     for (int i = 0; i < kTernaryRows; ++i) pairs[i][0] = pairs[i][1] = _mm256_setzero_si256();
-    for (int64_t u = from; u < to; ++u) {
-      const __m256i codes0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + u * kTernaryColumns));
-      const __m256i codes1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + u * kTernaryColumns + kLanes));
-#pragma GCC unroll 6
-      for (int i = 0; i < kTernaryRows; ++i) {
-        // The order is pinned: left to itself the compiler loads the activations of all rows first, and the sums spill.
-        __m256i four = _mm256_set1_epi32(int32_t(x[u * kTernaryRows + i]));
-        asm volatile("" : "+x"(four));
-        add_pinned(pairs[i][0], _mm256_maddubs_epi16(codes0, four));
-        add_pinned(pairs[i][1], _mm256_maddubs_epi16(codes1, four));
-      }
-    }
+    for (int64_t u = from; u < to; ++u) add_unit(x + u * kTernaryRows, w + u * kTernaryColumns, pairs);
 #pragma GCC unroll 6
     for (int i = 0; i < kTernaryRows; ++i) {
       sums[i][0] += Ints(_mm256_madd_epi16(pairs[i][0], ones));
@@ -195,9 +197,12 @@ static inline void ternary_many_rows(tb_context* context, const TernaryProduct& 
         for (int64_t from = first_x; from < last_x; from += block)
           for (int64_t pw = first_w; pw < last_w; ++pw)
             for (int64_t px = from; px < lesser(from + block, last_x); ++px) {
+              const int64_t i = px * kTernaryRows, j = pw * kTernaryColumns;
+              // The outputs' lines travel while the tile is computed.
+              for (int64_t r = 0; r < lesser(kTernaryRows, rows - i); ++r)
+                __builtin_prefetch(product.y + (m0 + i + r) * N + n0 + j, 1);
               Ints sums[kTernaryRows][2];
               ternary_tile(panels_x + px * kTernaryRows * units, panels_w + pw * kTernaryColumns * units, units, sums);
-              const int64_t i = px * kTernaryRows, j = pw * kTernaryColumns;
               finish_tile(product, m0 + i, n0 + j, lesser(kTernaryRows, rows - i), lesser(kTernaryColumns, columns - j),
                           row_sums + i, sums);
             }
