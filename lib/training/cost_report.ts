@@ -1,0 +1,103 @@
+/**
+ * What a model or a run costs, as plain data: the JSON of `info --json`, and what its text is made of.
+ *
+ * @module
+ */
+
+import type { BitNetConfig } from "../model/config.ts";
+import {
+  chinchillaTokens,
+  countParameters,
+  packedInferenceBytes,
+  trainingFlopsPerToken,
+} from "../model/flops.ts";
+import { type DeviceSpeed, secondsPerToken } from "./device_speed.ts";
+import { planMemory } from "./memory_plan.ts";
+
+/** Options of {@linkcode costReport}. */
+export interface CostOptions {
+  /** Sequences of a micro-batch. */
+  microBatch: number;
+  /** Tokens of a sequence. */
+  seqLen: number;
+  /** Dtype of activations. */
+  dtype: "float32" | "bfloat16";
+  /** Tokens of the run that is estimated. @default 20 a parameter */
+  tokens?: number;
+  /** Measured rates of a device, or `null` where none was measured. @default null */
+  speed?: DeviceSpeed | null;
+}
+
+/** Costs of a model; keys carry their units. */
+export type CostReport = ReturnType<typeof costReport>;
+
+/** Collects the costs of training and of running a model. Needs no device. */
+export function costReport(config: BitNetConfig, options: CostOptions) {
+  const { microBatch, seqLen, dtype, speed = null } = options;
+  const counts = countParameters(config);
+  const memory = planMemory(config, { microBatch, seqLen, dtype });
+  const packed = packedInferenceBytes(config);
+  const flops = trainingFlopsPerToken(config, seqLen);
+  const chinchilla = chinchillaTokens(config);
+  const tokens = options.tokens ?? chinchilla;
+  const perToken = speed === null ? null : secondsPerToken(
+    { int8: flops.forward.int8, bf16: flops.forward.bf16 + flops.backward.bf16 },
+    speed,
+  );
+  return {
+    model: {
+      vocab_size: config.vocabSize,
+      hidden_size: config.hiddenSize,
+      num_layers: config.numLayers,
+      num_heads: config.numHeads,
+      num_kv_heads: config.numKvHeads,
+      head_dim: config.headDim,
+      intermediate_size: config.intermediateSize,
+      tie_embeddings: config.tieEmbeddings,
+      quantization: config.quantization,
+    },
+    parameters: {
+      embedding: counts.embedding,
+      attention: counts.attention,
+      mlp: counts.mlp,
+      norms: counts.norms,
+      head: counts.head,
+      total: counts.total,
+      ternary: counts.ternary,
+      ternary_share: counts.ternaryShare,
+    },
+    training_memory: {
+      micro_batch: microBatch,
+      seq_len: seqLen,
+      activation_dtype: dtype,
+      weights_bytes: memory.weights,
+      gradients_bytes: memory.gradients,
+      optimizer_bytes: memory.optimizer,
+      activations_bytes: memory.activations,
+      workspace_bytes: memory.workspace,
+      total_bytes: memory.total,
+    },
+    packed_inference: {
+      ternary_bytes: packed.ternary,
+      dense_bytes: packed.dense,
+      norms_bytes: packed.norms,
+      total_bytes: packed.total,
+    },
+    flops_per_token: {
+      seq_len: seqLen,
+      forward_int8: flops.forward.int8,
+      forward_float: flops.forward.bf16,
+      backward_float: flops.backward.bf16,
+      total: flops.total,
+    },
+    run: {
+      tokens,
+      chinchilla_tokens: chinchilla,
+      flops: flops.total * tokens,
+      /** Products alone at the measured rates: a bound from above on the speed. */
+      max_tokens_per_s: perToken === null ? null : 1 / perToken,
+      /** Products alone at the measured rates: a bound from below on the time. */
+      min_hours: perToken === null ? null : (perToken * tokens) / 3600,
+    },
+  };
+}

@@ -1,0 +1,196 @@
+/**
+ * What a model or a run costs, and what was found on this machine.
+ *
+ * @module
+ */
+
+import { type Command, main, type ParsedArgs, UsageError } from "../lib/cli/command.ts";
+import { nearest } from "../lib/cli/nearest.ts";
+import { loadRunConfig } from "../lib/config/load.ts";
+import type { RunConfig } from "../lib/config/run_config.ts";
+import { Device } from "../lib/ffi/device.ts";
+import { NativeError } from "../lib/ffi/errors.ts";
+import { describeLibraries, type DeviceKind } from "../lib/ffi/library.ts";
+import { BitNetConfig } from "../lib/model/config.ts";
+import { findPresetName, PRESET_NAMES, presetOptions } from "../lib/model/presets.ts";
+import { costReport } from "../lib/training/cost_report.ts";
+import { type DeviceSpeed, measureDeviceSpeed } from "../lib/training/device_speed.ts";
+import { formatCosts, formatFindings } from "../lib/training/cost_text.ts";
+
+/** `info`. */
+export const command: Command = {
+  name: "info",
+  summary: "what a model or a run costs: parameters, memory, FLOPs, hours; and what was found here",
+  description:
+    "Without --model-size and --config only the libraries and devices of this machine are shown.\n" +
+    "Memory is the model's own plan, laid out without taking it. Hours are those that the matrix products\n" +
+    "alone take at the rates measured on this device: no run is faster.",
+  flags: [
+    {
+      name: "model-size",
+      kind: "string",
+      help: "a named size",
+      placeholder: PRESET_NAMES.join("|"),
+    },
+    { name: "config", kind: "string", help: "a run's YAML", placeholder: "FILE", alias: "c" },
+    { name: "set", kind: "list", help: "change a key of the config", placeholder: "KEY=VALUE" },
+    {
+      name: "micro-batch",
+      kind: "integer",
+      help: "sequences of a micro-batch (default the config's, else 1)",
+      min: 1,
+    },
+    {
+      name: "seq-len",
+      kind: "integer",
+      help: "tokens of a sequence (default the config's, else 2048)",
+      min: 1,
+    },
+    {
+      name: "activations",
+      kind: "string",
+      help: "dtype of activations in the memory plan (default the config's, else the device's)",
+      choices: ["float32", "bfloat16"],
+    },
+    {
+      name: "device",
+      kind: "string",
+      help: "device to measure",
+      choices: ["auto", "cuda", "cpu"],
+      default: "auto",
+    },
+    {
+      name: "measure",
+      kind: "boolean",
+      help: "time the device's matrix products for half a second",
+      default: true,
+    },
+    { name: "json", kind: "boolean", help: "print JSON, sizes in bytes" },
+  ],
+  examples: [
+    "deno task info",
+    "deno task info --model-size 1.3B",
+    "deno task info --model-size 1.3B --micro-batch 4 --activations bfloat16",
+    "deno task info --config configs/default.yaml --set training.micro_batch=8 --json",
+  ],
+  run,
+};
+
+async function run(args: ParsedArgs): Promise<void> {
+  const asked = await askedModel(args);
+  const found = findings();
+  let costs = null;
+  if (asked !== null) {
+    const { model, training } = asked;
+    const device = measured(args, { wanted: asked.device, measure: args.boolean("measure") });
+    const configured = training?.computeDtype === "auto" ? undefined : training?.computeDtype;
+    const dtype = args.optionalString("activations") ?? configured ?? device.dtype;
+    const seqLen = args.optionalInteger("seq-len") ?? training?.seqLen ?? model.maxSeqLen;
+    if (seqLen > model.maxSeqLen) {
+      throw new RangeError(
+        `Cannot plan a run as --seq-len is at most the model's max_seq_len, ${model.maxSeqLen}: current value is ${seqLen}`,
+      );
+    }
+    costs = {
+      device: device.name,
+      device_memory_bytes: device.memoryBytes,
+      speed: device.speed,
+      not_measured: device.reason,
+      ...costReport(model, {
+        microBatch: args.optionalInteger("micro-batch") ?? training?.microBatch ?? 1,
+        seqLen,
+        dtype: dtype as "float32" | "bfloat16",
+        ...(training && { tokens: training.steps * training.tokensPerStep }),
+        speed: device.speed,
+      }),
+    };
+  }
+  if (args.boolean("json")) {
+    console.log(JSON.stringify({ ...costs, found }, null, 2));
+    return;
+  }
+  if (costs !== null) console.log(formatCosts(costs, asked!.name) + "\n");
+  console.log(formatFindings(found));
+}
+
+interface AskedModel {
+  name: string;
+  model: BitNetConfig;
+  training: RunConfig["training"] | null;
+  device: DeviceKind;
+}
+
+async function askedModel(args: ParsedArgs): Promise<AskedModel | null> {
+  const size = args.optionalString("model-size");
+  const file = args.optionalString("config");
+  const device = args.string("device") as DeviceKind;
+  if (size !== undefined && file !== undefined) {
+    throw new UsageError(
+      "Cannot run info as --model-size and --config exclude each other: give one of them",
+    );
+  }
+  if (file === undefined && args.list("set").length > 0) {
+    throw new UsageError("Cannot run info as --set changes a config's keys: give --config too");
+  }
+  if (file !== undefined) {
+    const { config } = await loadRunConfig(file, { set: args.list("set") });
+    const wanted = args.has("device") ? device : config.training.device;
+    return { name: file, model: config.model, training: config.training, device: wanted };
+  }
+  if (size === undefined) return null;
+  const name = findPresetName(size);
+  if (name === undefined) {
+    throw new UsageError(
+      `Cannot run info as --model-size is one of ${PRESET_NAMES.join(", ")}: current value is ${
+        JSON.stringify(size)
+      }${nearest(size, PRESET_NAMES)}`,
+    );
+  }
+  return { name, model: new BitNetConfig(presetOptions(name)), training: null, device };
+}
+
+/** Builds and devices, or why they can't be used. */
+function findings() {
+  const deno = Deno.version.deno;
+  try {
+    return { deno, libraries: describeLibraries(), problem: null };
+  } catch (error) {
+    if (!(error instanceof NativeError)) throw error;
+    return { deno, libraries: [], problem: error.message };
+  }
+}
+
+interface Measured {
+  name: string | null;
+  memoryBytes: number | null;
+  dtype: "float32" | "bfloat16";
+  speed: DeviceSpeed | null;
+  /** Why there is no speed. */
+  reason: string | null;
+}
+
+function measured(
+  args: ParsedArgs,
+  options: { wanted: DeviceKind; measure: boolean },
+): Measured {
+  let device: Device;
+  try {
+    device = Device.open({ kind: options.wanted });
+  } catch (error) {
+    // What was named must be there; what was only looked for may be missing.
+    if (!(error instanceof NativeError) || args.has("device")) throw error;
+    return { name: null, memoryBytes: null, dtype: "float32", speed: null, reason: error.message };
+  }
+  using open = device;
+  const { activationDtype: dtype, description } = open;
+  const speed = options.measure ? measureDeviceSpeed(open) : null;
+  return {
+    name: description.name,
+    memoryBytes: description.memoryBytes,
+    dtype,
+    speed,
+    reason: options.measure ? null : "--no-measure",
+  };
+}
+
+if (import.meta.main) await main(command);
