@@ -14,7 +14,6 @@
 #include <omp.h>
 
 #include "panels.h"
-#include "vectors.h"
 
 // ---- Implementation -------------------------------------------------------------------------------------------------
 
@@ -24,7 +23,7 @@ namespace {
 // A tile's sums, two vectors of b and one factor of a fill the registers: 16 with AVX2 and SSE2, 32 with AVX-512.
 constexpr int kTileVectors = 2;
 constexpr int kTileColumns = kTileVectors * kLanes;
-constexpr int kTileRows = kVectorBytes == 64 ? 12 : kVectorBytes == 32 ? 6 : 4;
+constexpr int kTileRows = TB_VECTOR_BYTES == 64 ? 12 : TB_VECTOR_BYTES == 32 ? 6 : 4;
 // A panel of b (kDepth * kTileColumns floats) stays in L1, kRowBlock rows of a in L2, the rest in L3.
 constexpr int64_t kDepth = 256;
 constexpr int64_t kRowBlock = 192;
@@ -39,14 +38,14 @@ constexpr int64_t kFewRows = 8;
 // One tile over a block of the depth; base (null: zero) is added to the sums.
 inline void multiply_tile(const float* a, const float* b, int64_t depth, const float* base, int64_t base_ld, float* c,
                           int64_t ldc) {
-  Floats sums[kTileRows][kTileVectors] = {};
+  vfloat sums[kTileRows][kTileVectors] = {};
   for (int64_t k = 0; k < depth; ++k) {
-    Floats columns[kTileVectors];
+    vfloat columns[kTileVectors];
 #pragma GCC unroll 2
     for (int v = 0; v < kTileVectors; ++v) columns[v] = load(b + k * kTileColumns + v * kLanes);
 #pragma GCC unroll 12
     for (int i = 0; i < kTileRows; ++i) {
-      const Floats factor = broadcast(a[k * kTileRows + i]);
+      const vfloat factor = splat(a[k * kTileRows + i]);
 #pragma GCC unroll 2
       for (int v = 0; v < kTileVectors; ++v) sums[i][v] += factor * columns[v];
     }
@@ -55,7 +54,7 @@ inline void multiply_tile(const float* a, const float* b, int64_t depth, const f
   for (int i = 0; i < kTileRows; ++i)
 #pragma GCC unroll 2
     for (int v = 0; v < kTileVectors; ++v) {
-      Floats value = sums[i][v];
+      vfloat value = sums[i][v];
       if (base != nullptr) value += load(base + i * base_ld + v * kLanes);
       store(c + i * ldc + v * kLanes, value);
     }
@@ -137,17 +136,17 @@ void multiply(tb_context* context, PackA pack_a, PackB pack_b, const float* resi
 
 template <int rows, int columns>
 inline void dot_products(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t K, float (*out)[columns]) {
-  Floats sums[rows][columns] = {};
+  vfloat sums[rows][columns] = {};
   int64_t k = 0;
   for (; k + kLanes <= K; k += kLanes)
 #pragma GCC unroll 4
     for (int j = 0; j < columns; ++j) {
-      const Floats factor = load(b + j * ldb + k);
+      const vfloat factor = load(b + j * ldb + k);
 #pragma GCC unroll 8
       for (int i = 0; i < rows; ++i) sums[i][j] += factor * load(a + i * lda + k);
     }
   for (int i = 0; i < rows; ++i)
-    for (int j = 0; j < columns; ++j) out[i][j] = sum_lanes(sums[i][j]);
+    for (int j = 0; j < columns; ++j) out[i][j] = sum(sums[i][j]);
   for (; k < K; ++k)
     for (int i = 0; i < rows; ++i)
       for (int j = 0; j < columns; ++j) out[i][j] += a[i * lda + k] * b[j * ldb + k];

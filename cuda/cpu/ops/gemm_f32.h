@@ -1,7 +1,7 @@
 // The float32 product that other ops build on. Each call runs its own parallel region: never call it from inside one.
 #pragma once
 
-#include "../dispatch.h"
+#include "dispatch.h"
 
 // c (M, N) = op(a) . op(b) + residual. a is (M, K), or (K, M) where transpose_a; b is (K, N), or (N, K) where transpose_b;
 // ld* is the distance of two rows in elements. residual (M, N) may be null (nothing is added) or c; c overlaps neither a nor b.

@@ -2,9 +2,34 @@
 #pragma once
 
 #include "panels.h"
-#include "vectors.h"
 
 namespace tb::TB_ISA {
+
+// Hides where a product came from, so that the compiler cannot fuse it with a sum: every instruction set then rounds twice,
+// and all of them give the same bits.
+#if defined(__x86_64__)
+static inline vfloat rounded(vfloat value) {
+#if TB_ISA_LEVEL == 2
+  asm("" : "+v"(value));
+#else
+  asm("" : "+x"(value));
+#endif
+  return value;
+}
+static inline float rounded(float value) {
+  asm("" : "+x"(value));
+  return value;
+}
+#else
+static inline vfloat rounded(vfloat value) {
+  asm("" : "+w"(value));
+  return value;
+}
+static inline float rounded(float value) {
+  asm("" : "+w"(value));
+  return value;
+}
+#endif
 
 // One of the two is set: (N, K) int8, or (N, ceil(K / 16)) words of 16 codes (pack_ternary.cpp).
 struct TernaryWeights {
@@ -34,9 +59,9 @@ struct TernaryProduct {
   }
 
   // kLanes columns at once: the same operations lane by lane.
-  void finish_lanes(int64_t m, int64_t n, Ints sums) const {
-    const Floats factors = rounded(broadcast(x_scale[m]) * load(w.scale + n));
-    const Floats scaled = rounded(__builtin_convertvector(sums, Floats) * factors);
+  void finish_lanes(int64_t m, int64_t n, vint sums) const {
+    const vfloat factors = rounded(splat(x_scale[m]) * load(w.scale + n));
+    const vfloat scaled = rounded(__builtin_convertvector(sums, vfloat) * factors);
     store(y + m * N + n, residual == nullptr ? scaled : scaled + load(residual + m * N + n));
   }
 };

@@ -66,19 +66,19 @@ struct ByteSums {
 // Vectors of activations, [block][row][vector of the block], zero where the depth ends.
 static inline void order_activations(const int8_t* x, int64_t M, int64_t K, int64_t blocks, bool is_packed, int8_t* out) {
   const int64_t vectors = is_packed ? 4 : 1;
-  const int64_t values = vectors * kVectorBytes;
+  const int64_t values = vectors * TB_VECTOR_BYTES;
   for (int64_t block = 0; block < blocks; ++block)
     for (int64_t m = 0; m < M; ++m) {
       int8_t* to = out + (block * M + m) * values;
-      alignas(64) int8_t from[4 * kVectorBytes] = {};
+      alignas(64) int8_t from[4 * TB_VECTOR_BYTES] = {};
       memcpy(from, x + m * K + block * values, size_t(lesser(values, K - block * values)));
       if (is_packed) {
-        uint32_t units[kVectorBytes];
+        uint32_t units[TB_VECTOR_BYTES];
         memcpy(units, from, sizeof units);
         for (int i = 0; i < 4; ++i)
-          for (int b = 0; b < kVectorBytes; ++b) to[i * kVectorBytes + b] = int8_t(uint8_t(units[b] >> (8 * i)));
+          for (int b = 0; b < TB_VECTOR_BYTES; ++b) to[i * TB_VECTOR_BYTES + b] = int8_t(uint8_t(units[b] >> (8 * i)));
       } else {
-        memcpy(to, from, kVectorBytes);
+        memcpy(to, from, TB_VECTOR_BYTES);
       }
     }
 }
@@ -90,22 +90,22 @@ static inline void add_block(Bytes w, const int8_t* x, ByteSums* sums) {
 #pragma GCC unroll 8
     for (int m = 0; m < rows; ++m)
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) sums[m].add(codes[i], load_bytes(x + (m * 4 + i) * kVectorBytes));
+      for (int i = 0; i < 4; ++i) sums[m].add(codes[i], load_bytes(x + (m * 4 + i) * TB_VECTOR_BYTES));
   } else {
     const Bytes codes = codes_of(w);
 #pragma GCC unroll 8
-    for (int m = 0; m < rows; ++m) sums[m].add(codes, load_bytes(x + m * kVectorBytes));
+    for (int m = 0; m < rows; ++m) sums[m].add(codes, load_bytes(x + m * TB_VECTOR_BYTES));
   }
 }
 
 template <int rows, bool is_packed>
 static void ternary_few_rows(tb_context* context, const TernaryProduct& product) {
-  constexpr int64_t stride = rows * (is_packed ? 4 : 1) * kVectorBytes;
+  constexpr int64_t stride = rows * (is_packed ? 4 : 1) * TB_VECTOR_BYTES;
   constexpr int64_t blocks_per_flush = is_packed ? 16 : 64;
   const int64_t N = product.N, K = product.K;
   const int64_t row_bytes = product.w.row_bytes(K);
-  const int64_t full = row_bytes / kVectorBytes;
-  const int64_t blocks = (row_bytes + kVectorBytes - 1) / kVectorBytes;
+  const int64_t full = row_bytes / TB_VECTOR_BYTES;
+  const int64_t blocks = (row_bytes + TB_VECTOR_BYTES - 1) / TB_VECTOR_BYTES;
   auto* x = static_cast<int8_t*>(context->thread_scratch(0));
   order_activations(product.x, rows, K, blocks, is_packed, x);
   int32_t row_sums[rows];
@@ -124,13 +124,13 @@ static void ternary_few_rows(tb_context* context, const TernaryProduct& product)
       for (int64_t from = 0; from < full; from += blocks_per_flush) {
         const int64_t to = lesser(from + blocks_per_flush, full);
         for (int64_t block = from; block < to; ++block)
-          add_block<rows, is_packed>(load_bytes(w + block * kVectorBytes), x + block * stride, sums);
+          add_block<rows, is_packed>(load_bytes(w + block * TB_VECTOR_BYTES), x + block * stride, sums);
 #pragma GCC unroll 8
         for (int m = 0; m < rows; ++m) sums[m].widen();
       }
       if (full < blocks) {
-        alignas(64) char rest[kVectorBytes] = {};
-        memcpy(rest, w + full * kVectorBytes, size_t(row_bytes - full * kVectorBytes));
+        alignas(64) char rest[TB_VECTOR_BYTES] = {};
+        memcpy(rest, w + full * TB_VECTOR_BYTES, size_t(row_bytes - full * TB_VECTOR_BYTES));
         add_block<rows, is_packed>(load_bytes(rest), x + full * stride, sums);
 #pragma GCC unroll 8
         for (int m = 0; m < rows; ++m) sums[m].widen();

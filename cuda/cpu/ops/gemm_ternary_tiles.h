@@ -31,7 +31,7 @@ constexpr int64_t kTernaryRowBlockBytes = 160 << 10;
 
 // sums[i][v] = activations of row i times the codes of columns v * kLanes ...
 #if TB_ISA_LEVEL == 2
-__attribute__((noinline)) static void ternary_tile(const uint32_t* x, const uint32_t* w, int64_t units, Ints (*sums)[2]) {
+__attribute__((noinline)) static void ternary_tile(const uint32_t* x, const uint32_t* w, int64_t units, vint (*sums)[2]) {
   __m512i total[kTernaryRows][2];
 #pragma GCC unroll 12
   for (int i = 0; i < kTernaryRows; ++i) total[i][0] = total[i][1] = _mm512_setzero_si512();
@@ -47,8 +47,8 @@ __attribute__((noinline)) static void ternary_tile(const uint32_t* x, const uint
   }
 #pragma GCC unroll 12
   for (int i = 0; i < kTernaryRows; ++i) {
-    sums[i][0] = Ints(total[i][0]);
-    sums[i][1] = Ints(total[i][1]);
+    sums[i][0] = vint(total[i][0]);
+    sums[i][1] = vint(total[i][1]);
   }
 }
 #else
@@ -72,9 +72,9 @@ static inline void add_unit(const uint32_t* x, const uint32_t* w, __m256i (&pair
   }
 }
 
-__attribute__((noinline)) static void ternary_tile(const uint32_t* x, const uint32_t* w, int64_t units, Ints (*sums)[2]) {
+__attribute__((noinline)) static void ternary_tile(const uint32_t* x, const uint32_t* w, int64_t units, vint (*sums)[2]) {
   const __m256i ones = _mm256_set1_epi16(1);
-  for (int i = 0; i < kTernaryRows; ++i) sums[i][0] = sums[i][1] = Ints{};
+  for (int i = 0; i < kTernaryRows; ++i) sums[i][0] = sums[i][1] = vint{};
   for (int64_t from = 0; from < units; from += kUnitsPerFlush) {
     const int64_t to = lesser(from + kUnitsPerFlush, units);
     __m256i pairs[kTernaryRows][2];
@@ -83,8 +83,8 @@ __attribute__((noinline)) static void ternary_tile(const uint32_t* x, const uint
     for (int64_t u = from; u < to; ++u) add_unit(x + u * kTernaryRows, w + u * kTernaryColumns, pairs);
 #pragma GCC unroll 6
     for (int i = 0; i < kTernaryRows; ++i) {
-      sums[i][0] += Ints(_mm256_madd_epi16(pairs[i][0], ones));
-      sums[i][1] += Ints(_mm256_madd_epi16(pairs[i][1], ones));
+      sums[i][0] += vint(_mm256_madd_epi16(pairs[i][0], ones));
+      sums[i][1] += vint(_mm256_madd_epi16(pairs[i][1], ones));
     }
   }
 }
@@ -137,11 +137,11 @@ static inline void pack_codes(const TernaryWeights& w, int64_t n, int64_t column
 }
 
 static inline void finish_tile(const TernaryProduct& product, int64_t m, int64_t n, int64_t rows, int64_t columns,
-                               const int32_t* row_sums, Ints (*sums)[2]) {
+                               const int32_t* row_sums, vint (*sums)[2]) {
   for (int64_t i = 0; i < rows; ++i) {
-    const Ints off = row_sums[i] - Ints{};
+    const vint off = row_sums[i] - vint{};
     for (int v = 0; v < 2; ++v) {
-      const Ints exact = sums[i][v] - off;
+      const vint exact = sums[i][v] - off;
       const int64_t from = v * kLanes;
       if (from + kLanes <= columns) {
         product.finish_lanes(m + i, n + from, exact);
@@ -201,7 +201,7 @@ static inline void ternary_many_rows(tb_context* context, const TernaryProduct& 
               // The outputs' lines travel while the tile is computed.
               for (int64_t r = 0; r < lesser(kTernaryRows, rows - i); ++r)
                 __builtin_prefetch(product.y + (m0 + i + r) * N + n0 + j, 1);
-              Ints sums[kTernaryRows][2];
+              vint sums[kTernaryRows][2];
               ternary_tile(panels_x + px * kTernaryRows * units, panels_w + pw * kTernaryColumns * units, units, sums);
               finish_tile(product, m0 + i, n0 + j, lesser(kTernaryRows, rows - i), lesser(kTernaryColumns, columns - j),
                           row_sums + i, sums);

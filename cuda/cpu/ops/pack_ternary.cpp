@@ -7,7 +7,7 @@
 
 #include <omp.h>
 
-#include "../dispatch.h"
+#include "dispatch.h"
 
 TB_DECLARE(void, pack_ternary, (tb_context* context, const int8_t* q, int32_t* packed, int64_t rows, int64_t cols))
 TB_DECLARE(void, unpack_ternary, (tb_context* context, const int32_t* packed, int8_t* q, int64_t rows, int64_t cols))

@@ -3,7 +3,9 @@
 // Units are only moved, never read as numbers. Rows that a last panel lacks are zero.
 #pragma once
 
-#include "vectors.h"
+#include <cstring>
+
+#include "vector.h"
 
 namespace tb::TB_ISA {
 

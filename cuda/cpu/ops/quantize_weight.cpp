@@ -12,7 +12,7 @@
 
 #include <omp.h>
 
-#include "../dispatch.h"
+#include "dispatch.h"
 
 TB_DECLARE(void, quantize_weight, (tb_context* context, const float* w, int8_t* q, float* scale, int64_t rows, int64_t cols))
 
