@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { foldKey, mixBits } from "./hash.ts";
 
 const ROUNDS = 8;
 
@@ -32,13 +33,9 @@ export class Permutation {
     const bits = Math.ceil(Math.log2(size));
     this.#leftSize = 2 ** (bits >> 1);
     this.#rightSize = 2 ** (bits - (bits >> 1));
-    let state = 0x2545f491;
-    for (const part of key) {
-      state = mix(state ^ (part >>> 0));
-      state = mix(state ^ Math.floor(part / 2 ** 32));
-    }
+    let state = foldKey(key);
     for (let round = 0; round < ROUNDS; round++) {
-      state = mix(state + 0x9e3779b9);
+      state = mixBits(state + 0x9e3779b9);
       this.#keys[round] = state;
     }
   }
@@ -59,7 +56,7 @@ export class Permutation {
     let left = Math.floor(value / rightSize);
     let right = value % rightSize;
     for (let round = 0; round < ROUNDS; round++) {
-      const hash = mix(right ^ this.#keys[round]!);
+      const hash = mixBits(right ^ this.#keys[round]!);
       // The halves change places, and with them their sizes; an even number of rounds brings these back.
       const mixed = (left ^ (hash & (leftSize - 1))) >>> 0;
       left = right;
@@ -68,12 +65,4 @@ export class Permutation {
     }
     return left * rightSize + right;
   }
-}
-
-/** A 32-bit hash in which every bit of the input turns half of the output's (constants of Chris Wellons' search). */
-function mix(value: number): number {
-  let x = value | 0;
-  x = Math.imul(x ^ (x >>> 16), 0x21f0aaad);
-  x = Math.imul(x ^ (x >>> 15), 0x735a2d97);
-  return (x ^ (x >>> 15)) >>> 0;
 }

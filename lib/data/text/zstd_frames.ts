@@ -1,0 +1,148 @@
+/**
+ * The outer structure of zstd data (RFC 8878): where frames begin and end, without decompressing them.
+ *
+ * Decompressing streams stop silently after the first of several frames, and take data that was cut short for
+ * complete; knowing the frames repairs both.
+ *
+ * @module
+ */
+
+/** A part of one frame. */
+export interface FramePart {
+  readonly bytes: Uint8Array;
+  /** Whether the frame ends with it. */
+  readonly ends: boolean;
+}
+
+type State = "magic" | "skipSize" | "descriptor" | "header" | "block" | "body" | "checksum";
+
+const MAGIC = 0xfd2fb528;
+const SKIPPABLE_MAGIC = 0x184d2a50;
+const RLE_BLOCK = 1;
+
+/** Cuts zstd data, given in chunks, into parts of frames. Skippable frames are left out. */
+export class ZstdFrameSplitter {
+  #state: State = "magic";
+  /** Bytes of the current field that have come, and how many it has. */
+  readonly #field = new Uint8Array(16);
+  #have = 0;
+  #need = 4;
+  /** Bytes still to pass over: a block's content, or a skippable frame's. */
+  #body = 0;
+  #lastBlock = false;
+  #hasChecksum = false;
+  #skipping = false;
+  /** Start of a magic number that goes on in the next chunk. */
+  #carry: Uint8Array = new Uint8Array(0);
+
+  /** Whether the data so far ends where a frame ends. */
+  get isBetweenFrames(): boolean {
+    return this.#state === "magic" && this.#carry.length === 0;
+  }
+
+  /**
+   * The parts of frames in the next chunk, in order.
+   *
+   * @throws {Error} Where what should be a frame is none.
+   */
+  *split(next: Uint8Array): Generator<FramePart> {
+    const chunk = this.#withCarry(next);
+    let start = 0;
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#state === "magic") {
+        start = at;
+        if (chunk.length - at < 4) {
+          this.#carry = chunk.slice(at);
+          return;
+        }
+      }
+      const skipped = this.#skipping;
+      let ended: boolean;
+      if (this.#state === "body") {
+        const step = Math.min(this.#body, chunk.length - at);
+        at += step;
+        this.#body -= step;
+        ended = this.#body === 0 && this.#endBody();
+      } else {
+        while (this.#have < this.#need && at < chunk.length) {
+          this.#field[this.#have++] = chunk[at++]!;
+        }
+        ended = this.#have === this.#need && this.#endField();
+      }
+      if (ended && !skipped) yield { bytes: chunk.subarray(start, at), ends: true };
+    }
+    if (this.#state !== "magic" && !this.#skipping) {
+      yield { bytes: chunk.subarray(start, at), ends: false };
+    }
+  }
+
+  #withCarry(next: Uint8Array): Uint8Array {
+    if (this.#carry.length === 0) return next;
+    const whole = new Uint8Array(this.#carry.length + next.length);
+    whole.set(this.#carry);
+    whole.set(next, this.#carry.length);
+    this.#carry = new Uint8Array(0);
+    return whole;
+  }
+
+  #expect(state: State, need: number): false {
+    this.#state = state;
+    this.#need = need;
+    this.#have = 0;
+    return false;
+  }
+
+  #endFrame(): true {
+    this.#skipping = false;
+    this.#expect("magic", 4);
+    return true;
+  }
+
+  /** Takes in a whole field; says whether the frame ends with it. */
+  #endField(): boolean {
+    const view = new DataView(this.#field.buffer);
+    switch (this.#state) {
+      case "magic": {
+        const magic = view.getUint32(0, true);
+        this.#skipping = (magic & 0xfffffff0) >>> 0 === SKIPPABLE_MAGIC;
+        if (this.#skipping) return this.#expect("skipSize", 4);
+        if (magic !== MAGIC) throw new Error("it is no zstd data");
+        return this.#expect("descriptor", 1);
+      }
+      case "skipSize":
+        this.#body = view.getUint32(0, true);
+        this.#lastBlock = true;
+        this.#hasChecksum = false;
+        this.#expect("body", 0);
+        return this.#body === 0 && this.#endBody();
+      case "descriptor": {
+        const descriptor = this.#field[0]!;
+        const single = (descriptor >> 5) & 1;
+        const contentSize = [single, 2, 4, 8][descriptor >> 6]!;
+        const dictionary = [0, 1, 2, 4][descriptor & 3]!;
+        this.#hasChecksum = ((descriptor >> 2) & 1) === 1;
+        // Never 0: a frame without a window descriptor states its content size.
+        return this.#expect("header", contentSize + dictionary + (single ? 0 : 1));
+      }
+      case "header":
+        return this.#expect("block", 3);
+      case "block": {
+        const header = this.#field[0]! | (this.#field[1]! << 8) | (this.#field[2]! << 16);
+        this.#lastBlock = (header & 1) === 1;
+        this.#body = ((header >> 1) & 3) === RLE_BLOCK ? 1 : header >> 3;
+        this.#expect("body", 0);
+        return this.#body === 0 && this.#endBody();
+      }
+      default: // the checksum, the last field of a frame
+        return this.#endFrame();
+    }
+  }
+
+  /** Goes on after a block's content; says whether the frame ends with it. */
+  #endBody(): boolean {
+    if (!this.#lastBlock) return this.#expect("block", 3);
+    if (this.#hasChecksum) return this.#expect("checksum", 4);
+    return this.#endFrame();
+  }
+}

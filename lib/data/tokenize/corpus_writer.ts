@@ -1,0 +1,180 @@
+/**
+ * Token files of a corpus: training and validation, in one file each or in shards.
+ *
+ * @module
+ */
+import { ensureDir } from "@std/fs";
+import { basename, dirname, join } from "@std/path";
+import { DataError } from "../errors.ts";
+import { hashToUnit } from "../hash.ts";
+import { type TokenArray, TokenFileWriter, type TokenFileWriterOptions } from "../token_writer.ts";
+
+/** Where a corpus goes. */
+export interface CorpusWriterOptions extends TokenFileWriterOptions {
+  /** The training file; validation goes to `<name>.val.tokens` beside it. */
+  output: string;
+  /** Share of the documents that are held out for validation, from 0 to below 1. */
+  valFraction: number;
+  /** Chooses which. */
+  seed: number;
+  /** Tokens after which a new training file begins, at the next document; `null` for one file. */
+  shardTokens: number | null;
+}
+
+/** A file that was written. */
+export interface WrittenFile {
+  readonly path: string;
+  readonly split: "train" | "validation";
+  readonly tokens: number;
+  readonly documents: number;
+}
+
+const TOKENS = ".tokens";
+
+/** `data/a.tokens` is held out in `data/a.val.tokens`. */
+export function validationPath(output: string): string {
+  return `${withoutEnding(output)}.val${TOKENS}`;
+}
+
+/** Makes sure that a corpus can be written before any work is done; throws {@linkcode DataError} where not. */
+export async function prepareOutput(options: CorpusWriterOptions): Promise<void> {
+  const { output, shardTokens } = options;
+  const folder = dirname(output);
+  if (!output.endsWith(TOKENS)) {
+    throw new DataError(
+      `Cannot write ${output} as a token file's name ends in ${TOKENS}: current name is ${
+        JSON.stringify(basename(output))
+      }`,
+      { path: output },
+    );
+  }
+  await ensureDir(folder);
+  if (shardTokens === null) return;
+  const stem = basename(withoutEnding(output));
+  for await (const { name } of Deno.readDir(folder)) {
+    const rest = name.startsWith(`${stem}_`) ? name.slice(stem.length + 1) : "";
+    if (/^\d{5}\.tokens$/.test(rest)) {
+      throw new DataError(
+        `Cannot write the shards of ${output} as ${
+          join(folder, name)
+        } of an earlier run is there ` +
+          "and would be read with them. Remove the old shards or choose another name",
+        { path: output },
+      );
+    }
+  }
+}
+
+/** Takes documents in order and writes them; nothing appears under its name before {@linkcode commit}. */
+export class CorpusWriter {
+  readonly #options: CorpusWriterOptions;
+  readonly #training: TokenFileWriter[] = [];
+  #validation: TokenFileWriter | null = null;
+  #documents = 0;
+  /** Where the current document goes, and where it began there. */
+  #writer: TokenFileWriter | null = null;
+  #mark = 0;
+  /** Ids that are still to be written to the current writer. */
+  #pending: { tokens: TokenArray; start: number; end: number } | null = null;
+
+  constructor(options: CorpusWriterOptions) {
+    this.#options = options;
+  }
+
+  /** Documents taken so far. */
+  get documentCount(): number {
+    return this.#documents;
+  }
+
+  /** Begins a document. Its number alone, among those that were kept, decides where it goes. */
+  begin(): void {
+    const { valFraction, seed } = this.#options;
+    const held = valFraction > 0 && hashToUnit([seed, this.#documents]) < valFraction;
+    const writer = held ? this.#validationWriter() : this.#trainingWriter();
+    if (writer !== this.#writer) this.#flush();
+    this.#writer = writer;
+    const { start, end } = this.#pending ?? { start: 0, end: 0 };
+    this.#mark = writer.tokenCount + end - start;
+  }
+
+  /** Appends tokens[start … end) to the document. */
+  write(tokens: TokenArray, range: { start: number; end: number }): void {
+    const { start, end } = range;
+    // Neighbouring documents of one file are written at once.
+    if (this.#pending?.tokens === tokens && this.#pending.end === start) {
+      this.#pending.end = end;
+      return;
+    }
+    this.#flush();
+    this.#pending = { tokens, start, end };
+  }
+
+  /** Ends the document and keeps it. */
+  end(): void {
+    this.#writer!.endDocuments(1);
+    this.#documents++;
+  }
+
+  /** Drops the document. */
+  abandon(): void {
+    this.#flush();
+    this.#writer!.rollBack(this.#mark);
+  }
+
+  /** Finishes all files, then gives each its name. */
+  commit(): WrittenFile[] {
+    this.#flush();
+    const training = this.#training.map((writer) => ({ writer, split: "train" as const }));
+    const held = this.#validation === null ? [] : [this.#validation];
+    const files = [
+      ...training,
+      ...held.map((writer) => ({ writer, split: "validation" as const })),
+    ];
+    for (const { writer } of files) writer.close();
+    for (const { writer } of files) writer.commit();
+    return files.map(({ writer, split }) => ({
+      path: writer.path,
+      split,
+      tokens: writer.tokenCount,
+      documents: writer.documentCount,
+    }));
+  }
+
+  /** Removes what was written, unless it was committed. */
+  [Symbol.dispose](): void {
+    for (const writer of this.#training) writer[Symbol.dispose]();
+    this.#validation?.[Symbol.dispose]();
+  }
+
+  #flush(): void {
+    if (this.#pending === null) return;
+    const { tokens, start, end } = this.#pending;
+    this.#pending = null;
+    this.#writer!.write(tokens.subarray(start, end));
+  }
+
+  #validationWriter(): TokenFileWriter {
+    const { output } = this.#options;
+    return this.#validation ??= new TokenFileWriter(validationPath(output), this.#options);
+  }
+
+  #trainingWriter(): TokenFileWriter {
+    const { output, shardTokens } = this.#options;
+    const current = this.#training.at(-1);
+    if (current !== undefined && shardTokens === null) return current;
+    if (current !== undefined) {
+      this.#flush();
+      if (current.tokenCount < shardTokens!) return current;
+      current.close();
+    }
+    const number = String(this.#training.length).padStart(5, "0");
+    const path = shardTokens === null ? output : `${withoutEnding(output)}_${number}${TOKENS}`;
+    const writer = new TokenFileWriter(path, this.#options);
+    this.#training.push(writer);
+    return writer;
+  }
+}
+
+function withoutEnding(path: string): string {
+  return path.endsWith(TOKENS) ? path.slice(0, -TOKENS.length) : path;
+}
