@@ -8,14 +8,12 @@ import { type Command, main, type ParsedArgs, UsageError } from "../lib/cli/comm
 import { nearest } from "../lib/cli/nearest.ts";
 import { loadRunConfig } from "../lib/config/load.ts";
 import type { RunConfig } from "../lib/config/run_config.ts";
-import { Device } from "../lib/ffi/device.ts";
-import { NativeError } from "../lib/ffi/errors.ts";
-import { describeLibraries, type DeviceKind } from "../lib/ffi/library.ts";
+import type { DeviceKind } from "../lib/ffi/library.ts";
 import { BitNetConfig } from "../lib/model/config.ts";
 import { findPresetName, PRESET_NAMES, presetOptions } from "../lib/model/presets.ts";
 import { costReport } from "../lib/training/cost_report.ts";
-import { type DeviceSpeed, measureDeviceSpeed } from "../lib/training/device_speed.ts";
-import { formatCosts, formatFindings } from "../lib/training/cost_text.ts";
+import { findDevice, findLibraries } from "../lib/training/machine.ts";
+import { formatCosts, formatFindings } from "../lib/cli/cost_text.ts";
 
 /** `info`. */
 export const command: Command = {
@@ -78,11 +76,15 @@ export const command: Command = {
 
 async function run(args: ParsedArgs): Promise<void> {
   const asked = await askedModel(args);
-  const found = findings();
+  const found = findLibraries();
   let costs = null;
   if (asked !== null) {
     const { model, training } = asked;
-    const device = measured(args, { wanted: asked.device, measure: args.boolean("measure") });
+    const device = findDevice({
+      kind: asked.device,
+      required: args.has("device"),
+      measure: args.boolean("measure"),
+    });
     const configured = training?.computeDtype === "auto" ? undefined : training?.computeDtype;
     const dtype = args.optionalString("activations") ?? configured ?? device.dtype;
     const seqLen = args.optionalInteger("seq-len") ?? training?.seqLen ?? model.maxSeqLen;
@@ -95,7 +97,7 @@ async function run(args: ParsedArgs): Promise<void> {
       device: device.name,
       device_memory_bytes: device.memoryBytes,
       speed: device.speed,
-      not_measured: device.reason,
+      not_measured: device.notMeasured,
       ...costReport(model, {
         microBatch: args.optionalInteger("micro-batch") ?? training?.microBatch ?? 1,
         seqLen,
@@ -147,50 +149,6 @@ async function askedModel(args: ParsedArgs): Promise<AskedModel | null> {
     );
   }
   return { name, model: new BitNetConfig(presetOptions(name)), training: null, device };
-}
-
-/** Builds and devices, or why they can't be used. */
-function findings() {
-  const deno = Deno.version.deno;
-  try {
-    return { deno, libraries: describeLibraries(), problem: null };
-  } catch (error) {
-    if (!(error instanceof NativeError)) throw error;
-    return { deno, libraries: [], problem: error.message };
-  }
-}
-
-interface Measured {
-  name: string | null;
-  memoryBytes: number | null;
-  dtype: "float32" | "bfloat16";
-  speed: DeviceSpeed | null;
-  /** Why there is no speed. */
-  reason: string | null;
-}
-
-function measured(
-  args: ParsedArgs,
-  options: { wanted: DeviceKind; measure: boolean },
-): Measured {
-  let device: Device;
-  try {
-    device = Device.open({ kind: options.wanted });
-  } catch (error) {
-    // What was named must be there; what was only looked for may be missing.
-    if (!(error instanceof NativeError) || args.has("device")) throw error;
-    return { name: null, memoryBytes: null, dtype: "float32", speed: null, reason: error.message };
-  }
-  using open = device;
-  const { activationDtype: dtype, description } = open;
-  const speed = options.measure ? measureDeviceSpeed(open) : null;
-  return {
-    name: description.name,
-    memoryBytes: description.memoryBytes,
-    dtype,
-    speed,
-    reason: options.measure ? null : "--no-measure",
-  };
 }
 
 if (import.meta.main) await main(command);

@@ -12,10 +12,10 @@ import {
   formatRate,
   formatSi,
   formatTable,
-} from "../cli/format.ts";
-import type { LibraryDescription } from "../ffi/library.ts";
-import type { CostReport } from "./cost_report.ts";
-import type { DeviceSpeed } from "./device_speed.ts";
+} from "./format.ts";
+import type { CostReport } from "../training/cost_report.ts";
+import type { DeviceSpeed } from "../training/device_speed.ts";
+import type { FoundLibraries } from "../training/machine.ts";
 
 /** A report, and the device its hours are for. */
 export type DeviceCosts = CostReport & {
@@ -24,16 +24,6 @@ export type DeviceCosts = CostReport & {
   readonly speed: DeviceSpeed | null;
   readonly not_measured: string | null;
 };
-
-/** What was found on a machine. */
-export interface Findings {
-  readonly deno: string;
-  readonly libraries: readonly {
-    readonly path: string;
-    readonly description: LibraryDescription;
-  }[];
-  readonly problem: string | null;
-}
 
 /** Sections of a report, under the model's name. */
 export function formatCosts(costs: DeviceCosts, name: string): string {
@@ -51,7 +41,7 @@ export function formatCosts(costs: DeviceCosts, name: string): string {
 }
 
 /** Builds and devices. */
-export function formatFindings(found: Findings): string {
+export function formatFindings(found: FoundLibraries): string {
   const lines = [`Found here (Deno ${found.deno})`];
   for (const { path, description } of found.libraries) {
     lines.push(`  ${description.backend} build ${path} (${description.compiler})`);
