@@ -122,7 +122,7 @@ export class AdamW implements Disposable {
         throw new Error("Cannot optimize a model that was created without gradients");
       }
       const { m, v } = this.moments(group);
-      const hyper = this.#hyper.rows(index, index + 1);
+      const hyper = this.#hyper.view([HYPER], { offset: index * HYPER });
       adamw({ w: value, g: grad, m, v, hyper, gradNorm: this.#gradNorm });
     }
   }
