@@ -1,0 +1,285 @@
+import { assertThrows } from "@std/assert";
+import { NativeError } from "../../../lib/ffi/errors.ts";
+import type { Device } from "../../../lib/ffi/device.ts";
+import {
+  attentionBackward,
+  attentionDecode,
+  attentionForward,
+} from "../../../lib/kernels/attention.ts";
+import { assertAsGoodAsPlain, assertSameBits } from "../../support/compare.ts";
+import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
+import { assertGradient } from "../../support/gradient_check.ts";
+import { Random, withRandom } from "../../support/random.ts";
+import { single } from "../../support/round.ts";
+import { GuardedMemory } from "../../support/sentinel.ts";
+import { DECODING_CASES, TRAINING_CASES } from "./cases.ts";
+import { attention, attentionGradients, type Shape } from "./reference.ts";
+
+function inputsOf(shape: Shape, random: Random, std = 1) {
+  const { B, T, H, G, E, capacity = T } = shape;
+  return {
+    q: random.normals(B * H * T * E, std),
+    k: random.normals(B * G * capacity * E, std),
+    v: random.normals(B * G * capacity * E),
+    dout: random.normals(B * T * H * E),
+    scale: Math.fround(1 / Math.sqrt(E)),
+  };
+}
+
+type Inputs = ReturnType<typeof inputsOf>;
+
+function runForward(device: Device, shape: Shape, inputs: Inputs) {
+  const { B, T, H, G, E } = shape;
+  using memory = new GuardedMemory(device);
+  const operands = {
+    q: memory.input("q", [B, H, T, E], inputs.q),
+    k: memory.input("k", [B, G, T, E], inputs.k),
+    v: memory.input("v", [B, G, T, E], inputs.v),
+    o: memory.output("o", "float32", [B * T, H * E]),
+    lse: memory.output("lse", "float32", [B, H, T]),
+    scale: inputs.scale,
+  };
+  attentionForward(operands);
+  memory.check();
+  return { o: operands.o.toFloat32Array(), lse: operands.lse.toFloat32Array() };
+}
+
+function runBackward(device: Device, shape: Shape, inputs: Inputs) {
+  const { B, T, H, G, E } = shape;
+  const forward = runForward(device, shape, inputs);
+  using memory = new GuardedMemory(device);
+  const operands = {
+    dout: memory.input("dout", [B * T, H * E], inputs.dout),
+    q: memory.input("q", [B, H, T, E], inputs.q),
+    k: memory.input("k", [B, G, T, E], inputs.k),
+    v: memory.input("v", [B, G, T, E], inputs.v),
+    o: memory.input("o", [B * T, H * E], forward.o),
+    lse: memory.input("lse", [B, H, T], forward.lse),
+    delta: memory.output("delta", "float32", [B, H, T]),
+    dq: memory.output("dq", "float32", [B, H, T, E]),
+    dk: memory.output("dk", "float32", [B, G, T, E]),
+    dv: memory.output("dv", "float32", [B, G, T, E]),
+    scale: inputs.scale,
+  };
+  attentionBackward(operands);
+  memory.check();
+  return {
+    dq: operands.dq.toFloat32Array(),
+    dk: operands.dk.toFloat32Array(),
+    dv: operands.dv.toFloat32Array(),
+  };
+}
+
+function runDecode(
+  device: Device,
+  shape: typeof DECODING_CASES[number],
+  inputs: Inputs,
+): Float32Array<ArrayBuffer> {
+  const { B, T, H, G, E, capacity, start } = shape;
+  using memory = new GuardedMemory(device);
+  const operands = {
+    q: memory.input("q", [B, H, T, E], inputs.q),
+    kCache: memory.input("kCache", [B, G, capacity, E], inputs.k),
+    vCache: memory.input("vCache", [B, G, capacity, E], inputs.v),
+    start: memory.input("start", [B], Int32Array.from(start)),
+    o: memory.output("o", "float32", [B * T, H * E]),
+    scale: inputs.scale,
+  };
+  attentionDecode(operands);
+  memory.check();
+  return operands.o.toFloat32Array();
+}
+
+/** Writes NaN into what no query may see: cache rows from each sequence's end on. */
+function poisonUnseen(shape: typeof DECODING_CASES[number], inputs: Inputs): void {
+  const { B, T, G, E, capacity, start } = shape;
+  for (let b = 0; b < B; b++) {
+    for (let g = 0; g < G; g++) {
+      const head = (b * G + g) * capacity;
+      for (const cache of [inputs.k, inputs.v]) {
+        cache.fill(NaN, (head + start[b]! + T) * E, (head + capacity) * E);
+      }
+    }
+  }
+}
+
+Deno.test(
+  "attentionForward() agrees with the definition at awkward shapes",
+  withRandom((random) => {
+    for (const shape of TRAINING_CASES) {
+      const inputs = inputsOf(shape, random);
+      const expected = attention(inputs, shape);
+      const plain = attention(inputs, shape, single);
+      onEveryIsa((device) => {
+        const actual = runForward(device, shape, inputs);
+        for (const name of ["o", "lse"] as const) {
+          assertAsGoodAsPlain({
+            name: `${name} of ${JSON.stringify(shape)}`,
+            actual: actual[name],
+            expected: expected[name],
+            plain: plain[name],
+          });
+        }
+      });
+    }
+  }),
+);
+
+Deno.test(
+  "attentionForward() stays exact when scores reach hundreds",
+  withRandom((random) => {
+    const shape = { B: 1, T: 100, H: 2, G: 1, E: 16 };
+    const inputs = inputsOf(shape, random, 8);
+    const expected = attention(inputs, shape);
+    const plain = attention(inputs, shape, single);
+    onEveryIsa((device) => {
+      const { o } = runForward(device, shape, inputs);
+      assertAsGoodAsPlain({ name: "o", actual: o, expected: expected.o, plain: plain.o });
+    });
+  }),
+);
+
+Deno.test(
+  "attentionForward() passes NaN on to the rows that see it when an input has one",
+  withRandom((random) => {
+    const shape = { B: 1, T: 70, H: 1, G: 1, E: 8 };
+    const inputs = inputsOf(shape, random);
+    inputs.k[66 * 8 + 3] = NaN;
+    onEveryIsa((device) => {
+      const { o } = runForward(device, shape, inputs);
+      const rows = Array.from({ length: 70 }, (_, t) => Number.isNaN(o[t * 8]));
+      if (rows.slice(0, 64).some((bad) => bad) || !rows.slice(66).every((bad) => bad)) {
+        throw new Error(`rows with NaN: ${rows.map(Number).join("")}`);
+      }
+    });
+  }),
+);
+
+Deno.test(
+  "attentionForward() gives the same bits when threads differ",
+  withRandom((random) => {
+    const shape = { B: 2, T: 203, H: 4, G: 2, E: 36 };
+    const inputs = inputsOf(shape, random);
+    assertSameForThreads((device) => runForward(device, shape, inputs));
+  }),
+);
+
+Deno.test(
+  "attentionBackward() agrees with the chain rule at awkward shapes",
+  withRandom((random) => {
+    for (const shape of TRAINING_CASES) {
+      const inputs = inputsOf(shape, random);
+      const expected = attentionGradients(inputs, inputs.dout, shape);
+      const plain = attentionGradients(inputs, inputs.dout, shape, single);
+      onEveryIsa((device) => {
+        const actual = runBackward(device, shape, inputs);
+        for (const name of ["dq", "dk", "dv"] as const) {
+          assertAsGoodAsPlain({
+            name: `${name} of ${JSON.stringify(shape)}`,
+            actual: actual[name],
+            expected: expected[name],
+            plain: plain[name],
+            floor: 8 * 2 ** -24,
+          });
+        }
+      });
+    }
+  }),
+);
+
+Deno.test(
+  "attentionBackward() gives the gradient that finite differences of the definition give",
+  withRandom((random) => {
+    const shape = { B: 1, T: 70, H: 4, G: 2, E: 6 };
+    const inputs = inputsOf(shape, random);
+    using device = openCpu();
+    const gradients = runBackward(device, shape, inputs);
+    for (const name of ["q", "k", "v"] as const) {
+      assertGradient({
+        name,
+        loss: (moved) => {
+          const { o } = attention({ ...inputs, [name]: moved }, shape);
+          return o.reduce((total, value, i) => total + value * inputs.dout[i]!, 0);
+        },
+        at: Float64Array.from(inputs[name]),
+        gradient: gradients[`d${name}`],
+        random,
+        samples: 8,
+        tolerance: 1e-5, // float32 gradients
+      });
+    }
+  }),
+);
+
+Deno.test(
+  "attentionBackward() gives the same bits when threads outnumber the groups or not",
+  withRandom((random) => {
+    for (
+      const shape of [{ B: 2, T: 150, H: 4, G: 2, E: 20 }, { B: 1, T: 150, H: 2, G: 1, E: 20 }]
+    ) {
+      const inputs = inputsOf(shape, random);
+      assertSameForThreads((device) => runBackward(device, shape, inputs));
+    }
+  }),
+);
+
+Deno.test(
+  "attentionDecode() agrees with the definition and reads nothing beyond each sequence's end",
+  withRandom((random) => {
+    for (const shape of DECODING_CASES) {
+      const inputs = inputsOf(shape, random);
+      const expected = attention(inputs, shape);
+      const plain = attention(inputs, shape, single);
+      poisonUnseen(shape, inputs);
+      onEveryIsa((device) => {
+        assertAsGoodAsPlain({
+          name: `o of ${JSON.stringify(shape)}`,
+          actual: runDecode(device, shape, inputs),
+          expected: expected.o,
+          plain: plain.o,
+        });
+      });
+    }
+  }),
+);
+
+Deno.test(
+  "attentionDecode() gives the same bits when threads split the cache or not",
+  withRandom((random) => {
+    const shape = { B: 1, T: 1, H: 4, G: 1, E: 32, capacity: 1000, start: [900] };
+    const inputs = inputsOf(shape, random);
+    assertSameForThreads((device) => ({ o: runDecode(device, shape, inputs) }));
+  }),
+);
+
+Deno.test(
+  "attentionDecode() gives the bits of a whole prefill when the prefill comes in blocks of 96",
+  withRandom((random) => {
+    const shape = { B: 1, T: 130, H: 2, G: 1, E: 16 };
+    const inputs = inputsOf(shape, random);
+    using device = openCpu();
+    const whole = runDecode(device, { ...shape, capacity: 130, start: [0] }, inputs);
+    const { o } = runForward(device, shape, inputs);
+    assertSameBits({ name: "o", actual: whole, expected: o });
+  }),
+);
+
+Deno.test("attentionForward() refuses when the key heads do not divide the query heads", () => {
+  using device = openCpu();
+  const shape = { B: 1, T: 2, H: 3, G: 2, E: 4 };
+  assertThrows(
+    () => runForward(device, shape, inputsOf(shape, new Random(1))),
+    NativeError,
+    "G must divide H",
+  );
+});
+
+Deno.test("attentionDecode() refuses when a sequence would outgrow the cache", () => {
+  using device = openCpu();
+  const shape = { B: 1, T: 2, H: 1, G: 1, E: 4, capacity: 5, start: [4] };
+  assertThrows(
+    () => runDecode(device, shape, inputsOf(shape, new Random(1))),
+    NativeError,
+    "capacity 5",
+  );
+});
