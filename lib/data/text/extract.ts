@@ -75,10 +75,9 @@ class Extraction implements Extracted {
   }
 
   addPiece(unitBytes: Uint8Array, piece: Piece): void {
-    const { file, row, first, last, failure } = piece;
-    const place = row === null ? "" : `row ${row}`;
+    const { file, place, first, last, failure } = piece;
     let bytes = unitBytes.subarray(piece.start, piece.end);
-    if (row === null && first) bytes = withoutMark(bytes);
+    if (place === "" && first) bytes = withoutMark(bytes);
     let problem: Problem | null = null;
     if (failure !== null) problem = { file, place, message: failure, fatal: false };
     else if (bytes.includes(0)) {
@@ -101,7 +100,6 @@ class Extraction implements Extracted {
       const end = newline < 0 ? bytes.length : newline;
       let line = bytes.subarray(start, end);
       start = end + 1;
-      if (number === 1) line = withoutMark(line);
       if (line.length === 0) continue;
       const place = { file: lines.file, place: `line ${number}` };
       if (!allValid) {

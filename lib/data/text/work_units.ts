@@ -15,8 +15,8 @@ export interface Piece {
   readonly end: number;
   /** Number of the file in the listing. */
   readonly file: number;
-  /** Row of a parquet file, from 1; `null` for text files. */
-  readonly row: number | null;
+  /** `row 7` or `line 7` of its file; empty for a text file, which is one document. */
+  readonly place: string;
   /** Whether a document begins, and ends, with it. */
   readonly first: boolean;
   readonly last: boolean;
@@ -78,7 +78,7 @@ async function* textUnits(
   const { number, builder, options } = context;
   const target = options.unitBytes ?? 1 << 20;
   const held = new ByteQueue();
-  const place = { file: number, row: null };
+  const whole = { file: number, place: "" };
   let first = true;
   try {
     for await (const chunk of readBytes(file, options.onRead ?? ignore)) {
@@ -86,16 +86,16 @@ async function* textUnits(
       while (held.length >= target + 4) {
         // The bytes behind the cut say whether it is a good one, so some are always held back.
         const length = cutText(held.bytes.subarray(0, target + 4), options.cut);
-        const piece = { ...place, first, last: false, failure: null };
+        const piece = { ...whole, first, last: false, failure: null };
         yield* builder.add(held.bytes.subarray(0, length), piece);
         held.drop(length);
         first = false;
       }
     }
-    yield* builder.add(held.bytes, { ...place, first, last: true, failure: null });
+    yield* builder.add(held.bytes, { ...whole, first, last: true, failure: null });
   } catch (error) {
     const failure = `cannot be read on after ${first ? "its start" : "a part"}: ${reasonOf(error)}`;
-    yield* builder.add(new Uint8Array(0), { ...place, first, last: true, failure });
+    yield* builder.add(new Uint8Array(0), { ...whole, first, last: true, failure });
   }
 }
 
@@ -109,12 +109,17 @@ async function* parquetUnits(
   try {
     for await (const value of readParquetText(file, options)) {
       row++;
-      if (value instanceof Uint8Array) yield* builder.add(value, { ...whole, row, failure: null });
-      else yield* builder.add(new Uint8Array(0), { ...whole, row, failure: value.failure });
+      if (value instanceof Uint8Array) {
+        yield* builder.add(value, { ...whole, place: `row ${row}`, failure: null });
+      } else {yield* builder.add(new Uint8Array(0), {
+          ...whole,
+          place: `row ${row}`,
+          failure: value.failure,
+        });}
     }
   } catch (error) {
     const failure = `cannot be read on after row ${row}: ${reasonOf(error)}`;
-    yield* builder.add(new Uint8Array(0), { ...whole, row: row + 1, failure });
+    yield* builder.add(new Uint8Array(0), { ...whole, place: `row ${row + 1}`, failure });
   }
 }
 
@@ -130,7 +135,15 @@ async function* lineUnits(
   let skipping = false;
   const failed = (failure: string): WorkUnit => ({
     bytes: new Uint8Array(0),
-    pieces: [{ start: 0, end: 0, file: number, row: line, first: true, last: true, failure }],
+    pieces: [{
+      start: 0,
+      end: 0,
+      file: number,
+      place: `line ${line}`,
+      first: true,
+      last: true,
+      failure,
+    }],
     lines: null,
   });
   try {

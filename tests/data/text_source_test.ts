@@ -1,0 +1,343 @@
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { gzipSync, zstdCompressSync } from "node:zlib";
+import { parquetWriteBuffer } from "hyparquet-writer";
+import { DataError } from "../../lib/data/errors.ts";
+import { findSourceFiles } from "../../lib/data/text/source_files.ts";
+import { ZstdFrameSplitter } from "../../lib/data/text/zstd_frames.ts";
+import { workUnits } from "../../lib/data/text/work_units.ts";
+import { inFolder, randomNumbers } from "./support.ts";
+import { readDocuments } from "./text_support.ts";
+
+const encoder = new TextEncoder();
+
+/** Text of words and newlines; the same for the same seed. */
+function story(length: number, seed = 1): string {
+  const random = randomNumbers(seed);
+  const words = ["the", "ship", "sailed", "über", "世界", "and", "then", "😀", "12", "knots"];
+  let text = "";
+  while (text.length < length) {
+    text += words[random() % words.length]! + (random() % 9 === 0 ? "\n" : " ");
+  }
+  return text;
+}
+
+function jsonLines(records: readonly unknown[]): string {
+  return records.map((record) => JSON.stringify(record) + "\n").join("");
+}
+
+Deno.test("findSourceFiles() lists a folder's texts recursively in the order of their paths", () =>
+  inFolder(async (folder) => {
+    for (const dir of ["b", "a", ".git"]) Deno.mkdirSync(`${folder}/${dir}`);
+    const names = [
+      "b/x.txt",
+      "a/z.md",
+      "a/b.jsonl.gz",
+      "c.parquet",
+      "B.TXT.zst",
+      "skip.pdf",
+      ".git/y.txt",
+      ".hid.txt",
+    ];
+    for (const name of names) Deno.writeTextFileSync(`${folder}/${name}`, "x");
+    const { files, leftOut } = await findSourceFiles(folder);
+    const found = files.map((
+      { path, kind, compression },
+    ) => [path.slice(folder.length + 1), kind, compression]);
+    assertEquals(found, [
+      ["B.TXT.zst", "text", "zst"],
+      ["a/b.jsonl.gz", "jsonl", "gz"],
+      ["a/z.md", "text", "none"],
+      ["b/x.txt", "text", "none"],
+      ["c.parquet", "parquet", "none"],
+    ]);
+    assertEquals(leftOut, [`${folder}/skip.pdf`]);
+  }));
+
+const REFUSED: [string, string][] = [
+  ["missing", "no such file or folder"],
+  ["empty.txt", "it is empty"],
+  ["image.png", "must end in .txt"],
+  ["nothing", "holds no file"],
+  ["pictures", "none of its 1 files ends in"],
+  ["hollow", "all of its 2 files are empty"],
+];
+for (const [name, message] of REFUSED) {
+  Deno.test(`findSourceFiles() throws a DataError when the input is like "${name}"`, () =>
+    inFolder(async (folder) => {
+      for (const dir of ["nothing", "pictures", "hollow"]) Deno.mkdirSync(`${folder}/${dir}`);
+      for (const file of ["empty.txt", "hollow/a.txt", "hollow/b.md"]) {
+        Deno.writeTextFileSync(`${folder}/${file}`, "");
+      }
+      for (const file of ["image.png", "pictures/a.png"]) {
+        Deno.writeTextFileSync(`${folder}/${file}`, "x");
+      }
+      await assertRejects(() => findSourceFiles(`${folder}/${name}`), DataError, message);
+    }));
+}
+
+Deno.test("workUnits() gives a text as one document when it is cut into many pieces", () =>
+  inFolder(async (folder) => {
+    const text = story(200_000);
+    Deno.writeTextFileSync(`${folder}/a.txt`, text);
+    for (const unitBytes of [64, 1000, 4096, 1 << 20]) {
+      const { texts, problems } = await readDocuments(folder, { unitBytes });
+      assert(texts.length === 1 && texts[0] === text, `unitBytes ${unitBytes}`);
+      assertEquals(problems, []);
+    }
+  }));
+
+Deno.test("workUnits() never cuts inside a character when a text has neither newline nor space", () =>
+  inFolder(async (folder) => {
+    const text = "世😀é".repeat(5000);
+    Deno.writeTextFileSync(`${folder}/a.txt`, text);
+    for (const unitBytes of [64, 65, 66, 67]) {
+      const { texts, replaced } = await readDocuments(folder, { unitBytes });
+      assert(texts[0] === text && replaced === 0, `unitBytes ${unitBytes}`);
+    }
+  }));
+
+Deno.test("workUnits() keeps one document a file, line and row", () =>
+  inFolder(async (folder) => {
+    Deno.writeTextFileSync(`${folder}/a.txt`, "one\n");
+    Deno.writeTextFileSync(`${folder}/b.md`, "# two");
+    Deno.writeTextFileSync(
+      `${folder}/c.jsonl`,
+      jsonLines([{ text: "three" }, { text: "four\nlines", id: 4 }]),
+    );
+    const data = ["five", "sïx"];
+    Deno.writeFileSync(
+      `${folder}/d.parquet`,
+      new Uint8Array(parquetWriteBuffer({ columnData: [{ name: "text", data, type: "STRING" }] })),
+    );
+    const { texts } = await readDocuments(folder);
+    assertEquals(texts, ["one\n", "# two", "three", "four\nlines", "five", "sïx"]);
+  }));
+
+Deno.test("workUnits() reads parquet files of several row groups and names a null's row", () =>
+  inFolder(async (folder) => {
+    const data = Array.from({ length: 1000 }, (_, i) => i === 577 ? null : `${story(50, i)} ${i}`);
+    const buffer = parquetWriteBuffer({
+      columnData: [
+        { name: "id", data: data.map((_, i) => i), type: "INT32" },
+        { name: "body", data, type: "STRING", nullable: true },
+      ],
+      rowGroupSize: 100,
+    });
+    Deno.writeFileSync(`${folder}/a.parquet`, new Uint8Array(buffer));
+    const { texts, problems } = await readDocuments(folder, { textField: "body" });
+    assertEquals(texts, data.filter((text) => text !== null));
+    assertEquals(problems, ['row 578: has no text: column "body" holds null']);
+    const wrong = await readDocuments(folder, { textField: "text" });
+    assertStringIncludes(wrong.problems[0]!, 'no column "text", only id, body: set --text-field');
+  }));
+
+Deno.test("workUnits() reads .gz and .zst, also of several members or frames", () =>
+  inFolder(async (folder) => {
+    const halves = [story(300_000, 1), story(300_000, 2)].map((text) => encoder.encode(text));
+    const both = new TextDecoder().decode(halves[0]) + new TextDecoder().decode(halves[1]);
+    const parts: [string, (bytes: Uint8Array) => Uint8Array][] = [["gz", gzipSync], [
+      "zst",
+      zstdCompressSync,
+    ]];
+    for (const [ending, compress] of parts) {
+      const path = `${folder}/a.txt.${ending}`;
+      Deno.writeFileSync(path, Uint8Array.from(halves.flatMap((half) => [...compress(half)])));
+      const { texts, problems } = await readDocuments(path);
+      assertEquals([texts.length, texts[0] === both, problems], [1, true, []], ending);
+    }
+  }));
+
+for (const ending of ["gz", "zst"]) {
+  Deno.test(`workUnits() reports a .txt.${ending} that is cut short and keeps the other files`, () =>
+    inFolder(async (folder) => {
+      const random = randomNumbers(3);
+      const noise = Array.from({ length: 40_000 }, () => String.fromCharCode(33 + random() % 90))
+        .join("");
+      const bytes = (ending === "gz" ? gzipSync : zstdCompressSync)(encoder.encode(noise));
+      Deno.writeFileSync(`${folder}/a.txt.${ending}`, bytes.subarray(0, bytes.length - 5000));
+      Deno.writeTextFileSync(`${folder}/b.txt`, "fine");
+      const { texts, problems } = await readDocuments(folder, { unitBytes: 4096 });
+      assertEquals(texts, ["fine"]);
+      assertEquals(problems.length, 1);
+      assertStringIncludes(problems[0]!, "cannot be read on");
+    }));
+
+  Deno.test(`workUnits() keeps the whole lines of a .jsonl.${ending} that is cut short`, () =>
+    inFolder(async (folder) => {
+      const random = randomNumbers(4);
+      const records = Array.from({ length: 40_000 }, () => ({ text: `${random()} ${random()}` }));
+      const bytes = (ending === "gz" ? gzipSync : zstdCompressSync)(
+        encoder.encode(jsonLines(records)),
+      );
+      Deno.writeFileSync(
+        `${folder}/a.jsonl.${ending}`,
+        bytes.subarray(0, Math.floor(bytes.length * 0.7)),
+      );
+      const { texts, problems } = await readDocuments(folder, { unitBytes: 4096 });
+      assert(texts.length > 0 && texts.length < 40_000);
+      assertEquals(texts, records.slice(0, texts.length).map(({ text }) => text));
+      assertEquals(problems.length, 1);
+      assertStringIncludes(problems[0]!, `line ${texts.length + 1}`);
+    }));
+
+  Deno.test(`workUnits() reports what is no .${ending} at all`, () =>
+    inFolder(async (folder) => {
+      Deno.writeTextFileSync(`${folder}/a.txt.${ending}`, "this is no compressed data");
+      const { texts, problems } = await readDocuments(folder);
+      assertEquals([texts, problems.length], [[], 1]);
+    }));
+}
+
+Deno.test("ZstdFrameSplitter finds the same frames however the data is cut into chunks", () => {
+  const skippable = Uint8Array.of(0x53, 0x2a, 0x4d, 0x18, 5, 0, 0, 0, 9, 9, 9, 9, 9);
+  const texts = ["", "a", "b".repeat(300_000), story(200_000)].map((text) => encoder.encode(text));
+  const frames = texts.map((text) => new Uint8Array(zstdCompressSync(text)));
+  const data = Uint8Array.from(
+    [skippable, frames[0]!, frames[1]!, skippable, frames[2]!, frames[3]!, skippable].flatMap((
+      b,
+    ) => [...b]),
+  );
+  for (const step of [1, 2, 3, 5, 7, 64, 4099, data.length]) {
+    const splitter = new ZstdFrameSplitter();
+    const found: number[][] = [[]];
+    for (let at = 0; at < data.length; at += step) {
+      for (const { bytes, ends } of splitter.split(data.subarray(at, at + step))) {
+        for (const byte of bytes) found.at(-1)!.push(byte);
+        if (ends) found.push([]);
+      }
+    }
+    assert(splitter.isBetweenFrames);
+    // The compressor may end large data with an empty frame of its own: only the first three are surely one each.
+    for (const [i, frame] of frames.slice(0, 3).entries()) {
+      assertEquals(found[i], Array.from(frame), `step ${step}, frame ${i}`);
+    }
+    const expected = frames.flatMap((frame) => [...frame]);
+    const all = found.flat();
+    assert(
+      all.length === expected.length && all.every((byte, i) => byte === expected[i]),
+      `step ${step}`,
+    );
+  }
+});
+
+Deno.test("extractText() reports bad JSON lines by their number and keeps the good ones", () =>
+  inFolder(async (folder) => {
+    const lines = [
+      '{"text": "good 1"}',
+      "",
+      "{broken",
+      "[1]",
+      '{"body": "x"}',
+      '{"text": 7}',
+      '{"text": null}',
+      "  ",
+      '{"text": ""}',
+      '\u{feff}{"text": "mark"}',
+      '{"text": "good 2"}',
+    ];
+    Deno.writeTextFileSync(`${folder}/a.jsonl`, lines.join("\n"));
+    for (const unitBytes of [1, 20, 1 << 20]) {
+      const { texts, problems, empty } = await readDocuments(folder, { unitBytes });
+      assertEquals([texts, empty], [["good 1", "mark", "good 2"], 1]);
+      assertEquals(problems.map((problem) => problem.split(":")[0]), [
+        "line 3",
+        "line 4",
+        "line 5",
+        "line 6",
+        "line 7",
+      ]);
+      assertStringIncludes(problems[0]!, "is no JSON");
+      assertStringIncludes(problems[1]!, "is no JSON object but an array");
+      assertStringIncludes(problems[2]!, 'has no field "text", only "body"');
+      assertStringIncludes(problems[3]!, "but a number");
+      assertStringIncludes(problems[4]!, "but null");
+    }
+  }));
+
+Deno.test("workUnits() reports a JSON line that is too long and goes on behind it", () =>
+  inFolder(async (folder) => {
+    const records = [{ text: "a" }, { text: "b".repeat(600_000) }, { text: "c" }];
+    Deno.writeTextFileSync(`${folder}/a.jsonl`, jsonLines(records));
+    const { texts, problems } = await readDocuments(folder, {
+      unitBytes: 1000,
+      maxLineBytes: 300_000,
+    });
+    assertEquals([texts, problems], [["a", "c"], ["line 2: is longer than 300000 bytes"]]);
+  }));
+
+const INVALID = Uint8Array.of(...encoder.encode("good "), 0xff, 0xc3, ...encoder.encode(" end"));
+
+Deno.test('extractText() puts U+FFFD for invalid UTF-8 and counts it when told to "replace"', () =>
+  inFolder(async (folder) => {
+    Deno.writeFileSync(`${folder}/a.txt`, INVALID);
+    const { texts, replaced } = await readDocuments(folder, { invalidUtf8: "replace" });
+    assertEquals([texts, replaced], [["good \ufffd\ufffd end"], 2]);
+  }));
+
+Deno.test('extractText() leaves out documents and lines of invalid UTF-8 when told to "skip"', () =>
+  inFolder(async (folder) => {
+    Deno.writeFileSync(`${folder}/a.txt`, INVALID);
+    const line = (
+      bytes: Uint8Array,
+    ) => [...encoder.encode('{"text": "'), ...bytes, ...encoder.encode('"}\n')];
+    const lines = Uint8Array.from([
+      ...line(encoder.encode("1")),
+      ...line(INVALID),
+      ...line(encoder.encode("3")),
+    ]);
+    Deno.writeFileSync(`${folder}/b.jsonl`, lines);
+    const { texts, problems } = await readDocuments(folder, { invalidUtf8: "skip" });
+    assertEquals(texts, ["1", "3"]);
+    // Bad lines are listed before a unit's parts; files come one after the other.
+    assertEquals(problems, [
+      ": holds invalid UTF-8 (byte 0xff)",
+      "line 2: holds invalid UTF-8 (byte 0xff)",
+    ]);
+  }));
+
+Deno.test("extractText() treats half a surrogate pair in JSON like invalid UTF-8", () =>
+  inFolder(async (folder) => {
+    Deno.writeTextFileSync(
+      `${folder}/a.jsonl`,
+      '{"text": "x\\ud800y"}\n{"text": "\\ud83d\\ude00"}\n',
+    );
+    const replaced = await readDocuments(folder, { invalidUtf8: "replace" });
+    assertEquals([replaced.texts, replaced.replaced], [["x\ufffdy", "😀"], 1]);
+    const skipped = await readDocuments(folder, { invalidUtf8: "skip" });
+    assertEquals([skipped.texts, skipped.problems], [["😀"], [
+      "line 1: holds half of a surrogate pair",
+    ]]);
+  }));
+
+Deno.test("extractText() reports a binary file by its NUL bytes", () =>
+  inFolder(async (folder) => {
+    Deno.writeFileSync(`${folder}/a.txt`, Uint8Array.of(127, 69, 76, 70, 0, 0, 1));
+    const { texts, problems } = await readDocuments(folder);
+    assertEquals(texts, []);
+    assertStringIncludes(problems[0]!, "NUL bytes");
+  }));
+
+Deno.test("extractText() drops a byte order mark at the start of a file alone", () =>
+  inFolder(async (folder) => {
+    Deno.writeTextFileSync(`${folder}/a.txt`, "\ufeffone \ufefftwo");
+    Deno.writeTextFileSync(`${folder}/b.jsonl`, '\ufeff{"text": "three"}\n');
+    assertEquals((await readDocuments(folder)).texts, ["one \ufefftwo", "three"]);
+  }));
+
+Deno.test("workUnits() gives units of bounded size whatever the size of the file", () =>
+  inFolder(async (folder) => {
+    const path = `${folder}/a.txt`;
+    {
+      using file = Deno.openSync(path, { create: true, write: true });
+      const chunk = encoder.encode(story(1 << 20));
+      for (let i = 0; i < 24; i++) file.writeSync(chunk);
+    }
+    const { files } = await findSourceFiles(path);
+    const cut = { newline: "ends", extraIds: 0, exact: true } as const;
+    let total = 0;
+    for await (const { bytes } of workUnits(files, { cut, textField: "text" })) {
+      total += bytes.length;
+      assert(bytes.length <= 1 << 20);
+    }
+    assertEquals(total, files[0]!.bytes);
+  }));
