@@ -8,7 +8,7 @@
 import type { Device } from "../ffi/device.ts";
 import { randomNormal } from "../kernels/random.ts";
 import { Arena } from "../tensor/arena.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 
 /** Parameters that the optimizer treats alike: `projections` are the matrices that become ternary. */
 export type ParameterGroup = "projections" | "embeddings" | "norms";
