@@ -24,7 +24,7 @@ export interface TensorSource extends TensorSpec {
    * Fills all of `into` with the tensor's bytes from `byteOffset` on (row-major, little-endian).
    * Called once for each range, in ascending order; `byteOffset` is a multiple of 8.
    */
-  read(into: Uint8Array, byteOffset: number): void;
+  read(into: Uint8Array<ArrayBuffer>, byteOffset: number): void;
 }
 
 /** A tensor to be filled, which takes its bytes range by range. */
@@ -33,7 +33,7 @@ export interface TensorSink extends TensorSpec {
    * Takes all of `from` as the tensor's bytes from `byteOffset` on (row-major, little-endian).
    * `from` is only valid during the call.
    */
-  write(from: Uint8Array, byteOffset: number): void;
+  write(from: Uint8Array<ArrayBuffer>, byteOffset: number): void;
 }
 
 /** Options of {@linkcode writeSafetensors}. */

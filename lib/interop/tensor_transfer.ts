@@ -102,7 +102,10 @@ export async function loadTensors(
  * @param bytes Whole elements, from an even address of their buffer.
  * @throws {TypeError} on a dtype other than BF16 and F16.
  */
-export function widenToFloat32(bytes: Uint8Array, dtype: SafetensorsDtype): Uint8Array {
+export function widenToFloat32(
+  bytes: Uint8Array,
+  dtype: SafetensorsDtype,
+): Uint8Array<ArrayBuffer> {
   const count = bytes.length / 2;
   if (dtype === "F16") {
     const half = new Float16Array(bytes.buffer, bytes.byteOffset, count);

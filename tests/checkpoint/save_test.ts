@@ -255,6 +255,22 @@ Deno.test("saveCheckpoint() loses nothing wherever it dies replacing its only ch
   );
 });
 
+Deno.test("saveCheckpoint() puts the replaced checkpoint back when the new one cannot take its name", async () => {
+  await withFolder(async (run) => {
+    const { path } = await saveCheckpoint(run, contentOf(5, { seed: 1 }));
+    await withIntercept((call) => {
+      if (/^renameSync .*\.tmp-/.test(call)) throw new Error("Input/output error (os error 5)");
+    }, () =>
+      assertRejects(
+        () => saveCheckpoint(run, contentOf(5, { seed: 2 })),
+        CheckpointError,
+        "os error 5",
+      ));
+    assertEquals(namesIn(run), [".lock", "step_0000005"]);
+    assert(await holdsSeed(await openCheckpoint(path), 1));
+  });
+});
+
 Deno.test("saveCheckpoint() reports a full disk at every call, and leaves no trace", async () => {
   let failures = 0;
   for (let failing = 0;; failing++) {
