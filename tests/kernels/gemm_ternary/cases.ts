@@ -1,0 +1,23 @@
+/**
+ * Shapes around every edge: 8 "few" rows, tiles of 6 x 16 and 12 x 32, units of 4 and words of 16 values, vectors of 32 and 64
+ * bytes, 128 and 256 values of a packed vector, 64 units between two widenings, panels of several thousand rows.
+ */
+export const SHAPES: readonly { M: number; N: number; K: number }[] = [
+  { M: 1, N: 1, K: 1 },
+  { M: 1, N: 19, K: 127 },
+  { M: 1, N: 7, K: 2049 },
+  { M: 2, N: 33, K: 128 },
+  { M: 3, N: 5, K: 129 },
+  { M: 4, N: 3, K: 257 },
+  { M: 5, N: 64, K: 64 },
+  { M: 6, N: 17, K: 33 },
+  { M: 7, N: 13, K: 100 },
+  { M: 8, N: 31, K: 255 },
+  { M: 9, N: 1, K: 3 },
+  { M: 9, N: 16, K: 256 },
+  { M: 12, N: 32, K: 260 },
+  { M: 13, N: 33, K: 263 },
+  { M: 17, N: 47, K: 515 },
+  { M: 67, N: 61, K: 59 },
+  { M: 2731, N: 3, K: 5 },
+];
