@@ -1,0 +1,100 @@
+import { assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { join } from "@std/path";
+import { DataError } from "../../lib/data/errors.ts";
+import type { TokenDataset } from "../../lib/data/shards.ts";
+import { LanguageModelEvaluator } from "../../lib/evaluation/language_model.ts";
+import { openEvaluationData } from "../../lib/evaluation/text.ts";
+import { TokenBytes } from "../../lib/evaluation/token_bytes.ts";
+import type { NativeLibrary } from "../../lib/ffi/library.ts";
+import type { Tokenizer } from "../../lib/tokenizer/tokenizer.ts";
+import { writeTokens } from "../data/support.ts";
+import { END_ID } from "../inference/support.ts";
+import { byteTokenizer, withModel } from "./support.ts";
+
+const TEXT = "Four score and seven years ago — our fathers …\n";
+
+function open(
+  path: string,
+  options: { library: NativeLibrary; tokenizer: Tokenizer | null },
+): Promise<TokenDataset> {
+  return openEvaluationData(path, { vocabSize: 257, ...options });
+}
+
+Deno.test("openEvaluationData() gives a text the figures of its token file when both are evaluated", () =>
+  withModel(async ({ model, device, folder }) => {
+    using tokenizer = await byteTokenizer();
+    await Deno.writeTextFile(join(folder, "a.txt"), TEXT);
+    const ids = [...new TextEncoder().encode(TEXT), END_ID];
+    writeTokens(join(folder, "a.tokens"), { ids, vocabSize: 257 });
+    const options = { library: device.library, tokenizer };
+    using text = await open(join(folder, "a.txt"), options);
+    using tokens = await open(join(folder, "a.tokens"), options);
+    const tokenBytes = new TokenBytes(tokenizer);
+    using evaluator = new LanguageModelEvaluator(model, { seqLen: 16, tokenBytes });
+    const { ms: _text, ...ofText } = evaluator.run(text);
+    const { ms: _tokens, ...ofTokens } = evaluator.run(tokens);
+    assertEquals(ofText, ofTokens);
+    assertEquals([ofText.bytes, ofText.endTokens], [ids.length - 2, 1]);
+    assertAlmostEquals(
+      ofText.bitsPerByte!,
+      ofText.loss * (ids.length - 1) / Math.LN2 / ofText.bytes!,
+    );
+  }));
+
+Deno.test("openEvaluationData() leaves no temporary file when a text is open", () =>
+  withModel(async ({ device, folder }) => {
+    using tokenizer = await byteTokenizer();
+    await Deno.writeTextFile(join(folder, "a.txt"), TEXT);
+    using dataset = await open(join(folder, "a.txt"), { library: device.library, tokenizer });
+    const { path } = dataset.shards[0]!;
+    assertThrows(() => Deno.statSync(path), Deno.errors.NotFound);
+  }));
+
+Deno.test("openEvaluationData() ends each record when a text file holds JSON lines", () =>
+  withModel(async ({ device, folder }) => {
+    using tokenizer = await byteTokenizer();
+    const path = join(folder, "a.jsonl");
+    await Deno.writeTextFile(path, '{"text":"abc"}\n{"text":"de"}\n');
+    using dataset = await open(path, { library: device.library, tokenizer });
+    assertEquals(dataset.tokenCount, 3 + 1 + 2 + 1);
+  }));
+
+Deno.test("openEvaluationData() asks for a tokenizer when a text comes without one", () =>
+  withModel(async ({ device, folder }) => {
+    await Deno.writeTextFile(join(folder, "a.txt"), TEXT);
+    await assertRejects(
+      () => open(join(folder, "a.txt"), { library: device.library, tokenizer: null }),
+      DataError,
+      "needs the model's tokenizer.json",
+    );
+  }));
+
+Deno.test("openEvaluationData() names the file when it was made with another tokenizer", () =>
+  withModel(async ({ device, folder }) => {
+    using tokenizer = await byteTokenizer();
+    const path = join(folder, "a.tokens");
+    writeTokens(path, { ids: [1, 2, 3], vocabSize: 257, tokenizerHash: "ab".repeat(32) });
+    await assertRejects(
+      () => open(path, { library: device.library, tokenizer }),
+      DataError,
+      "another tokenizer",
+    );
+  }));
+
+for (const name of ["missing.txt", "missing.tokens"]) {
+  Deno.test(`openEvaluationData() names the path when there is no ${name}`, () =>
+    withModel(async ({ device, folder }) => {
+      using tokenizer = await byteTokenizer();
+      await assertRejects(
+        () => open(join(folder, name), { library: device.library, tokenizer }),
+        DataError,
+        name,
+      );
+    }));
+}
+
+Deno.test("TokenBytes counts the bytes of a token and none of a document's end when asked", async () => {
+  using tokenizer = await byteTokenizer();
+  const bytes = new TokenBytes(tokenizer);
+  assertEquals([bytes.of(65, 66), bytes.of(END_ID, 65), bytes.of(200, END_ID)], [1, 0, 1]);
+});

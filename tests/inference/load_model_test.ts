@@ -1,0 +1,101 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { dirname, join } from "@std/path";
+import { CheckpointError } from "../../lib/checkpoint/errors.ts";
+import { endIds, loadModel } from "../../lib/inference/load_model.ts";
+import { BitNetTransformer } from "../../lib/model/transformer.ts";
+import { assertSameBits } from "../support/compare.ts";
+import { byteTokenizerJson, END_ID, saveModel, tinyConfig, withFolder } from "./support.ts";
+
+function createModel(seed = 1, options: Parameters<typeof tinyConfig>[0] = {}): BitNetTransformer {
+  return BitNetTransformer.create(tinyConfig(options), { device: "cpu", training: false, seed });
+}
+
+Deno.test("loadModel() tells a checkpoint's step, tokenizer and context when it has them", () =>
+  withFolder(async (folder) => {
+    using model = createModel();
+    const path = await saveModel(folder, model, { step: 12, tokenizerJson: byteTokenizerJson() });
+    using loaded = await loadModel(path, { device: "cpu" });
+    const { step, contextLength, tokenizer } = loaded;
+    assertEquals([step, contextLength, tokenizer?.eosId], [12, 32, END_ID]);
+  }));
+
+Deno.test("loadModel() takes a run's newest checkpoint that verifies when it is given the run", () =>
+  withFolder(async (folder) => {
+    using older = createModel(1);
+    using newer = createModel(2);
+    await saveModel(folder, older, { step: 1 });
+    const broken = await saveModel(folder, newer, { step: 2 });
+    await Deno.truncate(join(broken, "model.safetensors"), 1000);
+    using loaded = await loadModel(folder, { device: "cpu" });
+    const passedOver = loaded.passedOver.map(({ path }) => path);
+    assertEquals([loaded.step, passedOver], [1, [broken]]);
+  }));
+
+Deno.test("loadModel() reads a folder in Hugging Face's form when it has no checksums", () =>
+  withFolder(async (folder) => {
+    using model = createModel(3);
+    const path = await saveModel(folder, model);
+    const plain = join(dirname(path), "exported");
+    await Deno.mkdir(plain);
+    for (const name of ["config.json", "model.safetensors"]) {
+      await Deno.copyFile(join(path, name), join(plain, name));
+    }
+    using loaded = await loadModel(plain, { device: "cpu" });
+    assertEquals([loaded.step, loaded.tokenizer, loaded.contextLength], [null, null, 48]);
+    const ids = [1, 2, 3];
+    assertSameBits({
+      name: "logits",
+      actual: loaded.model.forward(ids).logits,
+      expected: model.forward(ids).logits,
+    });
+  }));
+
+Deno.test("loadModel() loads the weights as they are when the model is not quantised", () =>
+  withFolder(async (folder) => {
+    using model = createModel(3, { quantization: "none", tieEmbeddings: false });
+    const path = await saveModel(folder, model);
+    using loaded = await loadModel(path, { device: "cpu" });
+    const ids = [5, 6, 7, 8];
+    assertSameBits({
+      name: "logits",
+      actual: loaded.model.forward(ids).logits,
+      expected: model.forward(ids).logits,
+    });
+  }));
+
+Deno.test("loadModel() keeps a ninth of the latent weights' memory or less when it packs them", () =>
+  withFolder(async (folder) => {
+    using model = createModel(1, { hiddenSize: 64, intermediateSize: 128, vocabSize: 8 });
+    const path = await saveModel(folder, model);
+    using loaded = await loadModel(path, { device: "cpu" });
+    const bytes = (loaded.model.parameters.bytes.weights + loaded.model.derivedBytes) /
+      model.parameters.bytes.weights;
+    assert(bytes < 1 / 9, `${bytes} of the latent weights`);
+  }));
+
+Deno.test("loadModel() names the folder when it holds no model", () =>
+  withFolder(async (folder) => {
+    await assertRejects(() => loadModel(folder, { device: "cpu" }), CheckpointError, folder);
+  }));
+
+Deno.test("loadModel() names the key when a run's config.yaml has no whole sequence length", () =>
+  withFolder(async (folder) => {
+    using model = createModel();
+    const path = await saveModel(folder, model, { runConfig: "training:\n  seq_len: long\n" });
+    await assertRejects(
+      () => loadModel(path, { device: "cpu" }),
+      CheckpointError,
+      'training.seq_len must be a whole number above 0: current value is "long"',
+    );
+  }));
+
+Deno.test("endIds() joins config.json's ids and the tokenizer's when both name some", () =>
+  withFolder(async (folder) => {
+    using model = createModel(1, { vocabSize: 257 });
+    const path = await saveModel(folder, model, {
+      tokenizerJson: byteTokenizerJson(),
+      specialTokens: { bosTokenId: null, eosTokenId: [10, 13], padTokenId: null },
+    });
+    using loaded = await loadModel(path, { device: "cpu" });
+    assertEquals([...endIds(loaded)].sort(), [10, 13, END_ID]);
+  }));
