@@ -18,6 +18,9 @@ export interface Program {
 /** The package with native code: it can't be bundled, and is copied to `packages/` of the program's folder. */
 export const NATIVE_PACKAGE = "tokenizers";
 
+/** What packs programs stays out of them: `tasks/compile.ts` loads it where there is a source tree. */
+const PACKER = "../lib/dist/compile.ts";
+
 /** Where the program's folder holds {@linkcode NATIVE_PACKAGE}. */
 export const NATIVE_PACKAGE_ENTRY = `packages/${NATIVE_PACKAGE}/index.cjs`;
 
@@ -51,7 +54,11 @@ export async function bundleProgram(
 
 async function bundle(root: string, entry: string): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command("deno", {
-    args: ["bundle", "--quiet", "--platform=deno", `--external=${NATIVE_PACKAGE}`, entry],
+    args: [
+      ...["bundle", "--quiet", "--platform=deno"],
+      ...[NATIVE_PACKAGE, PACKER].map((name) => `--external=${name}`),
+      entry,
+    ],
     cwd: root,
     env: { NO_COLOR: "1" },
   }).output();
