@@ -34,6 +34,7 @@ export class TokenFileWriter {
   #buffered = 0;
   #flushed = 0;
   #documents = 0;
+  #closed = false;
 
   /** Opens the temporary file beside `path`. */
   constructor(path: string, options: TokenFileWriterOptions) {
@@ -110,6 +111,8 @@ export class TokenFileWriter {
 
   /** Writes the header and brings everything to the disk; {@linkcode commit} then only renames. */
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#flush();
     const { tokenWidth, vocabSize, endOfDocumentId, tokenizerHash } = this.#options;
     const header = encodeHeader({
@@ -126,6 +129,7 @@ export class TokenFileWriter {
 
   /** Puts the finished file in its place. */
   commit(): void {
+    this.close();
     this.#file.commit();
   }
 

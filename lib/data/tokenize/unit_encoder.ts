@@ -53,9 +53,10 @@ export class UnitEncoder {
     const { cut, tokenWidth, endOfDocumentId } = this.#options;
     const { parts, problems, empty, replaced, textBytes } = extractText(unit, this.#options);
     // A text that spells out "<|endoftext|>" must not end a document.
-    const { ids, ends } = this.#tokenizer.encodeBatch(parts.map((part) => part.bytes), {
-      specialsAsText: true,
-    });
+    const texts = parts.map((part) => part.bytes);
+    const { ids, ends } = texts.length === 0
+      ? { ids: new Uint32Array(0), ends: new Float64Array(0) }
+      : this.#tokenizer.encodeBatch(texts, { specialsAsText: true });
     const capacity = ids.length + parts.length;
     const tokens = tokenWidth === 2 ? new Uint16Array(capacity) : new Uint32Array(capacity);
     const partEnds = new Float64Array(parts.length);
