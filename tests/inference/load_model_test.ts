@@ -6,15 +6,17 @@ import { BitNetTransformer } from "../../lib/model/transformer.ts";
 import { assertSameBits } from "../support/compare.ts";
 import { byteTokenizerJson, END_ID, saveModel, tinyConfig, withFolder } from "./support.ts";
 
+const CPU = { kind: "cpu", threads: 1 } as const;
+
 function createModel(seed = 1, options: Parameters<typeof tinyConfig>[0] = {}): BitNetTransformer {
-  return BitNetTransformer.create(tinyConfig(options), { device: "cpu", training: false, seed });
+  return BitNetTransformer.create(tinyConfig(options), { device: CPU, training: false, seed });
 }
 
 Deno.test("loadModel() tells a checkpoint's step, tokenizer and context when it has them", () =>
   withFolder(async (folder) => {
     using model = createModel();
     const path = await saveModel(folder, model, { step: 12, tokenizerJson: byteTokenizerJson() });
-    using loaded = await loadModel(path, { device: "cpu" });
+    using loaded = await loadModel(path, { device: CPU });
     const { step, contextLength, tokenizer } = loaded;
     assertEquals([step, contextLength, tokenizer?.eosId], [12, 32, END_ID]);
   }));
@@ -26,7 +28,7 @@ Deno.test("loadModel() takes a run's newest checkpoint that verifies when it is 
     await saveModel(folder, older, { step: 1 });
     const broken = await saveModel(folder, newer, { step: 2 });
     await Deno.truncate(join(broken, "model.safetensors"), 1000);
-    using loaded = await loadModel(folder, { device: "cpu" });
+    using loaded = await loadModel(folder, { device: CPU });
     const passedOver = loaded.passedOver.map(({ path }) => path);
     assertEquals([loaded.step, passedOver], [1, [broken]]);
   }));
@@ -40,7 +42,7 @@ Deno.test("loadModel() reads a folder in Hugging Face's form when it has no chec
     for (const name of ["config.json", "model.safetensors"]) {
       await Deno.copyFile(join(path, name), join(plain, name));
     }
-    using loaded = await loadModel(plain, { device: "cpu" });
+    using loaded = await loadModel(plain, { device: CPU });
     assertEquals([loaded.step, loaded.tokenizer, loaded.contextLength], [null, null, 48]);
     const ids = [1, 2, 3];
     assertSameBits({
@@ -54,7 +56,7 @@ Deno.test("loadModel() loads the weights as they are when the model is not quant
   withFolder(async (folder) => {
     using model = createModel(3, { quantization: "none", tieEmbeddings: false });
     const path = await saveModel(folder, model);
-    using loaded = await loadModel(path, { device: "cpu" });
+    using loaded = await loadModel(path, { device: CPU });
     const ids = [5, 6, 7, 8];
     assertSameBits({
       name: "logits",
@@ -67,7 +69,7 @@ Deno.test("loadModel() keeps a ninth of the latent weights' memory or less when 
   withFolder(async (folder) => {
     using model = createModel(1, { hiddenSize: 64, intermediateSize: 128, vocabSize: 8 });
     const path = await saveModel(folder, model);
-    using loaded = await loadModel(path, { device: "cpu" });
+    using loaded = await loadModel(path, { device: CPU });
     const bytes = (loaded.model.parameters.bytes.weights + loaded.model.derivedBytes) /
       model.parameters.bytes.weights;
     assert(bytes < 1 / 9, `${bytes} of the latent weights`);
@@ -75,7 +77,7 @@ Deno.test("loadModel() keeps a ninth of the latent weights' memory or less when 
 
 Deno.test("loadModel() names the folder when it holds no model", () =>
   withFolder(async (folder) => {
-    await assertRejects(() => loadModel(folder, { device: "cpu" }), CheckpointError, folder);
+    await assertRejects(() => loadModel(folder, { device: CPU }), CheckpointError, folder);
   }));
 
 Deno.test("loadModel() names the key when a run's config.yaml has no whole sequence length", () =>
@@ -83,7 +85,7 @@ Deno.test("loadModel() names the key when a run's config.yaml has no whole seque
     using model = createModel();
     const path = await saveModel(folder, model, { runConfig: "training:\n  seq_len: long\n" });
     await assertRejects(
-      () => loadModel(path, { device: "cpu" }),
+      () => loadModel(path, { device: CPU }),
       CheckpointError,
       'training.seq_len must be a whole number above 0: current value is "long"',
     );
@@ -96,6 +98,6 @@ Deno.test("endIds() joins config.json's ids and the tokenizer's when both name s
       tokenizerJson: byteTokenizerJson(),
       specialTokens: { bosTokenId: null, eosTokenId: [10, 13], padTokenId: null },
     });
-    using loaded = await loadModel(path, { device: "cpu" });
+    using loaded = await loadModel(path, { device: CPU });
     assertEquals([...endIds(loaded)].sort(), [10, 13, END_ID]);
   }));
