@@ -56,10 +56,10 @@ export async function compileProgram(options: CompileOptions): Promise<void> {
 
 /** The base binary that `deno compile` will take, or `null` where it would have to download one. */
 async function findBase(denort: string | undefined): Promise<string | null> {
-  if (denort !== undefined && denort !== "") {
+  if (denort !== undefined) {
     if (await isFile(denort)) return denort;
     throw new Error(
-      `Cannot compile as $DENORT_BIN must be Deno's base binary denort: current value is ${denort}, which is missing; ${REMEDY}`,
+      `Cannot compile as $DENORT_BIN must be Deno's base binary denort: current value is "${denort}", which is no file; ${REMEDY}`,
     );
   }
   const cached = await cachedBase();
@@ -82,9 +82,7 @@ async function explainMissingBase(reason: string): Promise<string> {
   // "Caused by: 0: Setting up base binary. 1: error sending request for url …"
   const cause = /^\s*1: (.*)$/m.exec(reason)?.[1] ?? reason;
   return `Cannot compile as Deno's base binary denort is missing: $DENORT_BIN is not set, ${await cachedBase()} is not ` +
-    `there, and Deno could not download it (${
-      reason.split("\n")[0]
-    }); ${REMEDY}, or put the zip there`;
+    `there, and Deno could not download it (${cause}); ${REMEDY}, or put the zip there`;
 }
 
 async function isFile(path: string): Promise<boolean> {

@@ -7,8 +7,13 @@ const ROOT = fromFileUrl(new URL("../../", import.meta.url));
 async function compile(env: Record<string, string>) {
   const folder = await Deno.makeTempDir();
   try {
-    const { code, stderr } = await new Deno.Command("deno", {
-      args: ["task", "--quiet", "compile", "--output", join(folder, "titanbit")],
+    const { code, stderr } = await new Deno.Command("sh", {
+      // Outside the test somebody may have set DENORT_BIN.
+      args: [
+        "-c",
+        `${"DENORT_BIN" in env ? "" : "unset DENORT_BIN; "}deno task --quiet compile --output "$0"`,
+        join(folder, "titanbit"),
+      ],
       cwd: ROOT,
       env: { NO_COLOR: "1", ...env },
     }).output();
@@ -26,7 +31,7 @@ Deno.test("compile says what is missing, where it looked and the other way when 
   const { code, said, left } = await compile({ DENORT_BIN: "/nowhere/denort" });
   assertEquals(code, 1);
   assertStringIncludes(said, "error: Cannot compile as $DENORT_BIN must be");
-  assertStringIncludes(said, "current value is /nowhere/denort");
+  assertStringIncludes(said, 'current value is "/nowhere/denort"');
   assertStringIncludes(said, `denort-${Deno.build.target}.zip`);
   assertStringIncludes(said, "make dist");
   assertEquals(left, []);
@@ -35,12 +40,17 @@ Deno.test("compile says what is missing, where it looked and the other way when 
 Deno.test("compile names the cache it looked into and what stopped the download when there is no denort", async () => {
   const cache = await Deno.makeTempDir();
   try {
-    // A cache with the npm packages alone, and a proxy that refuses every connection.
+    // A cache with the npm packages and the bundler alone, and a proxy that refuses every connection.
     const info = await new Deno.Command("deno", { args: ["info", "--json"] }).output();
-    const { npmCache } = JSON.parse(new TextDecoder().decode(info.stdout));
-    await Deno.symlink(npmCache, join(cache, "npm"));
+    const { denoDir } = JSON.parse(new TextDecoder().decode(info.stdout));
+    await Deno.mkdir(join(cache, "dl"));
+    await Deno.symlink(join(denoDir, "npm"), join(cache, "npm"));
+    for (const { name } of Deno.readDirSync(join(denoDir, "dl"))) {
+      if (name !== "release") {
+        await Deno.symlink(join(denoDir, "dl", name), join(cache, "dl", name));
+      }
+    }
     const { code, said, left } = await compile({
-      DENORT_BIN: "",
       DENO_DIR: cache,
       HTTPS_PROXY: "http://127.0.0.1:9",
     });
