@@ -1,0 +1,105 @@
+/** The train command as a process: signals, kill -9, exit codes. */
+
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { fromFileUrl, join } from "@std/path";
+import { readRecords } from "../../lib/metrics/sinks.ts";
+import { tensorsOf, type TinyRun, tinyRun } from "./support.ts";
+
+const TASK = fromFileUrl(new URL("../../tasks/train.ts", import.meta.url));
+
+interface Ended {
+  readonly code: number;
+  readonly signal: string | null;
+  readonly stderr: string;
+}
+
+/** Starts the command; `onText` sees stderr as it grows and may send a signal. */
+async function train(
+  run: TinyRun,
+  args: string[],
+  onText: (text: string, process: Deno.ChildProcess) => void = () => {},
+): Promise<Ended> {
+  const process = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-prompt", "--cached-only", "-A", TASK, "--config", run.file, ...args],
+    stdout: "null",
+    stderr: "piped",
+    env: { NO_COLOR: "1" },
+  }).spawn();
+  let stderr = "";
+  for await (const chunk of process.stderr.pipeThrough(new TextDecoderStream())) {
+    stderr += chunk;
+    onText(stderr, process);
+  }
+  const { code, signal } = await process.status;
+  return { code, signal, stderr };
+}
+
+/** Sends a signal once, when `mark` is first seen. */
+function signalAt(mark: string, signal: Deno.Signal) {
+  let sent = false;
+  return (text: string, process: Deno.ChildProcess) => {
+    if (sent || !text.includes(mark)) return;
+    sent = true;
+    process.kill(signal);
+  };
+}
+
+Deno.test("train ends in the same bits when it was killed with SIGKILL and resumed", async () => {
+  await using run = await tinyRun();
+  // Long enough that the signal comes before the end; the schedule is that of the whole run in both.
+  const set = ["--set", "training.steps=300", "--set", "checkpoint.keep_every=10"];
+  const killed = await train(
+    run,
+    [...set, "--set", "checkpoint.run=killed"],
+    signalAt("step_0000010", "SIGKILL"),
+  );
+  assertEquals(killed.signal, "SIGKILL");
+  const straight = train(run, [...set, "--set", "checkpoint.run=straight"]);
+  const resumed = train(run, [...set, "--set", "checkpoint.run=killed", "--resume", "latest"]);
+  assertEquals((await straight).code, 0, (await straight).stderr);
+  assertEquals((await resumed).code, 0, (await resumed).stderr);
+  const checkpoints = join(run.folder, "checkpoints");
+  assertEquals(
+    await tensorsOf(join(checkpoints, "killed", "step_0000300")),
+    await tensorsOf(join(checkpoints, "straight", "step_0000300")),
+  );
+});
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.test(`train finishes its step, saves and exits with 0 when it gets ${signal}`, async () => {
+    await using run = await tinyRun();
+    const ended = await train(
+      run,
+      ["--set", "training.steps=5000", "--set", "checkpoint.every_steps=0"],
+      signalAt("step 3/", signal),
+    );
+    assertEquals(ended.code, 0, ended.stderr);
+    assertStringIncludes(ended.stderr, "interrupted at step");
+    const saved = [...Deno.readDirSync(run.run)].filter(({ isDirectory }) => isDirectory);
+    assertEquals(saved.length, 1);
+    const records = await readRecords(join(run.run, "metrics.jsonl"));
+    assertEquals(records.at(-1)!.type, "event");
+  });
+}
+
+Deno.test("train prints one error line and exits with 1 when the data is missing", async () => {
+  await using run = await tinyRun();
+  const { code, stderr } = await train(run, ["--set", "data.train=/nowhere/at/all.tokens"]);
+  assertEquals(code, 1);
+  assertStringIncludes(stderr, "error: Cannot open /nowhere/at/all.tokens");
+  assert(!stderr.includes("    at "), stderr);
+});
+
+Deno.test("train goes on when a checkpoint can't be written", async () => {
+  await using run = await tinyRun();
+  // A file where the run's folder should be: no process may write there, not even root's.
+  await Deno.mkdir(join(run.folder, "checkpoints"));
+  await Deno.writeTextFile(run.run, "in the way");
+  const records = join(run.folder, "metrics.jsonl");
+  const { code, stderr } = await train(run, ["--set", `logging.jsonl=${records}`]);
+  assertEquals(code, 0, stderr);
+  assertStringIncludes(stderr, "training goes on");
+  assertStringIncludes(stderr, "finished at step 20");
+  const saves = (await readRecords(records)).filter(({ type }) => type === "checkpoint");
+  assertEquals(saves.length, 2);
+});

@@ -1,0 +1,171 @@
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertLess,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
+import { join } from "@std/path";
+import { CheckpointError } from "../../lib/checkpoint/errors.ts";
+import type { StepRecord } from "../../lib/metrics/records.ts";
+import { DataError } from "../../lib/data/errors.ts";
+import { DivergedError } from "../../lib/stability/non_finite.ts";
+import { Trainer } from "../../lib/training/trainer.ts";
+import type { RunConfig } from "../../lib/config/run_config.ts";
+import { recorder, tensorsOf, tinyRun } from "./support.ts";
+
+async function train(
+  config: RunConfig,
+  options: { resume?: string; stopAfter?: number } = {},
+) {
+  const observer = recorder();
+  using trainer = await Trainer.open(config, {
+    observer,
+    version: "test",
+    ...(options.resume !== undefined && { resume: options.resume }),
+  });
+  const result = await trainer.run({
+    shouldStop: () => trainer.state.step === options.stopAfter,
+  });
+  const steps = observer.records.filter((record): record is StepRecord => record.type === "step");
+  return { ...observer, result, steps };
+}
+
+Deno.test("run() lowers the loss when the data has something to learn", async () => {
+  await using run = await tinyRun();
+  const { steps } = await train(run.config("training.steps=60", "checkpoint.every_steps=0"));
+  assertAlmostEquals(steps[0]!.loss, Math.log(64), 0.3);
+  assertLess(steps.at(-1)!.loss, 2.9);
+});
+
+Deno.test("run() ends in the same bits when it is run twice", async () => {
+  await using run = await tinyRun();
+  const first = await train(run.config("checkpoint.run=first"));
+  const second = await train(run.config("checkpoint.run=second"));
+  assertEquals(
+    await tensorsOf(second.result.checkpoint!),
+    await tensorsOf(first.result.checkpoint!),
+  );
+});
+
+Deno.test("run() ends in the same bits when it was interrupted and resumed", async () => {
+  await using run = await tinyRun();
+  const straight = await train(run.config("checkpoint.run=straight"));
+  const before = await train(run.config(), { stopAfter: 7 });
+  assertEquals(before.result.ended, "interrupted");
+  const after = await train(run.config(), { resume: "latest" });
+  assertEquals(
+    await tensorsOf(after.result.checkpoint!),
+    await tensorsOf(straight.result.checkpoint!),
+  );
+  assertEquals(
+    after.steps.map(({ loss }) => loss),
+    straight.steps.slice(7).map(({ loss }) => loss),
+  );
+});
+
+Deno.test("run() gives the same gradient whatever the micro-batch, within rounding", async () => {
+  await using run = await tinyRun();
+  const set = ["training.steps=3", "optimizer.schedule.warmup_steps=1", "checkpoint.every_steps=0"];
+  const small = await train(run.config(...set, "training.micro_batch=2", "checkpoint.run=small"));
+  const large = await train(run.config(...set, "training.micro_batch=8", "checkpoint.run=large"));
+  assertAlmostEquals(small.steps[0]!.loss, large.steps[0]!.loss, 1e-5);
+  assertAlmostEquals(small.steps[0]!.grad_norm, large.steps[0]!.grad_norm, 1e-4);
+});
+
+Deno.test("run() saves, validates and records when they are due", async () => {
+  await using run = await tinyRun();
+  const { records } = await train(run.config("logging.every_steps=5"));
+  const seen = records.map(({ type, step }) => `${type} ${step}`);
+  assertEquals(seen, [
+    "run 0",
+    "step 1",
+    "step 5",
+    "step 10",
+    "validation 10",
+    "checkpoint 10",
+    "step 15",
+    "step 20",
+    "validation 20",
+    "checkpoint 20",
+    "event 20",
+  ]);
+});
+
+Deno.test("run() leaves the weights as they were when a step is not finite, and stops when it goes on so", async () => {
+  await using run = await tinyRun();
+  const observer = recorder();
+  const config = run.config("stability.max_consecutive_skips=2");
+  using trainer = await Trainer.open(config, { observer, version: "test" });
+  const poisoned = trainer.model.parameters.get("model.norm.weight").value;
+  const values = poisoned.toFloat32Array().fill(NaN);
+  poisoned.upload(values);
+  const other = trainer.model.parameters.get("model.embed_tokens.weight").value;
+  const before = other.toFloat32Array();
+  await assertRejects(() => trainer.run(), DivergedError, "Cannot go on at step 3");
+  assertEquals(other.toFloat32Array(), before);
+  assertEquals(trainer.state.updates, 0);
+  assertEquals(observer.warnings.length, 2);
+});
+
+Deno.test("open() refuses a new run when the folder holds checkpoints, and changes nothing", async () => {
+  await using run = await tinyRun();
+  const { result } = await train(run.config("training.steps=10"));
+  const before = await tensorsOf(result.checkpoint!);
+  await assertRejects(() => train(run.config()), CheckpointError, "--resume latest");
+  assertEquals(await tensorsOf(result.checkpoint!), before);
+});
+
+Deno.test("open() refuses to resume when there is nothing to resume from", async () => {
+  await using run = await tinyRun();
+  await assertRejects(
+    () => train(run.config(), { resume: "latest" }),
+    CheckpointError,
+    "holds none",
+  );
+});
+
+Deno.test("open() refuses a checkpoint when it is of another shape, naming a tensor", async () => {
+  await using run = await tinyRun();
+  const { result } = await train(run.config("training.steps=10"));
+  const error = await assertRejects(
+    () => train(run.config("model.intermediate_size=256"), { resume: result.checkpoint! }),
+    CheckpointError,
+  );
+  assertStringIncludes(error.message, "mlp.");
+});
+
+Deno.test("open() refuses a checkpoint when the data is another", async () => {
+  await using run = await tinyRun();
+  const { result } = await train(run.config("training.steps=10"));
+  await Deno.truncate(join(run.folder, "train.bin"), 10_000);
+  await assertRejects(
+    () => train(run.config(), { resume: result.checkpoint! }),
+    DataError,
+    "Cannot resume the order of the data",
+  );
+});
+
+Deno.test("open() passes over a damaged checkpoint when it resumes from the latest", async () => {
+  await using run = await tinyRun();
+  await train(run.config());
+  const damaged = join(run.run, "step_0000020", "model.safetensors");
+  const bytes = await Deno.readFile(damaged);
+  bytes[bytes.length - 5]! ^= 4;
+  await Deno.writeFile(damaged, bytes);
+  const { warnings, records } = await train(run.config(), { resume: "latest" });
+  assertStringIncludes(warnings[0]!, "step_0000020");
+  assertEquals(records[0]!.step, 10);
+});
+
+Deno.test("run() refuses a token outside the vocabulary before it reaches the model", async () => {
+  await using run = await tinyRun();
+  const path = join(run.folder, "train.bin");
+  const bytes = await Deno.readFile(path);
+  new Uint16Array(bytes.buffer).fill(64, 0, 10_000);
+  await Deno.writeFile(path, bytes);
+  const error = await assertRejects(() => train(run.config()), DataError);
+  assertStringIncludes(error.message, path);
+  assert(error.message.includes("64"), error.message);
+});
