@@ -266,6 +266,20 @@ TB_API tb_status tb_tokenizer_encode(tb_tokenizer* tokenizer, const uint8_t* tex
 TB_API tb_status tb_tokenizer_decode(tb_tokenizer* tokenizer, const uint32_t* ids, int64_t count, int32_t mode,
                                      uint8_t* bytes, int64_t capacity, int64_t* written);
 
+/* Learns a vocabulary. kind: 0 byte-level with the GPT-2 split, 1 SentencePiece-style with byte fallback. Ids: specials first,
+ * then 256 bytes, then (kind 1) the alphabet, then merges. memory_limit: bytes of the table of words, of which the rarest are
+ * dropped beyond it. threads: 0 for all cores; their number changes no result. */
+TB_API tb_status tb_tokenizer_trainer_create(int32_t kind, int64_t specials, int64_t vocab_size, int64_t min_frequency,
+                                             int64_t memory_limit, int32_t threads, tb_tokenizer_trainer** trainer);
+TB_API tb_status tb_tokenizer_trainer_destroy(tb_tokenizer_trainer* trainer);
+/* Counts the words of one text, which is not kept. Not after the first step. */
+TB_API tb_status tb_tokenizer_trainer_add(tb_tokenizer_trainer* trainer, const uint8_t* text, int64_t bytes);
+/* Learns up to `tokens` tokens more. progress (4): tokens learned, to be learned in all (equal when done), merges, alphabet. */
+TB_API tb_status tb_tokenizer_trainer_step(tb_tokenizer_trainer* trainer, int64_t tokens, int64_t* progress);
+/* merges (merge_count, 3): ids left, right, result, by rank; alphabet: code points. The counts must be those of progress. */
+TB_API tb_status tb_tokenizer_trainer_result(tb_tokenizer_trainer* trainer, uint32_t* merges, int64_t merge_count,
+                                             uint32_t* alphabet, int64_t alphabet_count);
+
 #ifdef __cplusplus
 }
 #endif

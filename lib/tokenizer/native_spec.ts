@@ -107,6 +107,12 @@ function layTokens({ plan, vocabulary, json }: SpecSource): Tokens {
   const offsets = new Uint32Array(vocabulary.size + 1);
   let bytes = new Uint8Array(8 * vocabulary.size + 1024);
   let end = 0;
+  // The decoder sees normalized added tokens as the normalizer leaves them.
+  const decoded = new Map<string, string>();
+  for (const { content, normalized } of plan.normalizes ? json.added_tokens : []) {
+    const prefix = plan.prefix === "always" ? "▁" : "";
+    if (normalized) decoded.set(content, prefix + content.replaceAll(" ", "▁"));
+  }
   for (let id = 0; id < vocabulary.size; id++) {
     const name = vocabulary.names[id];
     types[id] = name === undefined
@@ -115,7 +121,7 @@ function layTokens({ plan, vocabulary, json }: SpecSource): Tokens {
       ? typeInModel(name, plan)
       : TYPE.added;
     if (name !== undefined) {
-      const token = bytesOfToken(name, plan.algorithm);
+      const token = bytesOfToken(decoded.get(name) ?? name, plan.algorithm);
       if (end + token.length > bytes.length) {
         const larger = new Uint8Array(2 * (end + token.length));
         larger.set(bytes.subarray(0, end));

@@ -67,15 +67,15 @@ export function gpt2Json(): Json {
 
 /** cl100k's tokens with Llama 3's pre-tokenizer, or another split's. */
 export function cl100kJson(split = "cl100k"): Json {
+  const model = { ...bpeOfRanks(cl100k), ignore_merges: true };
+  // The ids leave a hole at 100,256, so published files name the special tokens in the model's vocabulary as well.
+  const specials = { "<|endoftext|>": 100257, "<|fim_prefix|>": 100258, "<|fim_middle|>": 100259 };
+  model.vocab = { ...model.vocab, ...specials };
   return {
     version: "1.0",
     truncation: null,
     padding: null,
-    added_tokens: [
-      addedToken(100257, "<|endoftext|>"),
-      addedToken(100258, "<|fim_prefix|>"),
-      addedToken(100259, "<|fim_middle|>"),
-    ],
+    added_tokens: Object.entries(specials).map(([name, id]) => addedToken(id, name)),
     normalizer: null,
     pre_tokenizer: {
       type: "Sequence",
@@ -91,7 +91,7 @@ export function cl100kJson(split = "cl100k"): Json {
     },
     post_processor: null,
     decoder: BYTE_LEVEL_DECODER,
-    model: { ...bpeOfRanks(cl100k), ignore_merges: true },
+    model,
   };
 }
 

@@ -49,4 +49,48 @@ export const TOKENIZER_SYMBOLS = {
     ],
     result: "i32",
   },
+  tb_tokenizer_trainer_create: {
+    parameters: [
+      "i32", // int32_t kind
+      "i64", // int64_t specials
+      "i64", // int64_t vocab_size
+      "i64", // int64_t min_frequency
+      "i64", // int64_t memory_limit
+      "i32", // int32_t threads
+      "buffer", // tb_tokenizer_trainer** trainer
+    ],
+    result: "i32",
+  },
+  tb_tokenizer_trainer_destroy: {
+    parameters: [
+      "u64", // tb_tokenizer_trainer* trainer
+    ],
+    result: "i32",
+  },
+  tb_tokenizer_trainer_add: {
+    parameters: [
+      "u64", // tb_tokenizer_trainer* trainer
+      "buffer", // const uint8_t* text
+      "i64", // int64_t bytes
+    ],
+    result: "i32",
+  },
+  tb_tokenizer_trainer_step: {
+    parameters: [
+      "u64", // tb_tokenizer_trainer* trainer
+      "i64", // int64_t tokens
+      "buffer", // int64_t* progress
+    ],
+    result: "i32",
+  },
+  tb_tokenizer_trainer_result: {
+    parameters: [
+      "u64", // tb_tokenizer_trainer* trainer
+      "buffer", // uint32_t* merges
+      "i64", // int64_t merge_count
+      "buffer", // uint32_t* alphabet
+      "i64", // int64_t alphabet_count
+    ],
+    result: "i32",
+  },
 } as const satisfies Deno.ForeignLibraryInterface;
