@@ -10,7 +10,33 @@ import { TokenDataset } from "../data/shards.ts";
 import { findSourceFiles } from "../data/text/source_files.ts";
 import { tokenizeCorpus, type TokenizeProgress } from "../data/tokenize/tokenize_corpus.ts";
 import type { NativeLibrary } from "../ffi/library.ts";
+import type { BitNetTransformer } from "../model/transformer.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import {
+  type EvaluateOptions,
+  type Evaluation,
+  type EvaluationProgress,
+  LanguageModelEvaluator,
+} from "./language_model.ts";
+import { TokenBytes } from "./token_bytes.ts";
+
+/** Told how an evaluation goes. */
+export interface TextObserver {
+  /** Raw text is being tokenized. */
+  tokenized(progress: TokenizeProgress): void;
+  scored(progress: EvaluationProgress): void;
+  /** A record of the text that is left out, and why. */
+  leftOut(problem: string): void;
+}
+
+/** Options of {@linkcode evaluateText}. */
+export interface EvaluateTextOptions extends Omit<EvaluateOptions, "onProgress"> {
+  /** Tokens of a window. @default the model's maxSeqLen */
+  readonly seqLen?: number;
+  /** Field of JSON lines or column of parquet that holds the text. @default "text" */
+  readonly textField?: string;
+  readonly observer?: TextObserver;
+}
 
 /** Options of {@linkcode openEvaluationData}. */
 export interface EvaluationDataOptions {
@@ -21,10 +47,41 @@ export interface EvaluationDataOptions {
   readonly tokenizer: Tokenizer | null;
   /** Field of JSON lines or column of parquet that holds the text. @default "text" */
   readonly textField?: string;
-  /** Told while raw text is tokenized. */
-  readonly onProgress?: (progress: TokenizeProgress) => void;
-  /** Told each record that is left out. */
-  readonly onProblem?: (text: string) => void;
+  readonly observer?: TextObserver;
+}
+
+/**
+ * Scores a token file, a text file or a folder of text; see {@linkcode LanguageModelEvaluator.run}.
+ *
+ * @throws {DataError} as {@linkcode openEvaluationData} does; `RangeError` for an option out of range, and where the model's
+ * answers are no numbers.
+ */
+export async function evaluateText(
+  { model, tokenizer }: { model: BitNetTransformer; tokenizer: Tokenizer | null },
+  path: string,
+  options: EvaluateTextOptions = {},
+): Promise<Evaluation> {
+  const { seqLen, textField, observer, ...rest } = options;
+  using dataset = await openEvaluationData(path, {
+    library: model.device.library,
+    vocabSize: model.config.vocabSize,
+    tokenizer,
+    ...(textField !== undefined && { textField }),
+    ...(observer !== undefined && { observer }),
+  });
+  using evaluator = new LanguageModelEvaluator(model, {
+    tokenBytes: tokenizer === null ? null : new TokenBytes(tokenizer),
+    ...(seqLen !== undefined && { seqLen }),
+  });
+  const found = evaluator.run(dataset, {
+    ...rest,
+    ...(observer !== undefined && { onProgress: (progress) => observer.scored(progress) }),
+  });
+  if (Number.isFinite(found.loss)) return found;
+  throw new RangeError(
+    `Cannot score ${path} as the model's answers must be numbers: current loss is ${found.loss}; ` +
+      "its weights are damaged or their training diverged, take an earlier checkpoint",
+  );
 }
 
 /**
@@ -38,7 +95,7 @@ export async function openEvaluationData(
   path: string,
   options: EvaluationDataOptions,
 ): Promise<TokenDataset> {
-  const { library, vocabSize, tokenizer, onProgress, onProblem } = options;
+  const { library, vocabSize, tokenizer, textField, observer } = options;
   const open = (file: string) =>
     TokenDataset.open(file, {
       library,
@@ -64,9 +121,11 @@ export async function openEvaluationData(
       tokenizer,
       library,
       workers: 1,
-      ...(options.textField !== undefined && { textField: options.textField }),
-      ...(onProgress !== undefined && { onProgress }),
-      ...(onProblem !== undefined && { onProblem }),
+      ...(textField !== undefined && { textField }),
+      ...(observer !== undefined && {
+        onProgress: (progress) => observer.tokenized(progress),
+        onProblem: (problem) => observer.leftOut(problem),
+      }),
     });
     return open(output);
   } finally {
