@@ -54,13 +54,13 @@ async function packWithNpm(name: string, options: FetchNpmOptions): Promise<Uint
   const folder = await Deno.makeTempDir({ prefix: "titanbit_npm_" });
   try {
     const { success, stderr } = await new Deno.Command("npm", {
-      args: ["pack", `${name}@${version}`, "--silent", "--pack-destination", folder],
+      args: ["pack", `${name}@${version}`, "--loglevel=error", "--pack-destination", folder],
       stdin: "null",
       ...(signal === undefined ? {} : { signal }),
     }).output();
     signal?.throwIfAborted();
     if (!success) {
-      throw unreachable(name, { version, reason: lastLine(stderr) || "npm pack failed" });
+      throw unreachable(name, { version, reason: npmError(stderr) });
     }
     const files = Array.from(Deno.readDirSync(folder), (entry) => entry.name);
     return await Deno.readFile(`${folder}/${files.find((file) => file.endsWith(".tgz"))}`);
@@ -144,6 +144,10 @@ function unreachable(
   );
 }
 
-function lastLine(bytes: Uint8Array): string {
-  return new TextDecoder().decode(bytes).trim().split("\n").at(-1)!.slice(0, 300);
+/** The lines that npm says the failure with, as one. */
+function npmError(stderr: Uint8Array): string {
+  const lines = new TextDecoder().decode(stderr).split("\n")
+    .map((line) => line.replace(/^npm (error|ERR!) ?/, "").trim())
+    .filter((line) => line !== "" && !line.startsWith("A complete log"));
+  return lines.slice(0, 3).join("; ").slice(0, 400) || "npm pack failed";
 }

@@ -1,0 +1,105 @@
+/**
+ * What tokenizing shows: progress while it runs, then what it did.
+ *
+ * @module
+ */
+import type { SourceListing } from "../data/text/source_files.ts";
+import type {
+  TokenizeInputReport,
+  TokensProgress,
+  VocabularyProgress,
+} from "../data/tokenize/tokenize_input.ts";
+import { formatBytes, formatCount } from "./format.ts";
+import { ProgressLine, type ProgressOptions } from "./progress.ts";
+
+const PROBLEMS_SHOWN = 10;
+
+/** Progress lines of a run: one for the vocabulary where one is trained, one for the tokens. */
+export class TokenizeLines {
+  readonly #options: ProgressOptions;
+  #total = 0;
+  #line: ProgressLine | null = null;
+  #stage: "vocabulary" | "tokens" | null = null;
+  #startedAt = 0;
+
+  /** Options of the lines, such as where they go. */
+  constructor(options: ProgressOptions = {}) {
+    this.#options = { plainIntervalMs: 5000, ...options };
+  }
+
+  /** Says what was found. */
+  start(source: SourceListing, totalBytes: number): void {
+    this.#total = totalBytes;
+    this.#startedAt = performance.now();
+    const { files } = source;
+    new ProgressLine(this.#options).log(
+      `${formatCount(files.length)} file${files.length === 1 ? "" : "s"}, ${
+        formatBytes(totalBytes)
+      }`,
+    );
+  }
+
+  /** Shows how far a stage is; the first call for a stage ends the line of the one before. */
+  update(progress: VocabularyProgress | TokensProgress): void {
+    if (progress.stage !== this.#stage) {
+      this.finish();
+      this.#stage = progress.stage;
+      const label = progress.stage === "vocabulary" ? "vocabulary" : "tokenize";
+      this.#line = new ProgressLine({ ...this.#options, label, total: this.#total });
+    }
+    // The tokens' clock starts where the vocabulary's stage ends.
+    if (progress.stage === "vocabulary") this.#startedAt = performance.now();
+    this.#line!.update({ done: progress.readBytes, text: this.#text(progress) });
+  }
+
+  /** Ends the line. */
+  finish(): void {
+    this.#line?.finish();
+    this.#line = null;
+  }
+
+  #text(progress: VocabularyProgress | TokensProgress): string {
+    if (progress.stage === "vocabulary") {
+      const { readBytes, vocabSize } = progress;
+      return vocabSize === 0
+        ? `${formatBytes(readBytes)} counted`
+        : `${formatCount(vocabSize)} tokens`;
+    }
+    const rate = progress.textBytes / 1000 / (performance.now() - this.#startedAt);
+    const bad = progress.problems === 0 ? "" : `, ${formatCount(progress.problems)} bad records`;
+    return `${formatCount(progress.tokens)} tokens, ${rate.toFixed(1)} MB/s${bad}`;
+  }
+}
+
+/** A few lines on the files written, the speed, and everything that was left out. */
+export function describeTokenizing(report: TokenizeInputReport): string {
+  const { leftOut } = report.source;
+  const lines = report.files.map(({ path, tokens, documents, split }) => {
+    const held = split === "train" ? "" : " held out";
+    return `${path}: ${count(tokens, "token")}, ${count(documents, "document")}${held}`;
+  });
+  const rate = report.textBytes / 1e6 / report.seconds;
+  lines.push(
+    `${(report.textBytes / 1e6).toFixed(1)} MB of text in ${report.seconds.toFixed(1)} s, ${
+      rate.toFixed(1)
+    } MB/s, ${(report.textBytes / report.tokens).toFixed(2)} bytes a token`,
+  );
+  if (report.replaced > 0) {
+    lines.push(`replaced ${count(report.replaced, "invalid UTF-8 sequence")} by U+FFFD`);
+  }
+  if (report.empty > 0) lines.push(`left out ${count(report.empty, "empty document")}`);
+  if (leftOut.length > 0) {
+    lines.push(`left out ${count(leftOut.length, "file")} of other kinds, such as ${leftOut[0]}`);
+  }
+  if (report.problems > 0) {
+    const shown = report.problemTexts.slice(0, PROBLEMS_SHOWN);
+    lines.push(`left out ${count(report.problems, "bad record")}:`);
+    lines.push(...shown.map((text) => `  ${text}`));
+    if (report.problems > shown.length) lines.push(`  and ${report.problems - shown.length} more`);
+  }
+  return lines.join("\n");
+}
+
+function count(value: number, what: string): string {
+  return `${value.toLocaleString("en-US")} ${what}${value === 1 ? "" : "s"}`;
+}
