@@ -53,7 +53,6 @@ export function resolveRunConfig(raw: RawRunConfig, runName: string): Resolution
       validation: resolver.pick("data.validation", data.validation, null),
       tokenizer: resolver.pick("data.tokenizer", data.tokenizer, null),
       seed: resolver.pick("data.seed", data.seed, training.seed, "training.seed"),
-      vocabCheck: resolver.pick("data.vocab_check", data.vocab_check, true),
     },
     training,
     optimizer: {

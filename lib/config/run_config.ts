@@ -37,8 +37,6 @@ export interface DataConfig {
   readonly tokenizer: string | null;
   /** Seed of the order of windows. @default training.seed */
   readonly seed: number;
-  /** Whether every token id is checked against the vocabulary before the first step. @default true */
-  readonly vocabCheck: boolean;
 }
 
 /** Which native build runs the model: `auto` takes CUDA where there is a usable device. */

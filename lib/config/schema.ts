@@ -83,7 +83,6 @@ const data = section({
   validation: text(PATH).nullable().optional(),
   tokenizer: text(PATH).nullable().optional(),
   seed: seed().optional(),
-  vocab_check: flag().optional(),
 });
 
 /** `training`: length of the run, batches, device. */

@@ -46,7 +46,6 @@ Deno.test("parseRunConfig() fills every open key from a minimal file", () => {
         validation: null,
         tokenizer: null,
         seed: 1337,
-        vocabCheck: true,
       },
       training: {
         steps: 100,
