@@ -9,6 +9,7 @@
  */
 
 import { join } from "@std/path";
+import { CheckpointError } from "./errors.ts";
 
 /** The files of a checkpoint. */
 export const FILES = {
@@ -63,6 +64,11 @@ export function readFolder(path: string): Deno.DirEntry[] {
     return [...Deno.readDirSync(path)];
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return [];
+    if (error instanceof Deno.errors.NotADirectory) {
+      throw new CheckpointError(
+        `Cannot read ${path} as it must be a folder: current value is a file; move it away or name another run`,
+      );
+    }
     throw error;
   }
 }
