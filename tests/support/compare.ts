@@ -74,20 +74,23 @@ export function assertSameBits(
 
 /**
  * Passes where the largest error is at most twice that of `plain`, a straightforward float32 version, plus `floor` (a few units
- * in the last place) of the largest expected magnitude.
+ * in the last place) of the magnitude.
  */
 export function assertAsGoodAsPlain(
   pair: Pair & {
     plain: Numbers;
     /** @default 4 * 2^-24 */
     floor?: number;
+    /** Of the terms that results are sums of, where these cancel. @default that of the largest expected value */
+    magnitude?: number;
   },
 ): void {
   const { plain, expected, floor = 4 * 2 ** -24 } = pair;
+  const magnitude = pair.magnitude ?? largestMagnitude(expected);
   if (plain.length !== expected.length) {
     throw new AssertionError(`${pair.name}: plain has ${plain.length} of ${expected.length}`);
   }
-  const bound = 2 * largestError(plain, expected) + floor * largestMagnitude(expected);
+  const bound = 2 * largestError(plain, expected) + floor * magnitude;
   if (!Number.isFinite(bound)) {
     throw new AssertionError(`${pair.name}: the plain version is not finite`);
   }

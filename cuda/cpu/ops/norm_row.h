@@ -57,13 +57,13 @@ TB_INLINE float mean_magnitude(const float* h, float rstd, const float* weight, 
 
 TB_INLINE void round_row(const float* h, float rstd, const float* weight, float factor, float lowest, float highest,
                          int8_t* q, int64_t D) {
-  constexpr float kShifter = 12582912.0f;  // 1.5 * 2^23: the sum holds the rounded value in its low bits
+  // rint rather than adding and subtracting 1.5 * 2^23: the compiler may fuse that addition with the product before it.
 #pragma omp simd
   for (int64_t j = 0; j < D; ++j) {
     float value = h[j] * rstd * weight[j] * factor;
     value = value > lowest ? value : lowest;  // NaN becomes lowest
     value = value < highest ? value : highest;
-    q[j] = int8_t(__builtin_bit_cast(int32_t, value + kShifter) - __builtin_bit_cast(int32_t, kShifter));
+    q[j] = int8_t(int32_t(__builtin_rintf(value)));
   }
 }
 
