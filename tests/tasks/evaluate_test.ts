@@ -1,0 +1,85 @@
+import { assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
+import { join } from "@std/path";
+import { runTask, withCheckpoint } from "./support.ts";
+
+const TEXT = "We hold these truths to be self-evident, that all men are created equal.\n".repeat(4);
+
+/** Runs `body` with the flags of a checkpoint and of a text. */
+function withText(
+  body: (context: { flags: string[]; folder: string }) => Promise<void>,
+  options: { tokenizer?: boolean } = {},
+): Promise<void> {
+  return withCheckpoint(async ({ checkpoint, folder }) => {
+    const path = join(folder, "text.txt");
+    await Deno.writeTextFile(path, TEXT);
+    await body({ flags: ["--checkpoint", checkpoint, "--data", path], folder });
+  }, options);
+}
+
+Deno.test("evaluate prints loss, perplexity and bits per byte that agree when --json is given", () =>
+  withText(async ({ flags }) => {
+    const { code, stdout } = await runTask("evaluate", [...flags, "--json"]);
+    const found = JSON.parse(stdout);
+    assertEquals([code, found.tokens, found.bytes, found.end_tokens], [
+      0,
+      TEXT.length,
+      TEXT.length - 1,
+      1,
+    ]);
+    assertEquals([found.step, found.seq_len, found.stride], [9, 32, 16]);
+    assertAlmostEquals(found.perplexity, Math.exp(found.loss), 1e-9 * found.perplexity);
+    const bits = found.loss * found.tokens / Math.LN2 / found.bytes;
+    assertAlmostEquals(found.bits_per_byte, bits, 1e-9 * bits);
+  }));
+
+Deno.test("evaluate prints a table and its progress apart when it runs on a text", () =>
+  withText(async ({ flags }) => {
+    const { stdout, stderr } = await runTask("evaluate", flags);
+    assertMatch(stdout, /^loss +\d+\.\d{4} nats a token\nperplexity +\d+\.\d\d\nbits per byte +\d/);
+    assertMatch(stderr, /evaluate 292\/292 tokens/);
+  }));
+
+Deno.test("evaluate scores no more than --max-tokens when the text is longer", () =>
+  withText(async ({ flags }) => {
+    const { stdout } = await runTask("evaluate", [...flags, "--max-tokens", "50", "--json"]);
+    assertEquals(JSON.parse(stdout).tokens, 50);
+  }));
+
+const WRONG: [string, string[], RegExp][] = [
+  ["the stride is longer than a window", ["--seq-len", "8", "--stride", "9"], /stride .* 9/],
+  ["a flag is unknown", ["--strid", "2"], /--stride/],
+];
+for (const [when, args, message] of WRONG) {
+  Deno.test(`evaluate exits with 1 and prints no figures when ${when}`, () =>
+    withText(async ({ flags }) => {
+      const { code, stdout, stderr } = await runTask("evaluate", [...flags, ...args]);
+      assertEquals([code, stdout], [1, ""]);
+      assertMatch(stderr, message);
+    }));
+}
+
+const BAD_FILES: [string, string, string, RegExp][] = [
+  ["there is no such file", "gone.txt", "", /gone\.txt/],
+  ["the text is empty", "empty.txt", "", /empty/],
+  ["the text is binary", "binary.txt", "a\0b\0c", /binary\.txt/],
+  ["the token file is cut short", "cut.tokens", "TITANTOK", /cut short/],
+];
+for (const [when, name, content, message] of BAD_FILES) {
+  Deno.test(`evaluate exits with 1 and names the file when ${when}`, () =>
+    withCheckpoint(async ({ checkpoint, folder }) => {
+      const path = join(folder, name);
+      if (name !== "gone.txt") await Deno.writeTextFile(path, content);
+      const args = ["--checkpoint", checkpoint, "--data", path];
+      const { code, stdout, stderr } = await runTask("evaluate", args);
+      assertEquals([code, stdout], [1, ""]);
+      assertMatch(stderr, /error: /);
+      assertMatch(stderr, message);
+    }));
+}
+
+Deno.test("evaluate asks for a tokenizer when the checkpoint has none and the data is text", () =>
+  withText(async ({ flags }) => {
+    const { code, stderr } = await runTask("evaluate", flags);
+    assertEquals(code, 1);
+    assertMatch(stderr, /needs the model's tokenizer\.json/);
+  }, { tokenizer: false }));

@@ -1,0 +1,48 @@
+/** A trained-looking checkpoint, and commands that run as a user runs them. */
+
+import { fromFileUrl } from "@std/path";
+import { BitNetTransformer } from "../../lib/model/transformer.ts";
+import { byteTokenizerJson, saveModel, tinyConfig, withFolder } from "../inference/support.ts";
+
+const ROOT = fromFileUrl(new URL("../..", import.meta.url));
+
+/** What a command printed and how it ended. */
+export interface Finished {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs `tasks/<name>.ts` in a process with the permissions it has as a task. */
+export async function runTask(name: string, args: readonly string[]): Promise<Finished> {
+  const { code, stdout, stderr } = await new Deno.Command("deno", {
+    args: [
+      ...["run", "--no-prompt", "--no-check", "--allow-read", "--allow-write", "--allow-ffi"],
+      "--allow-env=TITANBIT_LIB,TITANBIT_THREADS,TITANBIT_TRACE,NAPI_RS_NATIVE_LIBRARY_PATH",
+      `${ROOT}tasks/${name}.ts`,
+      ...args,
+    ],
+    env: { NO_COLOR: "1", TITANBIT_THREADS: "1" },
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, stdout: text(stdout), stderr: text(stderr) };
+}
+
+/** Runs `body` with the checkpoint of a small model over bytes, trained on sequences of 32, in a fresh folder. */
+export function withCheckpoint(
+  body: (context: { folder: string; checkpoint: string }) => Promise<void>,
+  options: { tokenizer?: boolean } = {},
+): Promise<void> {
+  return withFolder(async (folder) => {
+    using model = BitNetTransformer.create(tinyConfig({ vocabSize: 257 }), {
+      device: { kind: "cpu", threads: 1 },
+      training: false,
+      seed: 4,
+    });
+    const checkpoint = await saveModel(`${folder}/run`, model, {
+      step: 9,
+      tokenizerJson: options.tokenizer === false ? null : byteTokenizerJson(),
+    });
+    await body({ folder, checkpoint });
+  });
+}
