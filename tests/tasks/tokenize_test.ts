@@ -1,0 +1,146 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { fromFileUrl } from "@std/path";
+import { BatchLoader } from "../../lib/data/loader.ts";
+import { TokenDataset } from "../../lib/data/shards.ts";
+import { loadTokenizer } from "../../lib/tokenizer/tokenizer.ts";
+import { inFolder } from "../data/support.ts";
+import { cpuLibrary, smallTokenizerJson } from "../data/text_support.ts";
+
+const TASK = fromFileUrl(new URL("../../tasks/tokenize.ts", import.meta.url));
+const CONFIG = fromFileUrl(new URL("../../deno.json", import.meta.url));
+
+/** The command with the permissions of its task; `--no-check` as it is checked with the suite. */
+function start(folder: string, args: readonly string[]): Deno.ChildProcess {
+  return new Deno.Command("deno", {
+    args: [
+      ...["run", "--no-prompt", "--no-check", "--config", CONFIG],
+      ...["--allow-read", "--allow-write", "--allow-ffi"],
+      "--allow-env=TITANBIT_LIB,TITANBIT_THREADS,TITANBIT_TRACE,NAPI_RS_NATIVE_LIBRARY_PATH",
+      ...[TASK, ...args],
+    ],
+    cwd: folder,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+async function run(folder: string, args: readonly string[]) {
+  const { code, stdout, stderr } = await start(folder, args).output();
+  const decoder = new TextDecoder();
+  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+function names(folder: string): string[] {
+  return Array.from(Deno.readDirSync(folder), (entry) => entry.name).sort();
+}
+
+function writeTexts(folder: string, count: number): void {
+  Deno.mkdirSync(`${folder}/in`);
+  for (let i = 0; i < count; i++) {
+    const text = `Document ${i} tells of the ship and the sea, ${
+      "again and ".repeat(i % 7)
+    }again.\n`;
+    Deno.writeTextFileSync(`${folder}/in/${i}.txt`, text.repeat(20));
+  }
+}
+
+Deno.test("tokenize trains a vocabulary and writes files that a loader reads back as the text", () =>
+  inFolder(async (folder) => {
+    writeTexts(folder, 60);
+    const args = [
+      "--input",
+      "in",
+      "--output",
+      "out/a.tokens",
+      "--train-vocab",
+      "300",
+      "--val-fraction",
+      "0.2",
+    ];
+    const { code, stdout, stderr } = await run(folder, args);
+    assertEquals(code, 0, stderr);
+    assertEquals(names(`${folder}/out`), ["a.tokens", "a.val.tokens", "tokenizer.json"]);
+    assertStringIncludes(stdout, "MB/s");
+    using tokenizer = await loadTokenizer(`${folder}/out/tokenizer.json`, {
+      library: cpuLibrary(),
+    });
+    using dataset = TokenDataset.open(`${folder}/out`, {
+      library: cpuLibrary(),
+      vocabSize: tokenizer.vocabSize,
+      tokenizerHash: tokenizer.hash,
+    });
+    const loader = new BatchLoader(dataset, { batchSize: 1, seqLen: 20, shuffle: false });
+    const batch = { ids: new Int32Array(20), targets: new Int32Array(20) };
+    loader.next(batch);
+    assert(/^Document \d+ tells of the ship/.test(tokenizer.decode(Array.from(batch.ids))));
+  }));
+
+Deno.test("tokenize prints bad records with their file and line and exits with 0", () =>
+  inFolder(async (folder) => {
+    Deno.writeTextFileSync(`${folder}/a.jsonl`, '{"text": "fine"}\n{"text": 3}\n');
+    Deno.writeFileSync(`${folder}/tokenizer.json`, smallTokenizerJson());
+    const args = ["--input", "a.jsonl", "--output", "a.tokens", "--tokenizer", "tokenizer.json"];
+    const { code, stdout } = await run(folder, args);
+    assertEquals(code, 0);
+    assertStringIncludes(stdout, "left out 1 bad record:\n  a.jsonl, line 2: has no text");
+  }));
+
+const REFUSED: [string, string[], string][] = [
+  [
+    "the input is missing",
+    ["--input", "none", "--train-vocab", "300"],
+    "there is no such file or folder",
+  ],
+  ["the input is empty", ["--input", "empty.txt", "--train-vocab", "300"], "it is empty"],
+  ["the input is binary", ["--input", "binary.txt", "--tokenizer", "tokenizer.json"], "NUL bytes"],
+  [
+    "the tokenizer is missing",
+    ["--input", "a.txt", "--tokenizer", "none.json"],
+    "there is no such file",
+  ],
+  ["no tokenizer is named", ["--input", "a.txt"], "either --tokenizer or --train-vocab"],
+];
+for (const [what, args, message] of REFUSED) {
+  Deno.test(`tokenize exits with 1, an error and no output when ${what}`, () =>
+    inFolder(async (folder) => {
+      Deno.writeTextFileSync(`${folder}/a.txt`, "text");
+      Deno.writeTextFileSync(`${folder}/empty.txt`, "");
+      Deno.writeFileSync(`${folder}/binary.txt`, Uint8Array.of(1, 2, 0, 3));
+      Deno.writeFileSync(`${folder}/tokenizer.json`, smallTokenizerJson());
+      const before = names(folder);
+      const { code, stderr } = await run(folder, [...args, "--output", "out.tokens"]);
+      assertEquals([code, names(folder)], [1, before]);
+      assert(/^error: /m.test(stderr) && stderr.includes(message), stderr);
+      assert(!stderr.includes("    at "), "a stack trace is shown");
+    }));
+}
+
+for (const workers of ["1", "2"]) {
+  Deno.test(`tokenize with ${workers} workers exits with 130 and leaves nothing behind when interrupted`, () =>
+    inFolder(async (folder) => {
+      const text = "the ship sailed and the wind in the sails\n".repeat(25_000);
+      {
+        using file = Deno.openSync(`${folder}/a.txt`, { create: true, write: true });
+        const bytes = new TextEncoder().encode(text);
+        for (let i = 0; i < 150; i++) file.writeSync(bytes);
+      }
+      Deno.writeFileSync(`${folder}/tokenizer.json`, smallTokenizerJson());
+      const args = ["--input", "a.txt", "--output", "out.tokens", "--tokenizer", "tokenizer.json"];
+      const child = start(folder, [...args, "--workers", workers, "--val-fraction", "0.5"]);
+      const output = child.output();
+      const deadline = performance.now() + 20_000;
+      // The temporary file grows: work is under way.
+      const isWorking = () =>
+        names(folder).some((name) =>
+          name.includes(".tmp-") && Deno.statSync(`${folder}/${name}`).size > 4096
+        );
+      while (!isWorking() && performance.now() < deadline) {
+        await new Promise((wake) => setTimeout(wake, 5));
+      }
+      child.kill("SIGINT");
+      const { code, stderr } = await output;
+      assertEquals(code, 130, new TextDecoder().decode(stderr));
+      assertEquals(names(folder), ["a.txt", "tokenizer.json"]);
+    }));
+}
