@@ -1,0 +1,120 @@
+import { assertEquals } from "@std/assert";
+import type { Device } from "../../../lib/ffi/device.ts";
+import { norm, sum } from "../../../lib/kernels/reduce.ts";
+import { assertClose } from "../../support/compare.ts";
+import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
+import { withRandom } from "../../support/random.ts";
+import { GuardedMemory } from "../../support/sentinel.ts";
+
+// Around the unrolled vectors and the blocks of 16384.
+const LENGTHS = [1, 2, 7, 31, 33, 127, 16383, 16384, 16385, 100_003];
+
+function runSum(
+  device: Device,
+  x: Float32Array<ArrayBuffer>,
+  options: { scale?: number; accumulate?: boolean; before?: number } = {},
+): number {
+  using memory = new GuardedMemory(device);
+  const out = memory.inout("out", [1], new Float32Array([options.before ?? NaN]));
+  sum({ x: memory.input("x", [x.length], x), out, ...options });
+  memory.check();
+  return out.toFloat32Array()[0]!;
+}
+
+function runNorm(device: Device, x: Float32Array<ArrayBuffer>): number {
+  using memory = new GuardedMemory(device);
+  const out = memory.output("out", "float32", [1]);
+  norm({ x: memory.input("x", [x.length], x), out });
+  memory.check();
+  return out.toFloat32Array()[0]!;
+}
+
+Deno.test(
+  "sum() is a float32 rounding away from the sum in double at awkward lengths",
+  withRandom((random) => {
+    for (const n of LENGTHS) {
+      const x = random.normals(n, 100).map((value) => value + 3);
+      const exact = x.reduce((total, value) => total + value, 0);
+      const size = x.reduce((total, value) => total + Math.abs(value), 0);
+      onEveryIsa((device) => {
+        assertClose({
+          name: `sum of ${n}`,
+          actual: [runSum(device, x)],
+          expected: [exact],
+          relative: 2 ** -24,
+          absolute: size * 2 ** -45,
+        });
+      });
+    }
+  }),
+);
+
+Deno.test("sum() scales and adds to what is there when accumulate is given", () => {
+  onEveryIsa((device) => {
+    const x = Float32Array.from([1, 2, 4.5]);
+    assertEquals(runSum(device, x, { scale: 2 }), 15);
+    assertEquals(runSum(device, x, { scale: 2, accumulate: true, before: 100 }), 115);
+  });
+});
+
+Deno.test(
+  "norm() is a float32 rounding away from the norm in double at awkward lengths",
+  withRandom((random) => {
+    for (const n of LENGTHS) {
+      const x = random.normals(n);
+      const exact = Math.sqrt(x.reduce((total, value) => total + value * value, 0));
+      onEveryIsa((device) => {
+        assertClose({
+          name: `norm of ${n}`,
+          actual: [runNorm(device, x)],
+          expected: [exact],
+          relative: 2 ** -24 + 2 ** -40,
+        });
+      });
+    }
+  }),
+);
+
+Deno.test("norm() does not overflow when squares exceed float32", () => {
+  onEveryIsa((device) => {
+    const x = new Float32Array(100).fill(1e30);
+    assertClose({ name: "norm", actual: [runNorm(device, x)], expected: [1e31], relative: 1e-6 });
+  });
+});
+
+Deno.test(
+  "norm() is not finite wherever a value that is not finite stands",
+  withRandom((random) => {
+    for (const bad of [NaN, Infinity, -Infinity]) {
+      for (const n of [1, 65, 20_000]) {
+        const x = random.normals(n);
+        x[random.integer(0, n - 1)] = bad;
+        onEveryIsa((device) => assertEquals(Number.isFinite(runNorm(device, x)), false));
+      }
+    }
+  }),
+);
+
+Deno.test(
+  "sum() and norm() give the same bits when threads differ",
+  withRandom((random) => {
+    const x = random.normals(200_001);
+    assertSameForThreads((device) => ({
+      sum: Float32Array.of(runSum(device, x)),
+      norm: Float32Array.of(runNorm(device, x)),
+    }));
+  }),
+);
+
+Deno.test("sum() refuses when out is not one element", () => {
+  using device = openCpu();
+  using memory = new GuardedMemory(device);
+  const x = memory.output("x", "float32", [4]);
+  let message = "";
+  try {
+    sum({ x, out: x });
+  } catch (error) {
+    if (error instanceof RangeError) message = error.message;
+  }
+  assertEquals(message, "Cannot run tb_sum as x must have shape (1): current shape is (4)");
+});
