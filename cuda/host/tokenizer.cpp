@@ -58,7 +58,8 @@ tb_status tb_tokenizer_destroy(tb_tokenizer* tokenizer) {
 tb_status tb_tokenizer_encode(tb_tokenizer* tokenizer, const uint8_t* text, const double* ends, int64_t documents,
                               int64_t end_id, int32_t specials_as_text, uint32_t* ids, int64_t capacity, double* id_ends,
                               int64_t* count) {
-  if (tokenizer == nullptr || ends == nullptr || documents < 0 || capacity < 0 || id_ends == nullptr || count == nullptr)
+  if (tokenizer == nullptr || documents < 0 || capacity < 0 || count == nullptr ||
+      (documents > 0 && (ends == nullptr || id_ends == nullptr)))
     return TB_INVALID_ARGUMENT;
   try {
     titanbit::IdWriter out{ids, size_t(capacity), 0};

@@ -9,7 +9,7 @@
 import { TokenizerError } from "./errors.ts";
 import { idOutOfRange } from "./native_tokenizer.ts";
 import type { EncodeBatchOptions, EncodedBatch, Tokenizer } from "./tokenizer.ts";
-import type { TokenizerJson } from "./tokenizer_json.ts";
+import { type AddedTokenJson, isObject, type TokenizerJson } from "./tokenizer_json.ts";
 import { bytesOfToken, type Spelling, spellingOf, type Vocabulary } from "./vocabulary.ts";
 
 /** Bytes that an answer travels by at a time. */
@@ -17,8 +17,15 @@ const PAGE_BYTES = 1 << 20;
 
 /** What the worker is asked. */
 export type PackageRequest =
-  | { op: "load"; json: string; control: SharedArrayBuffer; page: SharedArrayBuffer }
-  | { op: "encode"; texts: string[] }
+  | {
+    op: "load";
+    json: string;
+    /** The same without special tokens. */
+    plainJson: string;
+    control: SharedArrayBuffer;
+    page: SharedArrayBuffer;
+  }
+  | { op: "encode"; texts: string[]; specialsAsText: boolean }
   | { op: "decode"; ids: number[] }
   | { op: "more" };
 
@@ -81,11 +88,13 @@ export class PackageTokenizer implements Tokenizer {
     const control = new Int32Array(new SharedArrayBuffer(4 * CONTROL.words));
     const page = new Uint8Array(new SharedArrayBuffer(PAGE_BYTES));
     // Truncation and padding belong to whoever feeds a model; here every id counts.
-    const json = JSON.stringify({
-      ...JSON.parse(new TextDecoder().decode(parts.json)),
+    const whole = {
+      ...JSON.parse(decoder.decode(parts.json)),
       truncation: null,
       padding: null,
-    });
+    };
+    const json = JSON.stringify(whole);
+    const plainJson = JSON.stringify({ ...whole, added_tokens: hideSpecials(parts.parsed) });
     const worker = new Worker(new URL("./package_worker.ts", import.meta.url), { type: "module" });
     try {
       const loaded = new Promise<string | null>((resolve, reject) => {
@@ -98,6 +107,7 @@ export class PackageTokenizer implements Tokenizer {
       const request: PackageRequest = {
         op: "load",
         json,
+        plainJson,
         control: control.buffer,
         page: page.buffer,
       };
@@ -118,20 +128,15 @@ export class PackageTokenizer implements Tokenizer {
 
   encode(text: string | Uint8Array): Uint32Array {
     const string = typeof text === "string" ? text : decoder.decode(text);
-    return this.#encode([string])[0]!;
+    return this.#encode([string], false)[0]!;
   }
 
   encodeBatch(
     documents: readonly Uint8Array[],
     options: EncodeBatchOptions = {},
   ): EncodedBatch {
-    if (options.specialsAsText) {
-      throw new TokenizerError(
-        `Cannot read special tokens as text as the package "tokenizers" runs this file (${this.engineReason}): ` +
-          "leave specialsAsText out",
-      );
-    }
-    const encoded = this.#encode(documents.map((document) => decoder.decode(document)));
+    const texts = documents.map((document) => decoder.decode(document));
+    const encoded = this.#encode(texts, options.specialsAsText ?? false);
     const tail = options.endId === undefined ? [] : [options.endId];
     const ends = new Float64Array(documents.length);
     let total = 0;
@@ -170,8 +175,8 @@ export class PackageTokenizer implements Tokenizer {
   }
 
   /** Ids of each text. An answer is, for each text, a count and that many ids, all u32. */
-  #encode(texts: string[]): Uint32Array[] {
-    const words = new Uint32Array(this.#ask({ op: "encode", texts }).buffer);
+  #encode(texts: string[], specialsAsText: boolean): Uint32Array[] {
+    const words = new Uint32Array(this.#ask({ op: "encode", texts, specialsAsText }).buffer);
     let at = 0;
     return texts.map(() => {
       const count = words[at]!;
@@ -202,6 +207,24 @@ export class PackageTokenizer implements Tokenizer {
   [Symbol.dispose](): void {
     this.#worker.terminate();
   }
+}
+
+/**
+ * The added tokens without the special ones, for reading those as text. The package numbers added tokens that the model's
+ * vocabulary lacks one after the other, so such special tokens keep their place under a name that no text holds.
+ */
+function hideSpecials(json: TokenizerJson): AddedTokenJson[] {
+  const vocab = json.model["vocab"];
+  const inModel = Array.isArray(vocab)
+    ? new Set(vocab.map((entry) => String(Array.isArray(entry) ? entry[0] : entry)))
+    : new Set(isObject(vocab) ? Object.keys(vocab) : []);
+  return json.added_tokens
+    .filter((token) => !token.special || !inModel.has(token.content))
+    .map((token) =>
+      token.special
+        ? { ...token, content: `\u{10fffe}${token.id}\u{10fffe}`, normalized: false }
+        : token
+    );
 }
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });

@@ -11,6 +11,8 @@ import type { Tokenizer } from "tokenizers";
 import { CONTROL, type PackageRequest } from "./package_tokenizer.ts";
 
 let tokenizer: Tokenizer;
+let plainTokenizer: Tokenizer | null = null; // made when special tokens are first read as text
+let makePlainTokenizer: () => Tokenizer;
 let control: Int32Array;
 let page: Uint8Array;
 let answer = new Uint8Array(0);
@@ -23,7 +25,7 @@ self.onmessage = async (event: MessageEvent<PackageRequest>) => {
     sent = 0;
     try {
       answer = request.op === "encode"
-        ? await encode(request.texts)
+        ? await encode(request.texts, request.specialsAsText)
         : new TextEncoder().encode(await tokenizer.decode(request.ids, false));
       control[CONTROL.ok] = 1;
     } catch (error) {
@@ -45,14 +47,19 @@ async function load(request: PackageRequest & { op: "load" }): Promise<void> {
   try {
     const library = await import("tokenizers");
     tokenizer = library.Tokenizer.fromString(request.json);
+    makePlainTokenizer = () => library.Tokenizer.fromString(request.plainJson);
     self.postMessage(null);
   } catch (error) {
     self.postMessage(error instanceof Error ? error.message : String(error));
   }
 }
 
-async function encode(texts: string[]): Promise<Uint8Array<ArrayBuffer>> {
-  const encodings = await tokenizer.encodeBatch(texts, { addSpecialTokens: false });
+async function encode(
+  texts: string[],
+  specialsAsText: boolean,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const engine = specialsAsText ? plainTokenizer ??= makePlainTokenizer() : tokenizer;
+  const encodings = await engine.encodeBatch(texts, { addSpecialTokens: false });
   const ids = encodings.map((encoding) => encoding.getIds());
   const words = new Uint32Array(ids.reduce((sum, part) => sum + 1 + part.length, 0));
   let at = 0;

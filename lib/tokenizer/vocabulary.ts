@@ -44,6 +44,13 @@ export function readVocabulary(json: TokenizerJson, file: string): Vocabulary {
       }
       ids.set(token, id);
     }
+  } else {
+    throw new TokenizerError(
+      `Cannot read ${file} as model.vocab must hold tokens and ids: current value is ${
+        show(vocab)
+      }; give another file`,
+      { file, key: "model.vocab" },
+    );
   }
   const specialIds = new Set<number>();
   for (const token of json.added_tokens) {
