@@ -41,20 +41,18 @@ export const command: Command = {
 };
 
 async function run(args: ParsedArgs): Promise<number> {
-  const tokenizer = chooseTokenizer(args);
   const workers = args.optionalInteger("workers");
   using interrupt = onInterrupt(() => console.error("\nstopping, nothing will be left behind"));
   const lines = new TokenizeLines();
   try {
     // deno-fmt-ignore
     const report = await tokenizeInput({
-      input: args.string("input"), output: args.string("output"), tokenizer,
+      input: args.string("input"), output: args.string("output"), tokenizer: chooseTokenizer(args),
       library: openLibrary({ device: "cpu" }),
       textField: args.string("text-field"), invalidUtf8: args.string("invalid-utf8") as InvalidUtf8,
       valFraction: args.number("val-fraction"), seed: args.integer("seed"),
       maxErrors: args.integer("max-errors"), shardTokens: args.optionalInteger("shard-tokens") ?? null,
-      ...(workers === undefined ? {} : { workers }),
-      signal: interrupt.signal,
+      ...(workers === undefined ? {} : { workers }), signal: interrupt.signal,
       onSource: (source, totalBytes) => lines.start(source, totalBytes),
       onProgress: (progress) => lines.update(progress),
     });
