@@ -23,18 +23,13 @@ export class RunCheckpoints {
     this.#tokenizer = tokenizer;
   }
 
-  /**
-   * Saves one, then deletes those that need not stay.
-   *
-   * Throws `CheckpointError` where it can't be written; the earlier ones then stay as they are.
-   */
+  /** Saves one. Throws `CheckpointError` where it can't be written; the earlier ones then stay as they are. */
   async save(
     state: LoopState,
     tensors: { parameters: TensorSource[]; optimizer: TensorSource[] },
   ): Promise<SavedCheckpoint> {
     const config = this.#config;
-    const folder = runFolder(config);
-    const saved = await saveCheckpoint(folder, {
+    return await saveCheckpoint(runFolder(config), {
       step: state.step,
       model: config.model,
       ...tensors,
@@ -49,12 +44,15 @@ export class RunCheckpoints {
         },
       }),
     });
-    const { keepLast, keepEvery } = config.checkpoint;
-    await applyRetention(folder, {
+  }
+
+  /** Deletes those that need not stay now that `saved` is in place. Throws `CheckpointError` where it can't. */
+  async tidy(saved: SavedCheckpoint): Promise<void> {
+    const { keepLast, keepEvery } = this.#config.checkpoint;
+    await applyRetention(runFolder(this.#config), {
       keepLast,
       keepEvery: keepEvery === 0 ? null : keepEvery,
       justSaved: saved.path,
     });
-    return saved;
   }
 }

@@ -7,6 +7,7 @@
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open.ts";
 import { CheckpointError } from "../checkpoint/errors.ts";
 import { listCheckpoints, openLatest } from "../checkpoint/find.ts";
+import type { SavedCheckpoint } from "../checkpoint/save.ts";
 import type { RunConfig } from "../config/run_config.ts";
 import { BatchLoader } from "../data/loader.ts";
 import { TokenDataset } from "../data/shards.ts";
@@ -69,6 +70,10 @@ export class Trainer implements Disposable {
   readonly #speed: Speedometer;
   readonly #version: string;
   #state: LoopState;
+  /** Losses of the steps since the last record. */
+  #lossSinceRecord = { sum: 0, count: 0 };
+  /** The last step's. */
+  #last = { lr: 0, weightDecay: 0, gradNorm: 0 };
 
   private constructor(parts: {
     config: RunConfig;
@@ -205,9 +210,6 @@ export class Trainer implements Disposable {
     this.#resources.dispose();
   }
 
-  #lossSinceRecord = { sum: 0, count: 0 };
-  #last = { lr: 0, weightDecay: 0, gradNorm: 0 };
-
   #trainStep(): void {
     const { accumulationSteps, tokensPerStep } = this.config.training;
     const before = this.#state;
@@ -300,26 +302,37 @@ export class Trainer implements Disposable {
   async #save(): Promise<string | null> {
     const { step } = this.#state;
     const record = { type: "checkpoint", step } as const;
+    let saved: SavedCheckpoint;
     try {
-      const saved = await this.#checkpoints.save(this.#state, {
+      saved = await this.#checkpoints.save(this.#state, {
         parameters: parameterTensors(this.model.parameters),
         optimizer: optimizerTensors(this.model.parameters, this.#optimizer),
       });
-      const { path, ms, bytes } = saved;
-      this.#observer.record({ ...record, path, write_ms: ms, size_bytes: bytes, error: null });
-      return path;
     } catch (error) {
-      if (!(error instanceof CheckpointError)) throw error;
-      const { message } = error;
+      const { message } = checkpointError(error);
       this.#observer.record({ ...record, path: "", write_ms: 0, size_bytes: 0, error: message });
       this.#observer.warn(`${message}; training goes on`);
       return null;
     }
+    const { path, ms, bytes } = saved;
+    this.#observer.record({ ...record, path, write_ms: ms, size_bytes: bytes, error: null });
+    try {
+      await this.#checkpoints.tidy(saved);
+    } catch (error) {
+      this.#observer.warn(`${checkpointError(error).message}; training goes on`);
+    }
+    return path;
   }
 
   #event(event: "non_finite" | "interrupted" | "stopped" | "finished", message: string): void {
     this.#observer.record({ type: "event", step: this.#state.step, event, message });
   }
+}
+
+/** Only a checkpoint's own errors are survived. */
+function checkpointError(error: unknown): CheckpointError {
+  if (error instanceof CheckpointError) return error;
+  throw error;
 }
 
 function due(step: number, every: number): boolean {
