@@ -1,0 +1,80 @@
+/**
+ * Measures the native library's ops beside their rivals.
+ *
+ * @module
+ */
+
+import { benchProduct, type ProductRow } from "../lib/bench/product_bench.ts";
+import { formatProductRows } from "../lib/bench/report.ts";
+import { cpuCases, shapeCases } from "../lib/bench/suites.ts";
+import { type Command, main, type ParsedArgs, UsageError } from "../lib/cli/command.ts";
+import { openLibrary } from "../lib/ffi/library.ts";
+import { OpenBlas } from "../lib/ffi/openblas.ts";
+
+/** `bench`. */
+export const command: Command = {
+  name: "bench",
+  summary: "measure kernels beside their rivals",
+  description:
+    "Every result is checked in FP64 before it is timed. Both sides take turns in one process; times\n" +
+    "are medians. A speedup above 1 is faster than OpenBLAS's sgemm on the same product of float32.",
+  flags: [
+    {
+      name: "suite",
+      kind: "string",
+      help: "cpu: products of training and decoding; gemm: every product at --m --n --k",
+      choices: ["cpu", "gemm"],
+      default: "cpu",
+    },
+    { name: "m", kind: "integer", help: "rows of the product", min: 1, default: 512 },
+    { name: "n", kind: "integer", help: "columns of the product", min: 1, default: 512 },
+    { name: "k", kind: "integer", help: "depth of the product", min: 1, default: 2048 },
+    {
+      name: "threads",
+      kind: "string",
+      help: "numbers of threads to measure with",
+      placeholder: "N,N,…",
+      default: "1,2",
+    },
+    { name: "repeat", kind: "integer", help: "rounds of measurement", min: 1, default: 15 },
+    { name: "json", kind: "boolean", help: "print JSON" },
+  ],
+  examples: [
+    "deno task bench --suite cpu",
+    "deno task bench --suite gemm --m 64 --n 5632 --k 2048 --threads 2",
+  ],
+  run,
+};
+
+async function run(args: ParsedArgs): Promise<void> {
+  const sizes = { rows: args.integer("m"), columns: args.integer("n"), depth: args.integer("k") };
+  const cases = args.string("suite") === "cpu" ? cpuCases() : shapeCases(sizes);
+  const library = openLibrary({ device: "cpu" });
+  const openblas = OpenBlas.open();
+  const repeat = args.integer("repeat");
+  const rows: ProductRow[] = [];
+  for (const threads of threadCounts(args.string("threads"))) {
+    for (const { op, sizes } of cases) {
+      rows.push(await benchProduct(op, { sizes, threads, repeat, openblas }));
+    }
+  }
+  const device = library.description.devices[0]!;
+  const rival = openblas?.version ?? null;
+  if (args.boolean("json")) {
+    console.log(JSON.stringify({ device, openblas: rival, repeat, rows }, null, 2));
+    return;
+  }
+  console.log(`${device.name}, ${device.cores} cores, ${device.isa}`);
+  console.log(rival ?? "no OpenBLAS found: libopenblas.so.0 is Debian's libopenblas0");
+  console.log(formatProductRows(rows));
+}
+
+function threadCounts(text: string): number[] {
+  const counts = text.split(",").map(Number);
+  if (counts.every((count) => Number.isInteger(count) && count > 0)) return counts;
+  throw new UsageError(
+    `Cannot measure as --threads must be numbers like 1,2: current value is ${text}`,
+  );
+}
+
+if (import.meta.main) await main(command);
