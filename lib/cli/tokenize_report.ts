@@ -84,6 +84,12 @@ export function describeTokenizing(report: TokenizeInputReport): string {
       rate.toFixed(1)
     } MB/s, ${(report.textBytes / report.tokens).toFixed(2)} bytes a token`,
   );
+  if (report.valFraction > 0 && !report.files.some(({ split }) => split === "validation")) {
+    lines.push(
+      `warning: none of ${count(report.documents, "document")} was held out at --val-fraction ` +
+        `${report.valFraction}: there is no validation file`,
+    );
+  }
   if (report.replaced > 0) {
     lines.push(`replaced ${count(report.replaced, "invalid UTF-8 sequence")} by U+FFFD`);
   }

@@ -4,7 +4,7 @@
  * @module
  */
 import { walk } from "@std/fs";
-import { basename } from "@std/path";
+import { basename, relative } from "@std/path";
 import { DataError } from "../errors.ts";
 
 /** A file of documents. */
@@ -52,11 +52,10 @@ export async function findSourceFiles(input: string): Promise<SourceListing> {
   }
   const files: SourceFile[] = [];
   const leftOut: string[] = [];
-  const hidden = /(^|\/)\.[^/]+$/;
   for await (
     const { path, isFile } of walk(input, { includeDirs: false, followSymlinks: false })
   ) {
-    if (hidden.test(path.slice(input.length)) || isBelowHidden(path.slice(input.length))) continue;
+    if (isHidden(relative(input, path))) continue;
     const target = isFile ? await Deno.stat(path) : await statLink(path);
     if (!target?.isFile) continue;
     const file = classify(path, target.size);
@@ -78,8 +77,9 @@ export async function findSourceFiles(input: string): Promise<SourceListing> {
   return { files, leftOut: leftOut.sort() };
 }
 
-function isBelowHidden(path: string): boolean {
-  return path.split("/").some((part) => part.length > 1 && part.startsWith(".") && part !== "..");
+/** Whether a name on the way from the input to a file starts with a dot. */
+function isHidden(path: string): boolean {
+  return path.split("/").some((part) => part.startsWith("."));
 }
 
 async function statInput(input: string): Promise<Deno.FileInfo> {

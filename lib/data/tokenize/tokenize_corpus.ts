@@ -71,6 +71,8 @@ export interface TokenizeOptions {
 /** What a run did. */
 export interface TokenizeReport extends TokenizeProgress {
   readonly files: readonly WrittenFile[];
+  /** Share of the documents that was to be held out. */
+  readonly valFraction: number;
   /** Malformed UTF-8 sequences that became U+FFFD. */
   readonly replaced: number;
   /** Documents without text, left out silently. */
@@ -145,6 +147,7 @@ export async function tokenizeCorpus(options: TokenizeOptions): Promise<Tokenize
     // Documents that turned out bad had been counted with their tokens.
     tokens: files.reduce((sum, file) => sum + file.tokens, 0),
     files,
+    valFraction: fileOptions.valFraction,
     replaced: totals.replaced,
     empty: totals.empty,
     problemTexts: totals.problemLog.texts,
