@@ -8,7 +8,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import type { Arena } from "../tensor/arena.ts";
 import type { ProjectionInput } from "./activations.ts";
 import type { BitNetConfig } from "./config.ts";
-import type { ParameterStore } from "./parameters.ts";
+import type { ParameterStore, StackedParameter } from "./parameters.ts";
 
 /** What a projection is made from. */
 export interface ProjectionSpec {
@@ -39,7 +39,7 @@ export interface Projection {
 export type ProjectionFactory = (spec: ProjectionSpec) => Projection;
 
 /** Declares the stacked weight of a projection: (sum of outFeatures, inFeatures), float32. */
-export function declareWeight(spec: ProjectionSpec) {
+export function declareWeight(spec: ProjectionSpec): StackedParameter {
   return spec.parameters.declare({
     group: "projections",
     parts: spec.parts.map((part) => ({
