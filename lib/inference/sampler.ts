@@ -20,13 +20,15 @@ export interface SamplingOptions {
 
 /** Tokens that may be chosen, in the first `count` places. */
 export interface Candidates {
-  /** Token ids, likeliest first where top-k or top-p are on, by id otherwise. */
+  /** Token ids, likeliest first where top-k is on. */
   readonly ids: Int32Array;
   /** Unnormalised probabilities, the likeliest token's being 1. */
   readonly weights: Float64Array;
   /** Sum of the weights. */
   total: number;
   count: number;
+  /** Scratch of top-p: weights by likelihood. */
+  readonly bins: Float64Array;
 }
 
 /** Room for the candidates of a vocabulary, to be used again for each token. */
@@ -36,6 +38,7 @@ export function createCandidates(vocabSize: number): Candidates {
     weights: new Float64Array(vocabSize),
     total: 0,
     count: 0,
+    bins: new Float64Array(4096),
   };
 }
 
@@ -88,11 +91,12 @@ export function selectCandidates(
   }
   weigh(logits, into, { top, temperature });
   if (topP >= 1) return;
-  const wanted = topP * into.total;
   if (!limited) {
-    sortNucleus(logits, into, { wanted, least: ((1 - topP) * into.total) / vocabSize });
+    selectNucleus(logits, into, { topP, top, temperature });
     weigh(logits, into, { top, temperature });
+    return;
   }
+  const wanted = topP * into.total;
   let kept = 0;
   let mass = 0;
   do {
@@ -104,7 +108,10 @@ export function selectCandidates(
 }
 
 /** The candidate at the fraction `uniform` (from 0, below 1) of all weights. */
-export function pickCandidate(candidates: Candidates, uniform: number): number {
+export function pickCandidate(
+  candidates: Omit<Candidates, "bins">,
+  uniform: number,
+): number {
   const { ids, weights, count, total } = candidates;
   let left = uniform * total;
   let last = 0;
@@ -184,28 +191,44 @@ function selectTopK(logits: Float32Array, ids: Int32Array, k: number): number {
 }
 
 /**
- * Brings the likeliest tokens to the front, in order, until their weights, which stand at their ids, reach `wanted`.
+ * Keeps the likeliest tokens whose weights, which stand at their ids, reach the share `topP` of all.
  *
- * All tokens of a weight below `least` = (1 - topP) / V of the total have less than 1 - topP together, so the nucleus is among
- * the others: few, which a heap then hands out by likelihood.
+ * All tokens of a weight below (1 - topP) / V of the total have less than 1 - topP together, so they are out. The others are
+ * counted by their logits into bins; only those of the bin that the nucleus ends in have to be put in order.
  */
-function sortNucleus(
+function selectNucleus(
   logits: Float32Array,
   candidates: Candidates,
-  options: { wanted: number; least: number },
+  options: { topP: number; top: number; temperature: number },
 ): void {
-  const { ids, weights } = candidates;
-  let length = 0;
-  for (let id = 0; id < logits.length; id++) {
-    if (weights[id]! >= options.least) ids[length++] = id;
+  const { ids, weights, total, bins } = candidates;
+  const { topP, top, temperature } = options;
+  const vocabSize = logits.length;
+  const wanted = topP * total;
+  const least = ((1 - topP) * total) / vocabSize;
+  const scale = bins.length / (1 - Math.log(least) * temperature); // the 1 keeps it finite
+  const binOf = (id: number) => Math.min(bins.length - 1, Math.floor((top - logits[id]!) * scale));
+  bins.fill(0);
+  for (let id = 0; id < vocabSize; id++) {
+    if (weights[id]! >= least) bins[binOf(id)]! += weights[id]!;
   }
-  const heap = { ids, length, first: isLikelier };
-  makeHeap(logits, heap);
   let mass = 0;
-  const left = takeFromHeap(logits, heap, (id) => (mass += weights[id]!) < options.wanted);
-  ids.subarray(left, length).reverse();
-  ids.copyWithin(0, left, length);
-  candidates.count = length - left;
+  let last = 0;
+  while (last < bins.length - 1 && mass + bins[last]! < wanted) mass += bins[last++]!;
+  let count = 0;
+  for (let id = 0; id < vocabSize; id++) {
+    if (weights[id]! >= least && binOf(id) < last) ids[count++] = id;
+  }
+  const edge = ids.subarray(count);
+  let length = 0;
+  for (let id = 0; id < vocabSize; id++) {
+    if (weights[id]! >= least && binOf(id) === last) edge[length++] = id;
+  }
+  const heap = { ids: edge, length, first: isLikelier };
+  makeHeap(logits, heap);
+  const left = takeFromHeap(logits, heap, (id) => (mass += weights[id]!) < wanted);
+  edge.copyWithin(0, left, length);
+  candidates.count = count + length - left;
 }
 
 /** Token ids in the first `length` places, as a binary heap: none comes `first` before its parent. */
