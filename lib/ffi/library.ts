@@ -6,6 +6,7 @@
 
 import { fromFileUrl } from "@std/path";
 import { NativeError } from "./errors.ts";
+import { limitSpinning } from "./openmp.ts";
 import { SYMBOLS } from "./symbols.ts";
 
 /** The version of `titanbit.h` that this TypeScript speaks. */
@@ -103,6 +104,7 @@ function openFile(path: string, backend: "cuda" | "cpu"): NativeLibrary {
       { status: "no device", op: "dlopen" },
     );
   }
+  limitSpinning();
   checkAbi(path, backend);
   let symbols: NativeLibrary["symbols"];
   try {

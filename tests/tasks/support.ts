@@ -18,7 +18,7 @@ export async function runTask(name: string, args: readonly string[]): Promise<Fi
   const { code, stdout, stderr } = await new Deno.Command("deno", {
     args: [
       ...["run", "--no-prompt", "--no-check", "--allow-read", "--allow-write", "--allow-ffi"],
-      "--allow-env=TITANBIT_LIB,TITANBIT_THREADS,TITANBIT_TRACE,NAPI_RS_NATIVE_LIBRARY_PATH",
+      "--allow-env=TITANBIT_LIB,TITANBIT_THREADS,TITANBIT_TRACE,GOMP_SPINCOUNT,OMP_WAIT_POLICY,NAPI_RS_NATIVE_LIBRARY_PATH",
       `${ROOT}tasks/${name}.ts`,
       ...args,
     ],

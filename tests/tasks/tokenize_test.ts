@@ -15,7 +15,7 @@ function start(folder: string, args: readonly string[]): Deno.ChildProcess {
     args: [
       ...["run", "--no-prompt", "--no-check", "--config", CONFIG],
       ...["--allow-read", "--allow-write", "--allow-ffi"],
-      "--allow-env=TITANBIT_LIB,TITANBIT_THREADS,TITANBIT_TRACE,NAPI_RS_NATIVE_LIBRARY_PATH",
+      "--allow-env=TITANBIT_LIB,TITANBIT_THREADS,TITANBIT_TRACE,GOMP_SPINCOUNT,OMP_WAIT_POLICY,NAPI_RS_NATIVE_LIBRARY_PATH",
       ...[TASK, ...args],
     ],
     cwd: folder,
