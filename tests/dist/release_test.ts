@@ -12,6 +12,26 @@ checkpoint: { run: tiny, every_steps: 10 }
 logging: { every_steps: 1 }
 `;
 
+/** A tokenizer.json that is no BPE. */
+const WORDS = {
+  version: "1.0",
+  truncation: null,
+  padding: null,
+  added_tokens: ["[UNK]", "</s>"].map((content, id) => ({
+    ...{ id, content, special: true, normalized: false },
+    ...{ single_word: false, lstrip: false, rstrip: false },
+  })),
+  normalizer: null,
+  pre_tokenizer: { type: "Whitespace" },
+  post_processor: null,
+  decoder: null,
+  model: {
+    type: "WordLevel",
+    vocab: { "[UNK]": 0, "</s>": 1, Line: 2, of: 3 },
+    unk_token: "[UNK]",
+  },
+};
+
 /** Runs a shell line in `cwd`; its output, or an error with all it said. */
 async function shell(line: string, cwd: string): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command("sh", { args: ["-c", line], cwd })
@@ -55,6 +75,18 @@ Deno.test("a release trains ten steps when it is unpacked elsewhere, without net
       );
       assertEquals((await Deno.stat(join(run, "tokenizer.json"))).isFile, true);
     });
+
+    await t.step(
+      "it runs the packed npm package for a tokenizer that the library does not speak",
+      async () => {
+        await Deno.writeTextFile(join(run, "words.json"), JSON.stringify(WORDS));
+        await shell(
+          `${titanbit} tokenize --input text.txt --output words.tokens --tokenizer words.json`,
+          run,
+        );
+        assertEquals((await Deno.stat(join(run, "words.tokens"))).isFile, true);
+      },
+    );
 
     await t.step("it trains ten steps and saves a checkpoint", async () => {
       await Deno.writeTextFile(join(run, "config.yaml"), CONFIG);
