@@ -156,6 +156,9 @@ function stepOf(path: string): number | null {
   return digits !== undefined && stepFolderName(step) === basename(path) ? step : null;
 }
 
+/** What is read of a run's config.yaml. */
+type RunConfigYaml = { readonly training?: { readonly seq_len?: unknown } } | null;
+
 /** The sequence length of the run that a checkpoint is of: `training.seq_len` of its config.yaml. */
 function trainedOn(path: string): number | null {
   const file = join(path, FILES.runConfig);
@@ -166,8 +169,7 @@ function trainedOn(path: string): number | null {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;
   }
-  const config = parse(text) as { training?: { seq_len?: unknown } } | null;
-  const seqLen = config?.training?.seq_len ?? null;
+  const seqLen = (parseYaml(text, file) as RunConfigYaml)?.training?.seq_len ?? null;
   if (seqLen === null) return null;
   if (!Number.isSafeInteger(seqLen) || (seqLen as number) < 1) {
     throw new CheckpointError(
@@ -177,4 +179,16 @@ function trainedOn(path: string): number | null {
     );
   }
   return seqLen as number;
+}
+
+function parseYaml(text: string, file: string): unknown {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new CheckpointError(
+      `Cannot read ${file} as it must be YAML: current value is ${error.message}`,
+      { cause: error },
+    );
+  }
 }

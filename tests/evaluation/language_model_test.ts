@@ -106,9 +106,19 @@ Deno.test("LanguageModelEvaluator finds the same when it runs on a training pass
   withModel(({ model, device, folder }) => {
     using dataset = datasetOf(stream(50), { device, folder });
     using pass = model.plan({ sequences: 2, tokens: 8, training: true }).commit(device);
-    const borrowing = new LanguageModelEvaluator(model, { pass });
+    using borrowing = new LanguageModelEvaluator(model, { pass });
     using own = new LanguageModelEvaluator(model, { seqLen: 8, batchSize: 2 });
     assertEquals(borrowing.run(dataset).loss, own.run(dataset).loss);
+  }));
+
+Deno.test("LanguageModelEvaluator leaves the caller's pass alone when it is disposed of", () =>
+  withModel(({ model, device, folder }) => {
+    using dataset = datasetOf(stream(50), { device, folder });
+    using pass = model.plan({ sequences: 2, tokens: 8, training: false }).commit(device);
+    const first = new LanguageModelEvaluator(model, { pass });
+    const { loss } = first.run(dataset);
+    first[Symbol.dispose]();
+    assertEquals(new LanguageModelEvaluator(model, { pass }).run(dataset).loss, loss);
   }));
 
 Deno.test("LanguageModelEvaluator tells how far it is when a batch is done", () =>

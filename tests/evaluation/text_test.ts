@@ -6,7 +6,7 @@ import { LanguageModelEvaluator } from "../../lib/evaluation/language_model.ts";
 import { openEvaluationData } from "../../lib/evaluation/text.ts";
 import { TokenBytes } from "../../lib/evaluation/token_bytes.ts";
 import type { NativeLibrary } from "../../lib/ffi/library.ts";
-import type { Tokenizer } from "../../lib/tokenizer/tokenizer.ts";
+import { type Tokenizer, tokenizerFromJson } from "../../lib/tokenizer/tokenizer.ts";
 import { writeTokens } from "../data/support.ts";
 import { END_ID } from "../inference/support.ts";
 import { byteTokenizer, withModel } from "./support.ts";
@@ -97,4 +97,63 @@ Deno.test("TokenBytes counts the bytes of a token and none of a document's end w
   using tokenizer = await byteTokenizer();
   const bytes = new TokenBytes(tokenizer);
   assertEquals([bytes.of(65, 66), bytes.of(END_ID, 65), bytes.of(200, END_ID)], [1, 0, 1]);
+});
+
+/** A vocabulary of Llama 2's form: spaces are ▁, and one is put before a text. */
+function spacedTokenizer() {
+  const vocab: Record<string, number> = { "<unk>": 0, "<s>": 1, "</s>": 2 };
+  for (let byte = 0; byte < 256; byte++) {
+    vocab[`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`] = 3 + byte;
+  }
+  for (const token of ["▁", "a", "▁a"]) vocab[token] = Object.keys(vocab).length;
+  const special = { single_word: false, lstrip: false, rstrip: false, normalized: false };
+  return tokenizerFromJson(
+    new TextEncoder().encode(JSON.stringify({
+      version: "1.0",
+      truncation: null,
+      padding: null,
+      added_tokens: ["<unk>", "<s>", "</s>"].map((content, id) => ({
+        id,
+        content,
+        special: true,
+        ...special,
+      })),
+      normalizer: {
+        type: "Sequence",
+        normalizers: [
+          { type: "Prepend", prepend: "▁" },
+          { type: "Replace", pattern: { String: " " }, content: "▁" },
+        ],
+      },
+      pre_tokenizer: null,
+      post_processor: null,
+      decoder: {
+        type: "Sequence",
+        decoders: [
+          { type: "Replace", pattern: { String: "▁" }, content: " " },
+          { type: "ByteFallback" },
+          { type: "Fuse" },
+          { type: "Strip", content: " ", start: 1, stop: 0 },
+        ],
+      },
+      model: {
+        type: "BPE",
+        dropout: null,
+        unk_token: "<unk>",
+        continuing_subword_prefix: null,
+        end_of_word_suffix: null,
+        fuse_unk: true,
+        byte_fallback: true,
+        vocab,
+        merges: ["▁ a"],
+      },
+    })),
+  );
+}
+
+Deno.test("TokenBytes leaves out the space that a vocabulary puts before a document when a token begins one", async () => {
+  using tokenizer = await spacedTokenizer();
+  const bytes = new TokenBytes(tokenizer);
+  const [id] = tokenizer.encode("a");
+  assertEquals([bytes.of(id!, tokenizer.eosId!), bytes.of(id!, id!)], [1, 2]);
 });

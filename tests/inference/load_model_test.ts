@@ -91,6 +91,13 @@ Deno.test("loadModel() names the key when a run's config.yaml has no whole seque
     );
   }));
 
+Deno.test("loadModel() names the file when a run's config.yaml is no YAML", () =>
+  withFolder(async (folder) => {
+    using model = createModel();
+    const path = await saveModel(folder, model, { runConfig: "training: [1\n" });
+    await assertRejects(() => loadModel(path, { device: CPU }), CheckpointError, "config.yaml");
+  }));
+
 Deno.test("endIds() joins config.json's ids and the tokenizer's when both name some", () =>
   withFolder(async (folder) => {
     using model = createModel(1, { vocabSize: 257 });

@@ -1,6 +1,46 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { Random } from "../../lib/inference/random.ts";
 
+const MASK = 0xffff_ffffn;
+
+/** xoshiro128++ and the seeding that Random states, in whole numbers of any size. */
+function* expectedWords(seed: number): Generator<number> {
+  const rotate = (x: bigint, by: bigint) => ((x << by) | (x >> (32n - by))) & MASK;
+  const mix = (value: bigint) => {
+    let x = value & MASK;
+    x = ((x ^ (x >> 16n)) * 0x85ebca6bn) & MASK;
+    x = ((x ^ (x >> 13n)) * 0xc2b2ae35n) & MASK;
+    return x ^ (x >> 16n);
+  };
+  const low = BigInt(seed) & MASK;
+  const a = mix(low + 0x9e3779b9n);
+  const b = mix((BigInt(seed) >> 32n) ^ mix(low + 0x3c6ef372n));
+  const state = [a, b, mix(a + 0xdaa66d2bn), mix(b + 0x78dde6e4n) | 1n] as [
+    bigint,
+    bigint,
+    bigint,
+    bigint,
+  ];
+  for (;;) {
+    yield Number((rotate((state[0] + state[3]) & MASK, 7n) + state[0]) & MASK);
+    const shifted = (state[1] << 9n) & MASK;
+    state[2] ^= state[0];
+    state[3] ^= state[1];
+    state[1] ^= state[2];
+    state[0] ^= state[3];
+    state[2] ^= shifted;
+    state[3] = rotate(state[3], 11n);
+  }
+}
+
+for (const seed of [0, 1, 2 ** 32 + 5, Number.MAX_SAFE_INTEGER]) {
+  Deno.test(`Random gives the words of xoshiro128++ when the seed is ${seed}`, () => {
+    const random = new Random(seed);
+    const words = expectedWords(seed);
+    for (let i = 0; i < 1000; i++) assertEquals(random.nextUint32(), words.next().value);
+  });
+}
+
 function numbers(seed: number, count: number): number[] {
   const random = new Random(seed);
   return Array.from({ length: count }, () => random.next());
