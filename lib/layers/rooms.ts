@@ -28,7 +28,8 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   evaluation: { imports: TRAINED_MODEL, types: ["inference"] },
   checkpoint: { imports: ["interop", "model/config", "model/presets"], types: ["model", "tensor"] },
   interop: { imports: ["model/config"], types: ["model"] },
-  cli: { imports: [], types: ["*"] },
+  bench: { imports: ["cli/format", "data", "tokenizer", "kernels", "tensor", "ffi"] },
+  cli: { imports: ["inference/load_model"], types: ["*"] },
   config: {
     imports: ["cli/nearest", "model/config", "model/presets", "optim/schedule"],
     types: ["*"],
