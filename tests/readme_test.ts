@@ -8,8 +8,8 @@ const README = Deno.readTextFileSync(new URL("README.md", ROOT));
 
 /** Code blocks of a language, in order. */
 function blocks(language: string): string[] {
-  const pattern = new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, "gms");
-  return [...README.matchAll(pattern)].map((match) => match[1]!);
+  return [...README.matchAll(/^```(\w*)\n(.*?)^```$/gms)]
+    .filter((match) => match[1] === language).map((match) => match[2]!);
 }
 
 /** Words of a shell line, with "…" as one word. */
