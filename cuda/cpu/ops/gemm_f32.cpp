@@ -2,8 +2,8 @@
 //
 // c (M, N) = op(a) . op(b) + residual, all float32 (b also int8 with a factor a row).
 //
-// Both operands are packed into panels (panels.h) of kDepth steps of the depth, by all threads, then every thread computes
-// its own rectangle of tiles of kTileRows x kTileColumns; a tile's sums stay in registers for a whole block of the depth.
+// Both operands are packed into panels (panels.h), by all threads, as much of them at a time as the scratch holds; then the
+// threads take rectangles of tiles of kTileRows x kTileColumns. A tile's sums stay in registers for a block of kDepth steps.
 // Each element is, in this order and whatever the number of threads: the residual, plus, block after block of kDepth, the sum
 // over the block in ascending k (fused multiply-adds where the instruction set has them).
 // With M <= kFewRows and b (N, K) nothing is packed: each element is one dot product in kLanes interleaved sums, the lanes
@@ -27,6 +27,8 @@ constexpr int kTileRows = TB_VECTOR_BYTES == 64 ? 12 : TB_VECTOR_BYTES == 32 ? 6
 // A panel of b (kDepth * kTileColumns floats) stays in L1, kRowBlock rows of a in L2, the rest in L3.
 constexpr int64_t kDepth = 256;
 constexpr int64_t kRowBlock = 192;
+constexpr int64_t kColumnBlock = 256;
+// What is packed at a time: blocks of the depth of so many rows and columns at most, fewer blocks where they don't fit.
 constexpr int64_t kMaxRows = 3072;
 constexpr int64_t kMaxColumns = 4096;
 static_assert(kMaxRows % kTileRows == 0 && kRowBlock % kTileRows == 0 && kMaxColumns % kTileColumns == 0);
@@ -76,57 +78,65 @@ void multiply_cut_tile(const float* a, const float* b, int64_t depth, const floa
 template <class PackA, class PackB>
 void multiply(tb_context* context, PackA pack_a, PackB pack_b, const float* residual, int64_t ldr, float* c, int64_t ldc,
               int64_t M, int64_t N, int64_t K) {
-  float* panels_a = static_cast<float*>(context->thread_scratch(0));
-  float* panels_b = panels_a + kDepth * kMaxRows;
   const int wanted = double(M) * double(N) * double(K) < double(kSmallProduct) ? 1 : context->threads;
+  const int64_t row_count = (lesser(M, kMaxRows) + kTileRows - 1) / kTileRows * kTileRows;
+  const int64_t column_count = (lesser(N, kMaxColumns) + kTileColumns - 1) / kTileColumns * kTileColumns;
+  const int64_t capacity = context->threads * kScratchBytes / int64_t(sizeof(float));
+  const int64_t span = capacity / (kDepth * (row_count + column_count)) * kDepth;  // of the depth, packed at a time
+  float* panels_a = static_cast<float*>(context->thread_scratch(0));
+  float* panels_b = panels_a + row_count * lesser(span, K);
 
 #pragma omp parallel num_threads(wanted)
-  {
-    const int64_t threads = omp_get_num_threads();
-    const int64_t thread = omp_get_thread_num();
-    for (int64_t j0 = 0; j0 < N; j0 += kMaxColumns) {
-      const int64_t columns = lesser(kMaxColumns, N - j0);
-      const int64_t count_b = (columns + kTileColumns - 1) / kTileColumns;
-      for (int64_t k0 = 0; k0 < K; k0 += kDepth) {
-        const int64_t depth = lesser(kDepth, K - k0);
-        for (int64_t i0 = 0; i0 < M; i0 += kMaxRows) {
-          const int64_t rows = lesser(kMaxRows, M - i0);
-          const int64_t count_a = (rows + kTileRows - 1) / kTileRows;
-
-          for (int64_t p = share_start(count_a, thread, threads); p < share_start(count_a, thread + 1, threads); ++p)
-            pack_a(i0 + p * kTileRows, lesser(kTileRows, rows - p * kTileRows), k0, depth,
-                   panels_a + p * kTileRows * depth);
-          if (i0 == 0)
-            for (int64_t p = share_start(count_b, thread, threads); p < share_start(count_b, thread + 1, threads); ++p)
-              pack_b(j0 + p * kTileColumns, lesser(kTileColumns, columns - p * kTileColumns), k0, depth,
-                     panels_b + p * kTileColumns * depth);
+  for (int64_t j0 = 0; j0 < N; j0 += kMaxColumns) {
+    const int64_t columns = lesser(kMaxColumns, N - j0);
+    const int64_t count_b = (columns + kTileColumns - 1) / kTileColumns;
+    for (int64_t s0 = 0; s0 < K; s0 += span) {
+      const int64_t depth = lesser(span, K - s0);
+      const int64_t blocks = (depth + kDepth - 1) / kDepth;
+      for (int64_t i0 = 0; i0 < M; i0 += kMaxRows) {
+        const int64_t rows = lesser(kMaxRows, M - i0);
+        const int64_t count_a = (rows + kTileRows - 1) / kTileRows;
+        // Panel p of depth block d starts at (d * kDepth * panels + p * the block's depth) rows or columns.
+#pragma omp for schedule(dynamic, 8) nowait
+        for (int64_t p = 0; p < count_a * blocks; ++p) {
+          const int64_t d = p / count_a * kDepth, i = p % count_a * kTileRows;
+          const int64_t steps = lesser(kDepth, depth - d);
+          pack_a(i0 + i, lesser(kTileRows, rows - i), s0 + d, steps, panels_a + d * count_a * kTileRows + i * steps);
+        }
+        if (i0 == 0) {
+#pragma omp for schedule(dynamic, 4) nowait
+          for (int64_t p = 0; p < count_b * blocks; ++p) {
+            const int64_t d = p / count_b * kDepth, j = p % count_b * kTileColumns;
+            const int64_t steps = lesser(kDepth, depth - d);
+            pack_b(j0 + j, lesser(kTileColumns, columns - j), s0 + d, steps, panels_b + d * count_b * kTileColumns + j * steps);
+          }
+        }
 #pragma omp barrier
-          const int64_t along = threads_along_rows(threads, count_a, count_b);
-          const int64_t across = threads / along;
-          const int64_t first_a = share_start(count_a, thread % along, along);
-          const int64_t last_a = share_start(count_a, thread % along + 1, along);
-          const int64_t first_b = share_start(count_b, thread / along, across);
-          const int64_t last_b = share_start(count_b, thread / along + 1, across);
-          const float* base = k0 > 0 ? c : residual;
-          const int64_t base_ld = k0 > 0 ? ldc : ldr;
-          constexpr int64_t block = kRowBlock / kTileRows;
-          for (int64_t from = first_a; from < last_a; from += block)
-            for (int64_t pb = first_b; pb < last_b; ++pb)
-              for (int64_t pa = from; pa < lesser(from + block, last_a); ++pa) {
+        const TileDeal deal(count_a, count_b, kRowBlock / kTileRows, kColumnBlock / kTileColumns, omp_get_num_threads());
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t share = 0; share < deal.count(); ++share)
+          for (int64_t d = 0; d < depth; d += kDepth) {
+            const int64_t steps = lesser(kDepth, depth - d);
+            const bool is_first = s0 + d == 0;
+            const float* base = is_first ? residual : c;
+            const int64_t base_ld = is_first ? ldr : ldc;
+            for (int64_t pb = deal.first_column(share); pb < deal.last_column(share); ++pb)
+              for (int64_t pa = deal.first_row(share); pa < deal.last_row(share); ++pa) {
                 const int64_t i = i0 + pa * kTileRows, j = j0 + pb * kTileColumns;
                 const int64_t tile_rows = lesser(kTileRows, M - i);
                 const int64_t tile_columns = lesser(kTileColumns, N - j);
-                const float* panel_a = panels_a + pa * kTileRows * depth;
-                const float* panel_b = panels_b + pb * kTileColumns * depth;
+                const float* panel_a = panels_a + d * count_a * kTileRows + pa * kTileRows * steps;
+                const float* panel_b = panels_b + d * count_b * kTileColumns + pb * kTileColumns * steps;
                 const float* tile_base = base == nullptr ? nullptr : base + i * base_ld + j;
+                float* to = c + i * ldc + j;
+                // The outputs' lines travel while the tile is computed.
+                for (int64_t r = 0; r < tile_rows; ++r) __builtin_prefetch(to + r * ldc, 1);
                 if (tile_rows == kTileRows && tile_columns == kTileColumns)
-                  multiply_tile(panel_a, panel_b, depth, tile_base, base_ld, c + i * ldc + j, ldc);
+                  multiply_tile(panel_a, panel_b, steps, tile_base, base_ld, to, ldc);
                 else
-                  multiply_cut_tile(panel_a, panel_b, depth, tile_base, base_ld, c + i * ldc + j, ldc, tile_rows,
-                                    tile_columns);
+                  multiply_cut_tile(panel_a, panel_b, steps, tile_base, base_ld, to, ldc, tile_rows, tile_columns);
               }
-#pragma omp barrier
-        }
+          }
       }
     }
   }

@@ -106,17 +106,13 @@ static inline void pack_activations(const int8_t* x, int64_t rows, int64_t K, ui
 static inline void pack_codes(const TernaryWeights& w, int64_t n, int64_t columns, int64_t K, uint32_t* out) {
   const int64_t units = (K + 3) / 4;
   if (w.packed == nullptr) {
-    pack_turned<kTernaryColumns>(w.row(n, K), K, columns, K / 4, out);
+    pack_turned<kTernaryColumns>(w.row(n, K), K, columns, K / 4, out, ToCodes());
     if (K % 4 != 0)
       for (int64_t r = 0; r < kTernaryColumns; ++r) {
         uint32_t unit = 0;
         if (r < columns) memcpy(&unit, w.row(n + r, K) + K / 4 * 4, size_t(K % 4));
-        out[K / 4 * kTernaryColumns + r] = unit;
+        out[K / 4 * kTernaryColumns + r] = ToCodes()(unit);
       }
-    // Byte-wise + 1 of values in {-1, 0, 1}: the top bits are kept apart, so no carry crosses into a neighbour.
-#pragma omp simd
-    for (int64_t u = 0; u < units * kTernaryColumns; ++u)
-      out[u] = ((out[u] & 0x7f7f7f7f) + 0x01010101) ^ (out[u] & 0x80808080);
     return;
   }
   // The words are turned into place like units of their own, the last four panels' rows then spread to 4 units each.
@@ -168,46 +164,39 @@ static inline void ternary_many_rows(tb_context* context, const TernaryProduct& 
   const int wanted = double(M) * double(N) * double(K) < double(1 << 17) ? 1 : context->threads;
 
 #pragma omp parallel num_threads(wanted)
-  {
-    const int64_t threads = omp_get_num_threads();
-    const int64_t thread = omp_get_thread_num();
-    for (int64_t n0 = 0; n0 < N; n0 += max_columns) {
-      const int64_t columns = lesser(max_columns, N - n0);
-      const int64_t count_w = (columns + kTernaryColumns - 1) / kTernaryColumns;
-      for (int64_t m0 = 0; m0 < M; m0 += max_rows) {
-        const int64_t rows = lesser(max_rows, M - m0);
-        const int64_t count_x = (rows + kTernaryRows - 1) / kTernaryRows;
-        for (int64_t p = share_start(count_x, thread, threads); p < share_start(count_x, thread + 1, threads); ++p) {
-          const int64_t i = p * kTernaryRows;
-          pack_activations(product.x + (m0 + i) * K, lesser(kTernaryRows, rows - i), K, panels_x + p * kTernaryRows * units,
-                           row_sums + i);
-        }
-        if (m0 == 0)
-          for (int64_t p = share_start(count_w, thread, threads); p < share_start(count_w, thread + 1, threads); ++p) {
-            const int64_t j = p * kTernaryColumns;
-            pack_codes(product.w, n0 + j, lesser(kTernaryColumns, columns - j), K, panels_w + p * kTernaryColumns * units);
-          }
-#pragma omp barrier
-        const int64_t along = threads_along_rows(threads, count_x, count_w);
-        const int64_t across = threads / along;
-        const int64_t first_x = share_start(count_x, thread % along, along);
-        const int64_t last_x = share_start(count_x, thread % along + 1, along);
-        const int64_t first_w = share_start(count_w, thread / along, across);
-        const int64_t last_w = share_start(count_w, thread / along + 1, across);
-        for (int64_t from = first_x; from < last_x; from += block)
-          for (int64_t pw = first_w; pw < last_w; ++pw)
-            for (int64_t px = from; px < lesser(from + block, last_x); ++px) {
-              const int64_t i = px * kTernaryRows, j = pw * kTernaryColumns;
-              // The outputs' lines travel while the tile is computed.
-              for (int64_t r = 0; r < lesser(kTernaryRows, rows - i); ++r)
-                __builtin_prefetch(product.y + (m0 + i + r) * N + n0 + j, 1);
-              vint sums[kTernaryRows][2];
-              ternary_tile(panels_x + px * kTernaryRows * units, panels_w + pw * kTernaryColumns * units, units, sums);
-              finish_tile(product, m0 + i, n0 + j, lesser(kTernaryRows, rows - i), lesser(kTernaryColumns, columns - j),
-                          row_sums + i, sums);
-            }
-#pragma omp barrier
+  for (int64_t n0 = 0; n0 < N; n0 += max_columns) {
+    const int64_t columns = lesser(max_columns, N - n0);
+    const int64_t count_w = (columns + kTernaryColumns - 1) / kTernaryColumns;
+    for (int64_t m0 = 0; m0 < M; m0 += max_rows) {
+      const int64_t rows = lesser(max_rows, M - m0);
+      const int64_t count_x = (rows + kTernaryRows - 1) / kTernaryRows;
+#pragma omp for schedule(dynamic, 4) nowait
+      for (int64_t p = 0; p < count_x; ++p) {
+        const int64_t i = p * kTernaryRows;
+        pack_activations(product.x + (m0 + i) * K, lesser(kTernaryRows, rows - i), K, panels_x + i * units, row_sums + i);
       }
+      if (m0 == 0) {
+#pragma omp for schedule(dynamic, 2) nowait
+        for (int64_t p = 0; p < count_w; ++p) {
+          const int64_t j = p * kTernaryColumns;
+          pack_codes(product.w, n0 + j, lesser(kTernaryColumns, columns - j), K, panels_w + j * units);
+        }
+      }
+#pragma omp barrier
+      const TileDeal deal(count_x, count_w, block, 16, omp_get_num_threads());
+#pragma omp for schedule(dynamic, 1)
+      for (int64_t share = 0; share < deal.count(); ++share)
+        for (int64_t pw = deal.first_column(share); pw < deal.last_column(share); ++pw)
+          for (int64_t px = deal.first_row(share); px < deal.last_row(share); ++px) {
+            const int64_t i = px * kTernaryRows, j = pw * kTernaryColumns;
+            // The outputs' lines travel while the tile is computed.
+            for (int64_t r = 0; r < lesser(kTernaryRows, rows - i); ++r)
+              __builtin_prefetch(product.y + (m0 + i + r) * N + n0 + j, 1);
+            vint sums[kTernaryRows][2];
+            ternary_tile(panels_x + i * units, panels_w + j * units, units, sums);
+            finish_tile(product, m0 + i, n0 + j, lesser(kTernaryRows, rows - i), lesser(kTernaryColumns, columns - j),
+                        row_sums + i, sums);
+          }
     }
   }
 }

@@ -9,6 +9,9 @@
 
 namespace tb::TB_ISA {
 
+// std::min is a symbol that the three compilations would share.
+static inline int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
+
 typedef uint32_t Quad __attribute__((vector_size(16)));
 typedef uint32_t UnalignedQuad __attribute__((vector_size(16), aligned(1), may_alias));
 
@@ -18,11 +21,26 @@ static inline uint32_t load_unit(const char* from) {
   return unit;
 }
 
+// What becomes of a unit on its way: nothing, or ternary values become codes w + 1, byte by byte (the top bits are kept apart, so
+// no carry crosses into a neighbour). Both take one unit or a vector of them.
+struct AsItIs {
+  template <class Units>
+  Units operator()(Units units) const {
+    return units;
+  }
+};
+struct ToCodes {
+  template <class Units>
+  Units operator()(Units units) const {
+    return ((units & 0x7f7f7f7fu) + 0x01010101u) ^ (units & 0x80808080u);
+  }
+};
+
 // Four units of `rows` rows, rows = 4 or 2, turned and written R apart.
-template <int R, int rows>
-static inline void turn_units(const char* const* row, int64_t offset, uint32_t* out) {
+template <int R, int rows, class Change>
+static inline void turn_units(const char* const* row, int64_t offset, Change change, uint32_t* out) {
   Quad in[4] = {};
-  for (int r = 0; r < rows; ++r) in[r] = *reinterpret_cast<const UnalignedQuad*>(row[r] + offset);
+  for (int r = 0; r < rows; ++r) in[r] = change(Quad(*reinterpret_cast<const UnalignedQuad*>(row[r] + offset)));
   const Quad low01 = __builtin_shuffle(in[0], in[1], Quad{0, 4, 1, 5});
   const Quad high01 = __builtin_shuffle(in[0], in[1], Quad{2, 6, 3, 7});
   const Quad low23 = __builtin_shuffle(in[2], in[3], Quad{0, 4, 1, 5});
@@ -34,19 +52,25 @@ static inline void turn_units(const char* const* row, int64_t offset, uint32_t* 
 }
 
 // From rows along the depth: unit k of row r lies at `from + r * row_bytes + 4 k`.
-template <int R>
-static inline void pack_turned(const char* from, int64_t row_bytes, int64_t rows, int64_t units, uint32_t* out) {
+template <int R, class Change = AsItIs>
+static inline void pack_turned(const char* from, int64_t row_bytes, int64_t rows, int64_t units, uint32_t* out,
+                               Change change = {}) {
   int64_t k = 0;
   if (rows == R) {
     const char* row[R];
     for (int r = 0; r < R; ++r) row[r] = from + r * row_bytes;
-    for (; k + 4 <= units; k += 4) {
-      for (int r = 0; r + 4 <= R; r += 4) turn_units<R, 4>(row + r, 4 * k, out + k * R + r);
-      if constexpr (R % 4 != 0) turn_units<R, 2>(row + R / 4 * 4, 4 * k, out + k * R + R / 4 * 4);
+    // 16 units are a cache line of a row: used up before rows a power of two apart can push it out.
+    for (; k + 4 <= units; k += 16) {
+      const int64_t end = lesser(k + 16, units) - 3;
+      for (int r = 0; r + 4 <= R; r += 4)
+        for (int64_t u = k; u < end; u += 4) turn_units<R, 4>(row + r, 4 * u, change, out + u * R + r);
+      if constexpr (R % 4 != 0)
+        for (int64_t u = k; u < end; u += 4) turn_units<R, 2>(row + R / 4 * 4, 4 * u, change, out + u * R + R / 4 * 4);
     }
+    k = units / 4 * 4;
   }
   for (; k < units; ++k) {
-    for (int64_t r = 0; r < rows; ++r) out[k * R + r] = load_unit(from + r * row_bytes + 4 * k);
+    for (int64_t r = 0; r < rows; ++r) out[k * R + r] = change(load_unit(from + r * row_bytes + 4 * k));
     for (int64_t r = rows; r < R; ++r) out[k * R + r] = 0;
   }
 }
@@ -77,25 +101,36 @@ static inline void pack_scaled(const int8_t* from, int64_t ld, const float* scal
     for (int64_t r = 0; r < R; ++r) out[k * R + r] = r < rows ? scale[k] * float(from[k * ld + r]) : 0;
 }
 
-// std::min is a symbol that the three compilations would share.
-static inline int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
-
 // Share `part` of `parts` even shares of n things.
 static inline int64_t share_start(int64_t n, int64_t part, int64_t parts) { return n * part / parts; }
 
-// How many of the team's threads stand along the rows: the grid whose largest share of tiles is smallest.
-static inline int64_t threads_along_rows(int64_t threads, int64_t row_panels, int64_t column_panels) {
-  int64_t best = 1, best_share = INT64_MAX;
-  for (int64_t along = 1; along <= threads; ++along) {
-    if (threads % along != 0) continue;
-    const int64_t across = threads / along;
-    const int64_t share = ((row_panels + along - 1) / along) * ((column_panels + across - 1) / across);
-    if (share < best_share) {
-      best = along;
-      best_share = share;
+// How a product's tiles are dealt to the threads: rectangles of whole panels, taken by whichever thread is free, so that a thread
+// that the system holds up delays the others by one rectangle. Which thread computes a tile does not change its bits.
+struct TileDeal {
+  int64_t row_panels, column_panels;  // in all
+  int64_t row_shares, column_shares;
+
+  // row_block, column_block: panels of a rectangle that fits the caches; halved until every thread has several to take.
+  TileDeal(int64_t row_panels, int64_t column_panels, int64_t row_block, int64_t column_block, int64_t threads)
+      : row_panels(row_panels), column_panels(column_panels) {
+    for (;;) {
+      row_shares = (row_panels + row_block - 1) / row_block;
+      column_shares = (column_panels + column_block - 1) / column_block;
+      if (threads == 1 || row_shares * column_shares >= 6 * threads) return;
+      if (column_block > 2)
+        column_block /= 2;
+      else if (row_block > 2)
+        row_block /= 2;
+      else
+        return;
     }
   }
-  return best;
-}
+
+  int64_t count() const { return row_shares * column_shares; }
+  int64_t first_row(int64_t i) const { return share_start(row_panels, i / column_shares, row_shares); }
+  int64_t last_row(int64_t i) const { return share_start(row_panels, i / column_shares + 1, row_shares); }
+  int64_t first_column(int64_t i) const { return share_start(column_panels, i % column_shares, column_shares); }
+  int64_t last_column(int64_t i) const { return share_start(column_panels, i % column_shares + 1, column_shares); }
+};
 
 }  // namespace tb::TB_ISA
