@@ -9,8 +9,11 @@ import { CheckpointError } from "../checkpoint/errors.ts";
 import { listCheckpoints, openLatest } from "../checkpoint/find.ts";
 import type { SavedCheckpoint } from "../checkpoint/save.ts";
 import type { RunConfig } from "../config/run_config.ts";
+import { DataError } from "../data/errors.ts";
 import { BatchLoader } from "../data/loader.ts";
 import { TokenDataset } from "../data/shards.ts";
+import { LanguageModelEvaluator } from "../evaluation/language_model.ts";
+import { TokenBytes } from "../evaluation/token_bytes.ts";
 import { Device } from "../ffi/device.ts";
 import type { MetricsRecord } from "../metrics/records.ts";
 import type { Pass } from "../model/pass.ts";
@@ -25,7 +28,6 @@ import { runFolder } from "./run_folder.ts";
 import { Speedometer } from "./speedometer.ts";
 import { TrainingStep } from "./step.ts";
 import { optimizerTensors, parameterTensors } from "./tensor_io.ts";
-import { Validation } from "./validation.ts";
 
 /** Whom a trainer tells what happens. */
 export interface TrainingObserver {
@@ -65,7 +67,7 @@ export class Trainer implements Disposable {
   readonly #loader: BatchLoader;
   readonly #schedule: Schedule;
   readonly #policy: NonFinitePolicy;
-  readonly #validation: Validation | null;
+  readonly #validation: { evaluator: LanguageModelEvaluator; dataset: TokenDataset } | null;
   readonly #checkpoints: RunCheckpoints;
   readonly #speed: Speedometer;
   readonly #version: string;
@@ -122,10 +124,15 @@ export class Trainer implements Disposable {
       }),
     ).commit(device);
     this.#step = new TrainingStep(this.model, this.#optimizer, this.#pass);
-    this.#validation = parts.validation === null
-      ? null
-      : new Validation(this.#pass, parts.validation, parts.tokenizer);
-    this.#checkpoints = new RunCheckpoints(config, parts.tokenizer);
+    const { tokenizer, validation: dataset } = parts;
+    this.#validation = dataset === null ? null : {
+      dataset,
+      evaluator: new LanguageModelEvaluator(this.model, {
+        pass: this.#pass,
+        tokenBytes: tokenizer === null ? null : new TokenBytes(tokenizer),
+      }),
+    };
+    this.#checkpoints = new RunCheckpoints(config, tokenizer);
     this.#speed = new Speedometer(config, device);
     this.#state = parts.resumed ?? {
       step: 0,
@@ -164,6 +171,12 @@ export class Trainer implements Disposable {
     const validation = data.validation === null
       ? null
       : resources.use(TokenDataset.open(data.validation, shared));
+    if (validation !== null && validation.tokenCount < 2) {
+      throw new DataError(
+        `Cannot validate on ${data.validation} as it must hold at least 2 tokens: current count is ${validation.tokenCount}`,
+        { path: data.validation! },
+      );
+    }
     const parts = { config, options, resources, device, train, validation, tokenizer, resumed };
     const trainer = new Trainer(parts);
     await checkpoint?.restore({
@@ -284,17 +297,17 @@ export class Trainer implements Disposable {
 
   #validate(): void {
     if (this.#validation === null) return;
-    const started = performance.now();
-    const { loss, bitsPerByte, tokens } = this.#validation.run(this.config.training.evalBatches);
+    const { evaluator, dataset } = this.#validation;
+    const found = evaluator.run(dataset, { maxBatches: this.config.training.evalBatches });
     this.#observer.record({
       type: "validation",
       step: this.#state.step,
       tokens: this.#state.tokens,
-      loss,
-      perplexity: Math.exp(loss),
-      bits_per_byte: bitsPerByte,
-      validation_tokens: tokens,
-      validation_ms: performance.now() - started,
+      loss: found.loss,
+      perplexity: found.perplexity,
+      bits_per_byte: found.bitsPerByte,
+      validation_tokens: found.tokens,
+      validation_ms: found.ms,
     });
   }
 
