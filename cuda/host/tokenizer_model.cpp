@@ -57,6 +57,7 @@ std::string TokenizerSpec::parse(const uint8_t* spec, size_t count) {
                         12 * added_count + added_bytes;
   if (count != wanted) return "the specification's length is not what its header says";
   if (tokens == 0) return "the vocabulary is empty";
+  if (algorithm == Algorithm::kSentencePiece && ignore_merges) return "only words of a split can ignore merges";
 
   const uint8_t* at = spec + sizeof header;
   types.resize(tokens);

@@ -7,9 +7,8 @@
 /** The character of each byte. */
 export const BYTE_CHARACTERS: readonly string[] = makeAlphabet();
 
-const BYTES: ReadonlyMap<string, number> = new Map(
-  BYTE_CHARACTERS.map((character, byte) => [character, byte]),
-);
+/** The byte of each UTF-16 unit below 512, or -1. */
+const BYTES: Int16Array = makeInverse();
 
 function makeAlphabet(): string[] {
   const characters: string[] = [];
@@ -21,20 +20,19 @@ function makeAlphabet(): string[] {
   return characters;
 }
 
+function makeInverse(): Int16Array {
+  const bytes = new Int16Array(512).fill(-1);
+  BYTE_CHARACTERS.forEach((character, byte) => bytes[character.charCodeAt(0)] = byte);
+  return bytes;
+}
+
 /** The bytes that a byte-level token spells, or null where a character of it is of another alphabet. */
 export function bytesOfByteLevelToken(token: string): Uint8Array | null {
   const bytes = new Uint8Array(token.length);
   for (let i = 0; i < token.length; i++) {
-    const byte = BYTES.get(token[i]!);
-    if (byte === undefined) return null;
+    const byte = BYTES[token.charCodeAt(i)] ?? -1;
+    if (byte < 0) return null;
     bytes[i] = byte;
   }
   return bytes;
-}
-
-/** Spells bytes in the byte-level alphabet. */
-export function byteLevelToken(bytes: Uint8Array): string {
-  let token = "";
-  for (const byte of bytes) token += BYTE_CHARACTERS[byte];
-  return token;
 }

@@ -101,8 +101,6 @@ interface Tokens {
 }
 
 function layTokens({ plan, vocabulary, json }: SpecSource): Tokens {
-  const vocab = json.model["vocab"] as Record<string, number>;
-  const inModel = (name: string) => Object.hasOwn(vocab, name);
   const types = new Uint8Array(vocabulary.size);
   const offsets = new Uint32Array(vocabulary.size + 1);
   let bytes = new Uint8Array(8 * vocabulary.size + 1024);
@@ -117,7 +115,7 @@ function layTokens({ plan, vocabulary, json }: SpecSource): Tokens {
     const name = vocabulary.names[id];
     types[id] = name === undefined
       ? TYPE.unused
-      : inModel(name)
+      : vocabulary.inModel[id] === 1
       ? typeInModel(name, plan)
       : TYPE.added;
     if (name !== undefined) {
@@ -147,17 +145,18 @@ function typeInModel(name: string, plan: NativePlan): number {
 function layMerges({ json, vocabulary, file }: SpecSource): Uint32Array {
   const merges = json.model["merges"] ?? [];
   if (!Array.isArray(merges)) throw wrongMerge(file, "model.merges", merges);
-  const vocab = json.model["vocab"] as Record<string, number>;
+  const { ids, inModel } = vocabulary;
   const triples = new Uint32Array(3 * merges.length);
-  const idOf = (name: string) => Object.hasOwn(vocab, name) ? vocabulary.ids.get(name) : undefined;
   for (let i = 0; i < merges.length; i++) {
     const merge: unknown = merges[i];
     const pair = typeof merge === "string" ? merge.split(" ") : merge;
     if (!Array.isArray(pair) || pair.length !== 2 || pair.some((p) => typeof p !== "string")) {
       throw wrongMerge(file, `model.merges[${i}]`, merge);
     }
-    const left = idOf(pair[0]), right = idOf(pair[1]), result = idOf(pair[0] + pair[1]);
-    if (left === undefined || right === undefined || result === undefined) {
+    const left = ids.get(pair[0]) ?? -1;
+    const right = ids.get(pair[1]) ?? -1;
+    const result = ids.get(pair[0] + pair[1]) ?? -1;
+    if (inModel[left] !== 1 || inModel[right] !== 1 || inModel[result] !== 1) {
       throw wrongMerge(file, `model.merges[${i}]`, merge);
     }
     triples[3 * i] = left;

@@ -15,6 +15,8 @@ export interface Vocabulary {
   /** Ids are 0 to size - 1; some may be unused. */
   readonly size: number;
   readonly ids: ReadonlyMap<string, number>;
+  /** 1 for the ids that `model.vocab` names. */
+  readonly inModel: Uint8Array;
   /** Names by id; `undefined` where an id is unused. */
   readonly names: readonly (string | undefined)[];
   /** Ids of the tokens that `added_tokens` calls special. */
@@ -52,6 +54,7 @@ export function readVocabulary(json: TokenizerJson, file: string): Vocabulary {
       { file, key: "model.vocab" },
     );
   }
+  const modelIds = [...ids.values()];
   const specialIds = new Set<number>();
   for (const token of json.added_tokens) {
     const id = ids.get(token.content) ?? token.id;
@@ -79,7 +82,9 @@ export function readVocabulary(json: TokenizerJson, file: string): Vocabulary {
   }
   const names = new Array<string | undefined>(size).fill(undefined);
   for (const [name, id] of ids) names[id] = name;
-  return { size, ids, names, specialIds };
+  const inModel = new Uint8Array(size);
+  for (const id of modelIds) inModel[id] = 1;
+  return { size, ids, inModel, names, specialIds };
 }
 
 /** How names turn into bytes, by the file's decoder (and pre-tokenizer, where it has none). */

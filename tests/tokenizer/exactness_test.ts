@@ -1,24 +1,36 @@
 import { assertEquals } from "@std/assert";
 import { assertSameAsOfficial, bothOf } from "./oracle.ts";
 import { fuzzTexts, HARD_TEXTS } from "./texts.ts";
-import { addedToken, cl100kJson, gpt2Json, type Json, llamaJson } from "./vocabularies.ts";
+import {
+  addedToken,
+  cl100kJson,
+  gpt2Json,
+  type Json,
+  llamaJson,
+  splitStage,
+} from "./vocabularies.ts";
 
 const vocabularies: Record<string, () => Json> = {
   "GPT-2's vocabulary": gpt2Json,
   "cl100k with Llama 3's split": cl100kJson,
-  "cl100k with Qwen 2's split": () => cl100kJson("cl100k_one_digit"),
-  "cl100k with o200k's split": () => cl100kJson("o200k"),
+  "GPT-2's vocabulary with Qwen 2's split": () => splitJson("cl100k_one_digit"),
+  "GPT-2's vocabulary with o200k's split": () => splitJson("o200k"),
   "LLaMA's vocabulary": llamaJson,
 };
 
 for (const [name, make] of Object.entries(vocabularies)) {
   Deno.test(`encode() gives the official package's ids when hard texts meet ${name}`, async () => {
-    await assertSameAsOfficial(make(), HARD_TEXTS);
+    await assertSameAsOfficial(make, HARD_TEXTS);
   });
 
   Deno.test(`encode() gives the official package's ids when random texts meet ${name}`, async () => {
-    await assertSameAsOfficial(make(), fuzzTexts(name.length, 3000));
+    await assertSameAsOfficial(make, fuzzTexts(name.length, 3000));
   });
+}
+
+/** GPT-2's vocabulary behind the pre-tokenizer of another one. */
+function splitJson(split: string): Json {
+  return { ...gpt2Json(), pre_tokenizer: splitStage(split) };
 }
 
 /** LLaMA's vocabulary with its spaces made by Metaspace, as newer files do. */
@@ -33,7 +45,7 @@ for (const scheme of ["always", "first", "never"]) {
   for (const split of [true, false]) {
     Deno.test(`encode() gives the official package's ids when Metaspace prepends ${scheme}, split ${split}`, async () => {
       const json = metaspaceJson(scheme, split);
-      await assertSameAsOfficial(json, [...HARD_TEXTS, ...fuzzTexts(7, 500)]);
+      await assertSameAsOfficial(() => json, [...HARD_TEXTS, ...fuzzTexts(7, 500)]);
     });
   }
 }
@@ -48,7 +60,7 @@ Deno.test("encode() gives the official package's ids when the normalizer only re
     invert: false,
   };
   json.decoder.decoders.pop();
-  await assertSameAsOfficial(json, [...HARD_TEXTS, ...fuzzTexts(8, 500)]);
+  await assertSameAsOfficial(() => json, [...HARD_TEXTS, ...fuzzTexts(8, 500)]);
 });
 
 Deno.test("encode() gives the official package's ids when added tokens strip, overlap and are normalized", async () => {
@@ -63,26 +75,25 @@ Deno.test("encode() gives the official package's ids when added tokens strip, ov
   for (const [make, first] of [[gpt2Json, 50257], [llamaJson, 32000]] as const) {
     const json = make();
     json.added_tokens.push(...extra(first));
-    await assertSameAsOfficial(json, texts);
+    await assertSameAsOfficial(() => json, texts);
   }
 });
 
 Deno.test("encode() gives the official package's ids when a byte-level file prepends a space", async () => {
   const json = gpt2Json();
   json.pre_tokenizer.add_prefix_space = true;
-  await assertSameAsOfficial(json, [...HARD_TEXTS, ...fuzzTexts(10, 300)]);
+  await assertSameAsOfficial(() => json, [...HARD_TEXTS, ...fuzzTexts(10, 300)]);
 });
 
 Deno.test("encode() gives the official package's ids when a byte-level file splits nothing", async () => {
   const json = gpt2Json();
   json.pre_tokenizer.use_regex = false;
-  await assertSameAsOfficial(json, [...HARD_TEXTS, ...fuzzTexts(11, 300)]);
+  await assertSameAsOfficial(() => json, [...HARD_TEXTS, ...fuzzTexts(11, 300)]);
 });
 
 Deno.test("encode() gives the official package's ids when a million equal characters follow each other", async () => {
   for (const make of [gpt2Json, llamaJson]) {
-    const { ours, official } = await bothOf(make());
-    using _ = ours;
+    const { ours, official } = await bothOf(make);
     for (const text of [" ".repeat(200_001), "a".repeat(100_003), "\n".repeat(50_000) + "x"]) {
       const wanted = await official.encode(text, null, { addSpecialTokens: false });
       assertEquals([...ours.encode(text)], wanted.getIds());
@@ -92,8 +103,7 @@ Deno.test("encode() gives the official package's ids when a million equal charac
 
 Deno.test("encode() takes time in proportion to the text when one letter repeats", async () => {
   for (const make of [gpt2Json, llamaJson]) {
-    const { ours } = await bothOf(make());
-    using _ = ours;
+    const { ours } = await bothOf(make);
     const seconds = (count: number) => {
       const text = new TextEncoder().encode("a".repeat(count));
       const start = performance.now();

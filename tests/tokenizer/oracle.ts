@@ -7,17 +7,33 @@ import { Tokenizer as Official } from "tokenizers";
 import { type Tokenizer, tokenizerFromJson } from "../../lib/tokenizer/tokenizer.ts";
 import { type Json, toBytes } from "./vocabularies.ts";
 
-/** Loads the json in both engines; fails where the native one does not take it. */
-export async function bothOf(json: Json): Promise<{ ours: Tokenizer; official: Official }> {
+/** One file in both engines. */
+export interface Pair {
+  readonly ours: Tokenizer;
+  readonly official: Official;
+}
+
+const pairs = new Map<() => Json, Promise<Pair>>();
+
+/** Loads the json in both engines, once a process; fails where the native one does not take it. */
+export function bothOf(make: () => Json): Promise<Pair> {
+  const loaded = pairs.get(make) ?? load(make());
+  pairs.set(make, loaded);
+  return loaded;
+}
+
+async function load(json: Json): Promise<Pair> {
   const ours = await tokenizerFromJson(toBytes(json));
   assertEquals([ours.engine, ours.engineReason], ["native", null]);
   return { ours, official: Official.fromString(JSON.stringify(json)) };
 }
 
 /** Fails at the first text whose ids, or the text decoded from them, differ from the package's. */
-export async function assertSameAsOfficial(json: Json, texts: readonly string[]): Promise<void> {
-  const { ours, official } = await bothOf(json);
-  using _ = ours;
+export async function assertSameAsOfficial(
+  make: () => Json,
+  texts: readonly string[],
+): Promise<void> {
+  const { ours, official } = await bothOf(make);
   const encodings = await official.encodeBatch([...texts], { addSpecialTokens: false });
   const wanted = encodings.map((encoding) => encoding.getIds());
   const decoded = await official.decodeBatch(wanted, false);

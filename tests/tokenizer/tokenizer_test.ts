@@ -3,13 +3,20 @@ import { TokenizerError } from "../../lib/tokenizer/errors.ts";
 import { loadTokenizer, tokenizerFromJson } from "../../lib/tokenizer/tokenizer.ts";
 import { StreamDecoder } from "../../lib/tokenizer/stream_decoder.ts";
 import { fuzzTexts, HARD_TEXTS } from "./texts.ts";
-import { addedToken, gpt2Json, type Json, llamaJson, toBytes } from "./vocabularies.ts";
+import {
+  addedToken,
+  gpt2Json,
+  type Json,
+  llamaJson,
+  sharedTokenizer,
+  toBytes,
+} from "./vocabularies.ts";
 
 const encoder = new TextEncoder();
 
 Deno.test("tokenizerFromJson() finds the usual beginning and end tokens", async () => {
-  using gpt2 = await tokenizerFromJson(toBytes(gpt2Json()));
-  using llama = await tokenizerFromJson(toBytes(llamaJson()));
+  const gpt2 = await sharedTokenizer(gpt2Json);
+  const llama = await sharedTokenizer(llamaJson);
   assertEquals([gpt2.bosId, gpt2.eosId], [null, 50256]);
   assertEquals([llama.bosId, llama.eosId], [1, 2]);
 });
@@ -35,12 +42,12 @@ Deno.test("hash is the SHA-256 of the file's bytes", async () => {
 });
 
 Deno.test("encode() knows LLaMA's published ids", async () => {
-  using llama = await tokenizerFromJson(toBytes(llamaJson()));
+  const llama = await sharedTokenizer(llamaJson);
   assertEquals([...llama.encode("Hello world")], [15043, 3186]);
 });
 
 Deno.test("encode() gives the same ids when the words are remembered", async () => {
-  using gpt2 = await tokenizerFromJson(toBytes(gpt2Json()));
+  const gpt2 = await sharedTokenizer(gpt2Json);
   const texts = [...HARD_TEXTS, ...fuzzTexts(21, 200)];
   const first = texts.map((text) => [...gpt2.encode(text)]);
   assertEquals(texts.map((text) => [...gpt2.encode(text)]), first);
@@ -48,7 +55,7 @@ Deno.test("encode() gives the same ids when the words are remembered", async () 
 
 Deno.test("encode() gives the same ids when more words passed than can be remembered", async () => {
   for (const make of [gpt2Json, llamaJson]) {
-    using tokenizer = await tokenizerFromJson(toBytes(make()));
+    const tokenizer = await sharedTokenizer(make);
     const texts = [...HARD_TEXTS, ...fuzzTexts(22, 100)];
     const wanted = texts.map((text) => [...tokenizer.encode(text)]);
     let state = 1;
@@ -62,7 +69,7 @@ Deno.test("encode() gives the same ids when more words passed than can be rememb
 });
 
 Deno.test("encodeBatch() gives each document the ids that encode() gives it, and its end id", async () => {
-  using llama = await tokenizerFromJson(toBytes(llamaJson()));
+  const llama = await sharedTokenizer(llamaJson);
   const { ids, ends } = llama.encodeBatch(HARD_TEXTS.map((text) => encoder.encode(text)), {
     endId: 2,
   });
@@ -73,12 +80,12 @@ Deno.test("encodeBatch() gives each document the ids that encode() gives it, and
 });
 
 Deno.test("encodeBatch() gives nothing when there are no documents", async () => {
-  using gpt2 = await tokenizerFromJson(toBytes(gpt2Json()));
+  const gpt2 = await sharedTokenizer(gpt2Json);
   assertEquals(gpt2.encodeBatch([]), { ids: new Uint32Array(0), ends: new Float64Array(0) });
 });
 
 Deno.test("encodeBatch() reads special tokens as text when asked to", async () => {
-  using gpt2 = await tokenizerFromJson(toBytes(gpt2Json()));
+  const gpt2 = await sharedTokenizer(gpt2Json);
   const document = encoder.encode("a<|endoftext|>b");
   const plain = gpt2.encodeBatch([document], { specialsAsText: true }).ids;
   assertEquals([...gpt2.encodeBatch([document]).ids], [64, 50256, 65]);
@@ -87,7 +94,7 @@ Deno.test("encodeBatch() reads special tokens as text when asked to", async () =
 });
 
 Deno.test("encodeBatch() refuses an end id beyond the vocabulary", async () => {
-  using gpt2 = await tokenizerFromJson(toBytes(gpt2Json()));
+  const gpt2 = await sharedTokenizer(gpt2Json);
   assertThrows(
     () => gpt2.encodeBatch([], { endId: 50257 }),
     RangeError,
@@ -97,7 +104,7 @@ Deno.test("encodeBatch() refuses an end id beyond the vocabulary", async () => {
 
 Deno.test("encode() survives bytes that are no UTF-8 and gives them back", async () => {
   for (const make of [gpt2Json, llamaJson]) {
-    using tokenizer = await tokenizerFromJson(toBytes(make()));
+    const tokenizer = await sharedTokenizer(make);
     for (
       const bytes of [[0xff], [0x61, 0xe4, 0xb8], [0x80, 0x20, 0xc3], [0xf4, 0x90, 0x80, 0x80]]
     ) {
@@ -108,7 +115,7 @@ Deno.test("encode() survives bytes that are no UTF-8 and gives them back", async
 });
 
 Deno.test("decode() refuses an id beyond the vocabulary and says where it is", async () => {
-  using gpt2 = await tokenizerFromJson(toBytes(gpt2Json()));
+  const gpt2 = await sharedTokenizer(gpt2Json);
   const message = "below the vocabulary's 50257: current value is 50257 at index 1";
   assertThrows(() => gpt2.decode([1, 50257]), RangeError, message);
   assertThrows(() => gpt2.decode(Uint32Array.of(1, 50257)), RangeError, message);
@@ -117,7 +124,7 @@ Deno.test("decode() refuses an id beyond the vocabulary and says where it is", a
 
 Deno.test("tokenBytes() of all ids spell the text when they are put together", async () => {
   for (const make of [gpt2Json, llamaJson]) {
-    using tokenizer = await tokenizerFromJson(toBytes(make()));
+    const tokenizer = await sharedTokenizer(make);
     const text = "Four score — 世界 😀\n\n  and seven";
     const bytes = [...tokenizer.encode(text)].flatMap((id) => [...tokenizer.tokenBytes(id)]);
     assertEquals(new TextDecoder().decode(Uint8Array.from(bytes)).trimStart(), text);
@@ -125,7 +132,7 @@ Deno.test("tokenBytes() of all ids spell the text when they are put together", a
 });
 
 Deno.test("idOf() and tokenName() are each other's inverse", async () => {
-  using gpt2 = await tokenizerFromJson(toBytes(gpt2Json()));
+  const gpt2 = await sharedTokenizer(gpt2Json);
   assertEquals([gpt2.idOf("Ġthe"), gpt2.tokenName(262), gpt2.idOf("no such token")], [
     262,
     "Ġthe",
@@ -141,7 +148,7 @@ Deno.test("a disposed tokenizer refuses to encode", async () => {
 
 Deno.test("StreamDecoder gives the whole text, and only complete characters on the way", async () => {
   for (const make of [gpt2Json, llamaJson]) {
-    using tokenizer = await tokenizerFromJson(toBytes(make()));
+    const tokenizer = await sharedTokenizer(make);
     const text = "naïve 世界 👩‍👩‍👧 ok\ufeff \u{10ffff}";
     const stream = new StreamDecoder(tokenizer, { startOfText: true });
     const parts = [...tokenizer.encode(text)].map((id) => stream.push(id));
@@ -151,12 +158,12 @@ Deno.test("StreamDecoder gives the whole text, and only complete characters on t
 });
 
 Deno.test("StreamDecoder keeps the space of a first token that goes on with a text", async () => {
-  using llama = await tokenizerFromJson(toBytes(llamaJson()));
+  const llama = await sharedTokenizer(llamaJson);
   assertEquals(new StreamDecoder(llama).push(llama.idOf("▁the")!), " the");
 });
 
 Deno.test("StreamDecoder gives U+FFFD when a character is cut short", async () => {
-  using llama = await tokenizerFromJson(toBytes(llamaJson()));
+  const llama = await sharedTokenizer(llamaJson);
   const stream = new StreamDecoder(llama);
   assertEquals([stream.push(llama.idOf("<0xE4>")!), stream.flush()], ["", "\ufffd"]);
 });

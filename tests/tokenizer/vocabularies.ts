@@ -5,7 +5,8 @@
 import r50k from "gpt-tokenizer/data/r50k_base.tiktoken" with { type: "text" };
 import cl100k from "gpt-tokenizer/data/cl100k_base.tiktoken" with { type: "text" };
 import llama from "llama-tokenizer-js";
-import { byteLevelToken } from "../../lib/tokenizer/byte_alphabet.ts";
+import { BYTE_CHARACTERS } from "../../lib/tokenizer/byte_alphabet.ts";
+import { type Tokenizer, tokenizerFromJson } from "../../lib/tokenizer/tokenizer.ts";
 import { SPLIT_PATTERNS } from "../../lib/tokenizer/tokenizer_json.ts";
 
 /** A tokenizer.json as an object that tests may change. */
@@ -13,6 +14,14 @@ import { SPLIT_PATTERNS } from "../../lib/tokenizer/tokenizer_json.ts";
 export type Json = any;
 
 const encoder = new TextEncoder();
+const loaded = new Map<() => Json, Promise<Tokenizer>>();
+
+/** The tokenizer of an unchanged vocabulary, loaded once a process; not to be disposed. */
+export function sharedTokenizer(make: () => Json): Promise<Tokenizer> {
+  const tokenizer = loaded.get(make) ?? tokenizerFromJson(toBytes(make()));
+  loaded.set(make, tokenizer);
+  return tokenizer;
+}
 
 /** The bytes of a tokenizer.json. */
 export function toBytes(json: Json): Uint8Array {
@@ -65,8 +74,24 @@ export function gpt2Json(): Json {
   };
 }
 
-/** cl100k's tokens with Llama 3's pre-tokenizer, or another split's. */
-export function cl100kJson(split = "cl100k"): Json {
+/** The pre-tokenizer of a split, as Llama 3's file has it. */
+export function splitStage(split: string): Json {
+  return {
+    type: "Sequence",
+    pretokenizers: [
+      {
+        type: "Split",
+        pattern: { Regex: patternOf(split) },
+        behavior: "Isolated",
+        invert: false,
+      },
+      { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false },
+    ],
+  };
+}
+
+/** cl100k's tokens with Llama 3's pre-tokenizer. */
+export function cl100kJson(): Json {
   const model = { ...bpeOfRanks(cl100k), ignore_merges: true };
   // The ids leave a hole at 100,256, so published files name the special tokens in the model's vocabulary as well.
   const specials = { "<|endoftext|>": 100257, "<|fim_prefix|>": 100258, "<|fim_middle|>": 100259 };
@@ -77,18 +102,7 @@ export function cl100kJson(split = "cl100k"): Json {
     padding: null,
     added_tokens: Object.entries(specials).map(([name, id]) => addedToken(id, name)),
     normalizer: null,
-    pre_tokenizer: {
-      type: "Sequence",
-      pretokenizers: [
-        {
-          type: "Split",
-          pattern: { Regex: patternOf(split) },
-          behavior: "Isolated",
-          invert: false,
-        },
-        { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false },
-      ],
-    },
+    pre_tokenizer: splitStage("cl100k"),
     post_processor: null,
     decoder: BYTE_LEVEL_DECODER,
     model,
@@ -150,7 +164,11 @@ function bpeOfRanks(text: string): Json {
     const [token, rank] = line.split(" ");
     if (token !== undefined && rank !== undefined) ranks.set(atob(token), Number(rank));
   }
-  const spell = (binary: string) => byteLevelToken(Uint8Array.from(binary, (c) => c.charCodeAt(0)));
+  const spell = (binary: string) => {
+    let name = "";
+    for (let i = 0; i < binary.length; i++) name += BYTE_CHARACTERS[binary.charCodeAt(i)];
+    return name;
+  };
   const vocab: Record<string, number> = {};
   const merges: [string, string][] = [];
   for (const [token, rank] of [...ranks].sort((a, b) => a[1] - b[1])) {
