@@ -49,11 +49,12 @@ export const command: Command = {
 async function run(args: ParsedArgs): Promise<void> {
   const sizes = { rows: args.integer("m"), columns: args.integer("n"), depth: args.integer("k") };
   const cases = args.string("suite") === "cpu" ? cpuCases() : shapeCases(sizes);
+  const counts = threadCounts(args.string("threads"));
   const library = openLibrary({ device: "cpu" });
   const openblas = OpenBlas.open();
   const repeat = args.integer("repeat");
   const rows: ProductRow[] = [];
-  for (const threads of threadCounts(args.string("threads"))) {
+  for (const threads of counts) {
     for (const { op, sizes } of cases) {
       rows.push(await benchProduct(op, { sizes, threads, repeat, openblas }));
     }

@@ -20,6 +20,8 @@ export interface AlternateOptions {
   pauseMs?: number;
   /** Milliseconds that one measurement should last at least. @default 5 */
   sampleMs?: number;
+  /** Milliseconds since some moment. @default performance.now */
+  now?: () => number;
 }
 
 /** Timings of sides that took turns, and the first side's speed against each. */
@@ -39,7 +41,12 @@ export async function alternate(
   sides: readonly (() => void)[],
   options: AlternateOptions,
 ): Promise<Comparison> {
-  const { repeat, pauseMs = 0, sampleMs = 5 } = options;
+  const { repeat, pauseMs = 0, sampleMs = 5, now = () => performance.now() } = options;
+  const time = (side: () => void, calls: number) => {
+    const start = now();
+    for (let call = 0; call < calls; call++) side();
+    return (now() - start) / calls; // ms a call
+  };
   const calls = sides.map((side) => {
     side();
     return Math.max(1, Math.ceil(sampleMs / Math.max(1e-4, time(side, 1))));
@@ -68,11 +75,4 @@ export function quantile(values: readonly number[], fraction: number): number {
   const below = Math.floor(at);
   const low = sorted[below] ?? NaN;
   return low + (at - below) * ((sorted[below + 1] ?? low) - low);
-}
-
-/** Milliseconds a call. */
-function time(side: () => void, calls: number): number {
-  const start = performance.now();
-  for (let call = 0; call < calls; call++) side();
-  return (performance.now() - start) / calls;
 }
