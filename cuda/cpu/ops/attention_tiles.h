@@ -141,7 +141,7 @@ TB_INLINE float soften_row(float* scores, int64_t visible, int64_t columns, floa
   const float now = seen > before ? seen : before;
   vfloat total = {};
   for (int64_t j = 0; j < columns; j += kLanes) {
-    const vfloat p = exp(load(scores + j) * scale - now);
+    const vfloat p = exp_below(load(scores + j) * scale - now);
     store(scores + j, p);
     total += p;
   }

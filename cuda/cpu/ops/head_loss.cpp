@@ -31,13 +31,13 @@ static float loss_row(float* logits, int64_t target, bool gradient, float grad_s
 
   vfloat total = {};
   for (int64_t j = 0; j < whole; j += kLanes) {
-    const vfloat p = exp(load(logits + j) - max);
+    const vfloat p = exp_below(load(logits + j) - max);
     total += p;
     if (gradient) store(logits + j, p);
   }
   float rest = 0;
   if (whole < V) {
-    const vfloat p = exp(load_first(logits + whole, V - whole) - max);
+    const vfloat p = exp_below(load_first(logits + whole, V - whole) - max);
     float lanes[kLanes];
     store(lanes, p);
     for (int64_t j = whole; j < V; ++j) rest += lanes[j - whole];

@@ -5,7 +5,7 @@
 //   absmax:  gamma = max|n|,  q = clamp(round(n * (127 / max(gamma, 1e-5))), -128, 127), scale = max(gamma, 1e-5) / 127.
 //   absmean: mu = mean|n|,    q = clamp(round(n * (sqrt 7 / max(mu, 1e-5))), -8, 7),     scale = max(mu, 1e-5) / sqrt 7.
 //   round is half to even. A row with a NaN or an infinity has rstd, n or scale NaN or infinite, so whatever it feeds shows
-//   it; its q are defined (NaN becomes the lowest value).
+//   it; its q are unspecified int8 values.
 //
 // Backward of n by h, for g = dL/dn: with c = sum_k(g_k weight_k h_k) rstd² / D,
 //   dh_j = rstd * (g_j weight_j - h_j c),  dweight_j = sum over rows of g_j h_j rstd.
@@ -55,15 +55,18 @@ TB_INLINE float mean_magnitude(const float* h, float rstd, const float* weight, 
   return total / float(D);
 }
 
-TB_INLINE void round_row(const float* h, float rstd, const float* weight, float factor, float lowest, float highest,
-                         int8_t* q, int64_t D) {
-  // rint rather than adding and subtracting 1.5 * 2^23: the compiler may fuse that addition with the product before it.
+// irint rather than adding and subtracting 1.5 * 2^23: the compiler may fuse that addition with the product before it.
+// Absmax needs no clamp: |n| <= gamma, so |n * (127 / gamma)| rounds to 127 at most.
+template <bool Clamp>
+TB_INLINE void round_row(const float* h, float rstd, const float* weight, float factor, int8_t* q, int64_t D) {
 #pragma omp simd
   for (int64_t j = 0; j < D; ++j) {
     float value = h[j] * rstd * weight[j] * factor;
-    value = value > lowest ? value : lowest;  // NaN becomes lowest
-    value = value < highest ? value : highest;
-    q[j] = int8_t(int32_t(__builtin_rintf(value)));
+    if (Clamp) {
+      value = value > -8.0f ? value : -8.0f;
+      value = value < 7.0f ? value : 7.0f;
+    }
+    q[j] = int8_t(__builtin_irintf(value));
   }
 }
 
@@ -82,9 +85,9 @@ TB_INLINE void norm_row(const float* h, float rstd, const float* weight, tb_acti
   *scale = gamma / levels;
   const float factor = levels / gamma;
   if (absmax)
-    round_row(h, rstd, weight, factor, -128, 127, q, D);
+    round_row<false>(h, rstd, weight, factor, q, D);
   else
-    round_row(h, rstd, weight, factor, -8, 7, q, D);
+    round_row<true>(h, rstd, weight, factor, q, D);
 }
 
 // sum_k(g_k weight_k h_k).

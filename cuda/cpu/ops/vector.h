@@ -8,6 +8,10 @@
 
 #include "dispatch.h"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #if TB_ISA_LEVEL == 2
 #define TB_VECTOR_BYTES 64
 #elif TB_ISA_LEVEL == 1
@@ -30,7 +34,30 @@ typedef float float4_anywhere __attribute__((vector_size(16), aligned(4), may_al
 TB_INLINE vfloat load(const float* from) { return *reinterpret_cast<const vfloat_anywhere*>(from); }
 TB_INLINE void store(float* to, vfloat value) { *reinterpret_cast<vfloat_anywhere*>(to) = value; }
 TB_INLINE vfloat splat(float value) { return value - vfloat{}; }  // x - 0 is x, for -0 and NaN too
-TB_INLINE vfloat larger(vfloat a, vfloat b) { return a > b ? a : b; }
+
+// a > b ? a : b and a < b ? a : b, so b where either is NaN: one instruction that the compiler makes of no expression.
+TB_INLINE vfloat larger(vfloat a, vfloat b) {
+#if !defined(__x86_64__)
+  return a > b ? a : b;
+#elif TB_ISA_LEVEL == 2
+  return _mm512_maskz_max_ps(0xffff, a, b);  // the plain one warns in gcc 12
+#elif TB_ISA_LEVEL == 1
+  return _mm256_max_ps(a, b);
+#else
+  return _mm_max_ps(a, b);
+#endif
+}
+TB_INLINE vfloat lesser(vfloat a, vfloat b) {
+#if !defined(__x86_64__)
+  return a < b ? a : b;
+#elif TB_ISA_LEVEL == 2
+  return _mm512_maskz_min_ps(0xffff, a, b);
+#elif TB_ISA_LEVEL == 1
+  return _mm256_min_ps(a, b);
+#else
+  return _mm_min_ps(a, b);
+#endif
+}
 
 TB_INLINE float4 halves_sum(vfloat v) {
 #if TB_ISA_LEVEL == 2
@@ -62,33 +89,45 @@ TB_INLINE float maximum(vfloat v) {
 constexpr float kExpLowest = -87.33654f;   // 2^-126
 constexpr float kExpHighest = 88.722835f;  // the largest float
 
-TB_INLINE vfloat exp(vfloat x) {
-  const vfloat lowest = splat(kExpLowest), highest = splat(kExpHighest);
-  vfloat clamped = x < lowest ? lowest : x;
-  clamped = clamped > highest ? highest : clamped;
+// p and k of exp(x) = p * 2^k for x within kExpLowest .. kExpHighest, or NaN: then p is NaN.
+TB_INLINE vfloat exp_parts(vfloat x, vint* k) {
   // Adding 1.5 * 2^23 leaves the rounded integer in the low bits.
   const vfloat shifter = splat(12582912.0f);
-  const vfloat shifted = clamped * 1.44269504f + shifter;
+  const vfloat shifted = x * 1.44269504f + shifter;
   const vfloat whole = shifted - shifter;
-  const vint k = reinterpret_cast<vint>(shifted) - reinterpret_cast<vint>(shifter);
-  const vfloat r = (clamped - whole * 0.693359375f) - whole * -2.12194440e-4f;
+  *k = reinterpret_cast<vint>(shifted) - reinterpret_cast<vint>(shifter);
+  const vfloat r = (x - whole * 0.693359375f) - whole * -2.12194440e-4f;
   vfloat p = splat(1.392617611993558e-3f);
   p = p * r + 8.363173074513711e-3f;
   p = p * r + 4.1666554662050534e-2f;
   p = p * r + 1.666657702559799e-1f;
   p = p * r + 0.5f;
-  p = p * (r * r) + r + 1.0f;
-  // Two factors: k reaches 128, which no single exponent holds.
-  const vint first = k >> 1;
-  const vfloat low = reinterpret_cast<vfloat>((first + 127) << 23);
-  const vfloat high = reinterpret_cast<vfloat>((k - first + 127) << 23);
-  vfloat result = p * low * high;
-  result = x < lowest ? vfloat{} : result;
-  return x > highest ? splat(__builtin_inff()) : result;
+  return p * (r * r) + r + 1.0f;
 }
 
-// 1 / (1 + exp(-x)).
-TB_INLINE vfloat sigmoid(vfloat x) { return 1.0f / (1.0f + exp(-x)); }
+TB_INLINE vfloat power_of_two(vint k) { return reinterpret_cast<vfloat>((k + 127) << 23); }
+
+// exp(x) where x <= 88: one factor holds the power of two. What stands above 88 gives nonsense.
+TB_INLINE vfloat exp_below(vfloat x) {
+  vint k;
+  const vfloat p = exp_parts(larger(splat(kExpLowest), x), &k);
+  return x < splat(kExpLowest) ? vfloat{} : p * power_of_two(k);
+}
+
+TB_INLINE vfloat exp(vfloat x) {
+  const vfloat lowest = splat(kExpLowest), highest = splat(kExpHighest);
+  vint k;
+  const vfloat p = exp_parts(lesser(highest, larger(lowest, x)), &k);
+  const vint half = k >> 1;  // k reaches 128, which no single exponent holds
+  const vfloat result = p * power_of_two(half) * power_of_two(k - half);
+  return x > highest ? splat(__builtin_inff()) : x < lowest ? vfloat{} : result;
+}
+
+// 1 / (1 + exp(-x)) = e / (1 + e) with e = exp(-|x|) below 0, where nothing overflows.
+TB_INLINE vfloat sigmoid(vfloat x) {
+  const vfloat e = exp_below(lesser(-x, x));  // NaN: lesser gives its second
+  return (x < 0.0f ? e : splat(1.0f)) / (1.0f + e);
+}
 
 // The first `count` floats and zeros; a store of the first `count`. For the ends of rows.
 TB_INLINE vfloat load_first(const float* from, int64_t count) {
