@@ -25,6 +25,9 @@ endif
 OPS := $(wildcard cuda/cpu/ops/*.cpp)
 PLAIN := $(wildcard cuda/cpu/*.cpp)
 HOST := $(wildcard cuda/host/*.cpp)
+# One line a file; `make V=1` shows the commands.
+run = $(if $(V),,@echo "  $(1) $@" && )
+
 CPU_OBJECTS := $(PLAIN:cuda/%.cpp=$(OBJ)/%.o) $(HOST:cuda/%.cpp=$(OBJ)/%.o) \
   $(foreach isa,portable avx2 avx512,$(OPS:cuda/%.cpp=$(OBJ)/%.$(isa).o))
 
@@ -35,17 +38,17 @@ cpu: $(BUILD)/libtitanbit_cpu.so
 
 # Written under another name and renamed: a running program keeps the library it has mapped.
 $(BUILD)/libtitanbit_cpu.so: $(CPU_OBJECTS)
-	$(CXX) -shared -fopenmp -static-libgcc -static-libstdc++ -Wl,-rpath,'$$ORIGIN' -Wl,--no-undefined -o $@.tmp $^
-	mv $@.tmp $@
+	$(call run,link)$(CXX) -shared -fopenmp -static-libgcc -static-libstdc++ -Wl,-rpath,'$$ORIGIN' -Wl,--no-undefined -o $@.tmp $^
+	@mv $@.tmp $@
 
 $(OBJ)/cpu/%.o: cuda/cpu/%.cpp | cpu-dirs
-	$(CXX) $(CXXFLAGS_COMMON) $(FLAGS_portable) -c $< -o $@
+	$(call run,compile)$(CXX) $(CXXFLAGS_COMMON) $(FLAGS_portable) -c $< -o $@
 $(OBJ)/host/%.o: cuda/host/%.cpp | cpu-dirs
-	$(CXX) $(CXXFLAGS_COMMON) $(FLAGS_portable) -c $< -o $@
+	$(call run,compile)$(CXX) $(CXXFLAGS_COMMON) $(FLAGS_portable) -c $< -o $@
 
 define ISA_RULE
 $(OBJ)/cpu/ops/%.$(1).o: cuda/cpu/ops/%.cpp | cpu-dirs
-	$$(CXX) $$(CXXFLAGS_COMMON) $$(FLAGS_$(1)) -DTB_ISA=$(1) $(2) -c $$< -o $$@
+	$$(call run,compile)$$(CXX) $$(CXXFLAGS_COMMON) $$(FLAGS_$(1)) -DTB_ISA=$(1) $(2) -c $$< -o $$@
 endef
 $(eval $(call ISA_RULE,portable,-DTB_LAUNCHERS=1 -DTB_ISA_LEVEL=0))
 $(eval $(call ISA_RULE,avx2,-DTB_LAUNCHERS=0 -DTB_ISA_LEVEL=1))
@@ -100,22 +103,22 @@ deno-path: $(DENO)
 	@echo "$(DENO)"
 
 test: cpu deps
-	@"$(DENO)" task test
+	@"$(DENO)" task --quiet test
 
 ok: cpu deps
-	@"$(DENO)" task ok
+	@"$(DENO)" task --quiet ok
 
 quickstart: cpu deps
-	@"$(DENO)" task quickstart
+	@"$(DENO)" task --quiet quickstart
 
 quickstart-clean:
 	rm -rf data/sotu* data/tokenizer.json checkpoints/quickstart
 
 bench: cpu deps
-	@"$(DENO)" task bench --suite cpu
+	@"$(DENO)" task --quiet bench --suite cpu
 
 dist: cpu deps
-	@"$(DENO)" task dist
+	@"$(DENO)" task --quiet dist
 
 help:
 	@echo "make                  build the native library for the CPU, build/libtitanbit_cpu.so"
