@@ -31,7 +31,7 @@ run = $(if $(V),,@echo "  $(1) $@" && )
 CPU_OBJECTS := $(PLAIN:cuda/%.cpp=$(OBJ)/%.o) $(HOST:cuda/%.cpp=$(OBJ)/%.o) \
   $(foreach isa,portable avx2 avx512,$(OPS:cuda/%.cpp=$(OBJ)/%.$(isa).o))
 
-.PHONY: all cpu clean compiler
+.PHONY: all cpu cuda clean compiler
 all: cpu
 
 cpu: $(BUILD)/libtitanbit_cpu.so
@@ -57,6 +57,58 @@ $(eval $(call ISA_RULE,avx512,-DTB_LAUNCHERS=0 -DTB_ISA_LEVEL=2))
 .PHONY: cpu-dirs
 cpu-dirs: compiler
 	@mkdir -p $(OBJ)/cpu/ops $(OBJ)/host
+
+# ---- CUDA ---------------------------------------------------------------------------------------------------------
+
+NVCC ?= nvcc
+# Compute capabilities to compile for: those of the cards here, else the ones that others may have. `make cuda CUDA_ARCH=89`.
+ifndef CUDA_ARCH
+CUDA_ARCH := $(subst 90,90a,$(sort $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | grep -E '^[0-9]+\.[0-9]$$' | tr -d .)))
+ifeq ($(CUDA_ARCH),)
+CUDA_ARCH := 80 89 90a ptx
+endif
+endif
+# Cards newer than every architecture named compile the PTX when they load it.
+CUDA_PTX := -gencode arch=compute_89,code=compute_89
+CUDA_TARGETS := $(foreach arch,$(filter-out ptx,$(CUDA_ARCH)),-gencode arch=compute_$(arch),code=sm_$(arch)) \
+  $(if $(filter ptx,$(CUDA_ARCH)),$(CUDA_PTX))
+# No -use_fast_math: it deletes what NaN checks and exact rounding need. Fast functions are called by name, one by one.
+NVCCFLAGS_COMMON := -std=c++17 -O3 -ccbin $(firstword $(CXX)) -Werror cross-execution-space-call \
+  -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-unused-parameter -Xptxas -warn-spills \
+  -Icuda/include -Icuda/common -Icuda/kernels -Icuda/runtime -Icuda/host -MMD -MP $(CUDA_TARGETS) $(NVCCFLAGS)
+# Objects of each choice of architectures lie apart.
+CUDA_OBJ := $(OBJ)/cuda-$(subst $(eval ) ,-,$(strip $(CUDA_ARCH)))
+CUDA_SOURCES := $(wildcard cuda/runtime/*.cu cuda/kernels/*.cu)
+CUDA_HOST_SOURCES := $(wildcard cuda/kernels/*.cpp)
+CUDA_OBJECTS := $(CUDA_SOURCES:cuda/%.cu=$(CUDA_OBJ)/%.o) $(CUDA_HOST_SOURCES:cuda/%.cpp=$(CUDA_OBJ)/%.o)
+
+.PHONY: cuda-objects cuda-dirs
+cuda: $(BUILD)/libtitanbit.so
+# Compiles without linking.
+cuda-objects: $(CUDA_OBJECTS)
+
+# The runtime is linked in: the library opens where there is no driver, and says so. What the header declares is all there.
+$(BUILD)/libtitanbit.so: $(CUDA_OBJECTS) $(HOST:cuda/%.cpp=$(OBJ)/%.o)
+	$(call run,link)$(NVCC) -shared -cudart static -ccbin $(firstword $(CXX)) -o $@.tmp $^ -Xcompiler -fopenmp \
+	  -Xlinker -rpath,'$$ORIGIN',--no-undefined,--exclude-libs,ALL -Xcompiler -static-libgcc,-static-libstdc++ -ldl
+	@nm -D --defined-only $@.tmp >$@.symbols; \
+	  for name in $$(sed -nE 's/^TB_API .*[ *](tb_[a-z0-9_]+)\(.*/\1/p' cuda/include/titanbit.h); do \
+	    grep -q " $$name\$$" $@.symbols || { echo "error: Cannot finish $@ as it lacks $$name" >&2; exit 1; }; done
+	@mv $@.tmp $@
+
+$(CUDA_OBJ)/%.o: cuda/%.cu | cuda-dirs
+	$(call run,compile)$(NVCC) $(NVCCFLAGS_COMMON) -c $< -o $@
+$(CUDA_OBJ)/kernels/%.o: cuda/kernels/%.cpp | cuda-dirs
+	$(call run,compile)$(NVCC) $(NVCCFLAGS_COMMON) -c $< -o $@
+
+cuda-dirs: compiler cuda-compiler
+	@mkdir -p $(CUDA_OBJ)/kernels $(CUDA_OBJ)/runtime $(OBJ)/host
+
+.PHONY: cuda-compiler
+cuda-compiler:
+	@command -v $(firstword $(NVCC)) >/dev/null || { \
+	  echo "error: Cannot build the CUDA library as $(firstword $(NVCC)) is not on PATH: install the CUDA toolkit (12.4 or" \
+	    "later), or name its compiler, make cuda NVCC=/usr/local/cuda/bin/nvcc; \`make\` builds for the CPU" >&2; exit 1; }
 
 compiler:
 	@command -v $(firstword $(CXX)) >/dev/null || { \
@@ -122,6 +174,7 @@ dist: cpu deps
 
 help:
 	@echo "make                  build the native library for the CPU, build/libtitanbit_cpu.so"
+	@echo "make cuda             build it for NVIDIA cards, build/libtitanbit.so (CUDA_ARCH=\"80 89 90a ptx\" to choose which)"
 	@echo "make quickstart       corpus, tokenizer, training, evaluation and a paragraph, in under 6 minutes"
 	@echo "make quickstart-clean forget the quickstart's corpus, tokens and checkpoints"
 	@echo "make test             the whole suite"
