@@ -104,7 +104,7 @@ static void make_tile(Tile& tile, const AttentionBackward& task, int64_t b, int6
       const float lse = task.lse[row_at + r0 + r], delta = task.delta[row_at + r0 + r];
       const int64_t visible = greater(0, smaller(limit, tile.i0 + r0 + r - tile.j0 + 1));
       for (int64_t j = 0; j < columns; j += kLanes) {
-        const vfloat probability = exp(load(p + j) * task.scale - lse);
+        const vfloat probability = exp_below(load(p + j) * task.scale - lse);  // <= 1 where visible
         store(ds + j, probability * (load(ds + j) - delta) * task.scale);
         store(p + j, probability);
       }

@@ -264,7 +264,7 @@ Deno.test(
 );
 
 Deno.test(
-  "attentionDecode() gives the bits of a whole prefill when the prefill comes in blocks of 96",
+  "attentionDecode() gives the bits of attentionForward() when sequences start at token 0",
   withRandom((random) => {
     const shape = { B: 1, T: 130, H: 2, G: 1, E: 16 };
     const inputs = inputsOf(shape, random);
