@@ -134,6 +134,7 @@ export DENO_NO_UPDATE_CHECK := 1
 
 # Fetches what deno.lock names, and the bundler that `make dist` starts; nothing afterwards needs the network.
 deps: $(DENO)
+	@mkdir -p $(BUILD)
 	@"$(DENO)" install --frozen --quiet
 	@"$(DENO)" bundle --quiet --platform deno -o $(BUILD)/bundler_check.js lib/ffi/errors.ts >/dev/null
 
@@ -179,7 +180,7 @@ help:
 	@echo "make quickstart-clean forget the quickstart's corpus, tokens and checkpoints"
 	@echo "make test             the whole suite"
 	@echo "make ok               format, lint, types, layers and the whole suite"
-	@echo "make bench            kernels, tokenizer and loader beside their rivals"
+	@echo "make bench            kernels of the CPU build beside their rivals"
 	@echo "make dist             one relocatable folder and archive with everything, in dist/"
 	@echo "make deps             fetch Deno and the npm packages; the network is not needed afterwards"
 	@echo "make clean            remove build/ and dist/"

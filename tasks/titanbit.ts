@@ -46,7 +46,7 @@ export const program: Program = {
     },
     {
       name: "bench",
-      summary: "measure kernels, tokenizer and data loading beside their rivals",
+      summary: "measure kernels beside their rivals",
       load: () => import("./bench.ts"),
     },
     {
