@@ -1,8 +1,10 @@
-// The tokenizer's entry points: encoding and decoding.
+// The tokenizer's entry points: encoding, decoding, training.
 //
 // Contract
 //   cuda/include/titanbit.h, section Tokenizer. No exception crosses the border; a handle keeps scratch memory and a word
-//   cache, so one thread uses it at a time. Single-threaded: callers that want more cores make more handles.
+//   cache, so one thread uses it at a time. Encoding is single-threaded: callers that want more cores make more handles.
+#include <omp.h>
+
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -10,10 +12,17 @@
 
 #include "titanbit.h"
 #include "tokenizer_encode.h"
+#include "tokenizer_train.h"
 
 struct tb_tokenizer {
   titanbit::TokenizerCoder coder;
   std::vector<uint8_t> decoded;
+};
+
+struct tb_tokenizer_trainer {
+  titanbit::WordCounter counter;
+  titanbit::MergeTrainer merges;
+  int threads;
 };
 
 namespace {
@@ -101,6 +110,77 @@ tb_status tb_tokenizer_decode(tb_tokenizer* tokenizer, const uint32_t* ids, int6
   } catch (...) {
     return TB_INTERNAL;
   }
+}
+
+
+tb_status tb_tokenizer_trainer_create(int32_t kind, int64_t specials, int64_t vocab_size, int64_t min_frequency,
+                                      int64_t memory_limit, int32_t threads, tb_tokenizer_trainer** trainer) {
+  if (kind < 0 || kind > 1 || specials < 0 || specials > 65536 || vocab_size > INT32_MAX ||
+      vocab_size < specials + 256 + (kind == 1 ? 4 : 0) || min_frequency < 1 || memory_limit < 1 << 20 || threads < 0 ||
+      trainer == nullptr)
+    return TB_INVALID_ARGUMENT;
+  try {
+    const auto algorithm = titanbit::Algorithm(kind);
+    *trainer = new tb_tokenizer_trainer{
+        titanbit::WordCounter(algorithm, size_t(memory_limit)),
+        titanbit::MergeTrainer(algorithm, uint32_t(specials), uint32_t(vocab_size), uint64_t(min_frequency)),
+        threads > 0 ? threads : omp_get_max_threads()};
+    return TB_OK;
+  } catch (const std::bad_alloc&) {
+    return TB_OUT_OF_MEMORY;
+  } catch (...) {
+    return TB_INTERNAL;
+  }
+}
+
+tb_status tb_tokenizer_trainer_destroy(tb_tokenizer_trainer* trainer) {
+  delete trainer;
+  return TB_OK;
+}
+
+tb_status tb_tokenizer_trainer_add(tb_tokenizer_trainer* trainer, const uint8_t* text, int64_t bytes) {
+  if (trainer == nullptr || bytes < 0 || (bytes > 0 && text == nullptr) || trainer->merges.started())
+    return TB_INVALID_ARGUMENT;
+  try {
+    if (bytes > 0) trainer->counter.add(text, size_t(bytes), trainer->threads);
+    return TB_OK;
+  } catch (const std::bad_alloc&) {
+    return TB_OUT_OF_MEMORY;
+  } catch (...) {
+    return TB_INTERNAL;
+  }
+}
+
+tb_status tb_tokenizer_trainer_step(tb_tokenizer_trainer* trainer, int64_t tokens, int64_t* progress) {
+  if (trainer == nullptr || tokens < 1 || tokens > INT32_MAX || progress == nullptr) return TB_INVALID_ARGUMENT;
+  try {
+    titanbit::MergeTrainer& merges = trainer->merges;
+    if (!merges.started()) merges.start(trainer->counter.shards());
+    const bool done = merges.step(uint32_t(tokens));
+    progress[0] = int64_t(merges.size()) - int64_t(merges.base());
+    progress[1] = done ? progress[0] : int64_t(merges.goal()) - int64_t(merges.base());
+    progress[2] = int64_t(merges.merges().size());
+    progress[3] = int64_t(merges.alphabet().size());
+    return TB_OK;
+  } catch (const std::bad_alloc&) {
+    return TB_OUT_OF_MEMORY;
+  } catch (...) {
+    return TB_INTERNAL;
+  }
+}
+
+tb_status tb_tokenizer_trainer_result(tb_tokenizer_trainer* trainer, uint32_t* merges, int64_t merge_count,
+                                      uint32_t* alphabet, int64_t alphabet_count) {
+  if (trainer == nullptr || merge_count != int64_t(trainer->merges.merges().size()) ||
+      alphabet_count != int64_t(trainer->merges.alphabet().size()))
+    return TB_INVALID_ARGUMENT;
+  for (const titanbit::MergeTrainer::Merge& merge : trainer->merges.merges()) {
+    *merges++ = merge.left;
+    *merges++ = merge.right;
+    *merges++ = merge.result;
+  }
+  for (const uint32_t code : trainer->merges.alphabet()) *alphabet++ = code;
+  return TB_OK;
 }
 
 }  // extern "C"

@@ -15,8 +15,6 @@
 #include <cstring>
 #include <new>
 
-#include "titanbit.h"
-
 namespace titanbit {
 
 namespace {
@@ -351,85 +349,3 @@ void MergeTrainer::merge_word(uint32_t word, uint32_t left, uint32_t right, uint
 }
 
 }  // namespace titanbit
-
-// ---- Entry points ----------------------------------------------------------------------------------------------------
-
-struct tb_tokenizer_trainer {
-  titanbit::WordCounter counter;
-  titanbit::MergeTrainer merges;
-  int threads;
-};
-
-extern "C" {
-
-tb_status tb_tokenizer_trainer_create(int32_t kind, int64_t specials, int64_t vocab_size, int64_t min_frequency,
-                                      int64_t memory_limit, int32_t threads, tb_tokenizer_trainer** trainer) {
-  if (kind < 0 || kind > 1 || specials < 0 || specials > 65536 || vocab_size > INT32_MAX ||
-      vocab_size < specials + 256 + (kind == 1 ? 4 : 0) || min_frequency < 1 || memory_limit < 1 << 20 || threads < 0 ||
-      trainer == nullptr)
-    return TB_INVALID_ARGUMENT;
-  try {
-    const auto algorithm = titanbit::Algorithm(kind);
-    *trainer = new tb_tokenizer_trainer{
-        titanbit::WordCounter(algorithm, size_t(memory_limit)),
-        titanbit::MergeTrainer(algorithm, uint32_t(specials), uint32_t(vocab_size), uint64_t(min_frequency)),
-        threads > 0 ? threads : omp_get_max_threads()};
-    return TB_OK;
-  } catch (const std::bad_alloc&) {
-    return TB_OUT_OF_MEMORY;
-  } catch (...) {
-    return TB_INTERNAL;
-  }
-}
-
-tb_status tb_tokenizer_trainer_destroy(tb_tokenizer_trainer* trainer) {
-  delete trainer;
-  return TB_OK;
-}
-
-tb_status tb_tokenizer_trainer_add(tb_tokenizer_trainer* trainer, const uint8_t* text, int64_t bytes) {
-  if (trainer == nullptr || bytes < 0 || (bytes > 0 && text == nullptr) || trainer->merges.started())
-    return TB_INVALID_ARGUMENT;
-  try {
-    if (bytes > 0) trainer->counter.add(text, size_t(bytes), trainer->threads);
-    return TB_OK;
-  } catch (const std::bad_alloc&) {
-    return TB_OUT_OF_MEMORY;
-  } catch (...) {
-    return TB_INTERNAL;
-  }
-}
-
-tb_status tb_tokenizer_trainer_step(tb_tokenizer_trainer* trainer, int64_t tokens, int64_t* progress) {
-  if (trainer == nullptr || tokens < 1 || tokens > INT32_MAX || progress == nullptr) return TB_INVALID_ARGUMENT;
-  try {
-    titanbit::MergeTrainer& merges = trainer->merges;
-    if (!merges.started()) merges.start(trainer->counter.shards());
-    const bool done = merges.step(uint32_t(tokens));
-    progress[0] = int64_t(merges.size()) - int64_t(merges.base());
-    progress[1] = done ? progress[0] : int64_t(merges.goal()) - int64_t(merges.base());
-    progress[2] = int64_t(merges.merges().size());
-    progress[3] = int64_t(merges.alphabet().size());
-    return TB_OK;
-  } catch (const std::bad_alloc&) {
-    return TB_OUT_OF_MEMORY;
-  } catch (...) {
-    return TB_INTERNAL;
-  }
-}
-
-tb_status tb_tokenizer_trainer_result(tb_tokenizer_trainer* trainer, uint32_t* merges, int64_t merge_count,
-                                      uint32_t* alphabet, int64_t alphabet_count) {
-  if (trainer == nullptr || merge_count != int64_t(trainer->merges.merges().size()) ||
-      alphabet_count != int64_t(trainer->merges.alphabet().size()))
-    return TB_INVALID_ARGUMENT;
-  for (const titanbit::MergeTrainer::Merge& merge : trainer->merges.merges()) {
-    *merges++ = merge.left;
-    *merges++ = merge.right;
-    *merges++ = merge.result;
-  }
-  for (const uint32_t code : trainer->merges.alphabet()) *alphabet++ = code;
-  return TB_OK;
-}
-
-}  // extern "C"

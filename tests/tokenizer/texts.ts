@@ -8,7 +8,7 @@ export const HARD_TEXTS: readonly string[] = [
   " ",
   "a",
   "Hello, world! It's 2024; they're here, we've been, I'll go, he'd say, I'm.",
-  "DON'T SHOUT'S 'S 'T 'RE 'VE 'M 'LL 'D 's't 'ſ 'x ''s can'tn't",
+  "DON'T SHOUT'S 'S 'T 'RE 'VE 'M 'LL 'D 's't 'ſ 'x ''s can'tn't it'ſa 'ſſ 'ſ1 'llama 'REx",
   "😀👩‍👩‍👧‍👦🏳️‍🌈👍🏽 e\u0301 n\u0303o\u0308 \u0301\u0302 i\u0307\u0323",
   "世界、こんにちは。안녕하세요 ขอบคุณ नमस्ते שלום مرحبا Ελληνικά Здравствуйте",
   "\u0000\u0001\u0002\u001f\u007f\u0080\u009f\u200b\u200d\u2060\ufeffBOM\ufeff\ufffd\ufffe",

@@ -61,9 +61,11 @@ Deno.test("encode() gives the same ids when more words passed than can be rememb
     let state = 1;
     const words = Array.from({ length: 700_000 }, () => {
       state = (state * 48271) % 2147483647;
-      return `${state.toString(36)}${state % 3 === 0 ? "-longer-than-fifteen-bytes" : ""}`;
+      const word = state.toString(36).replace(/[0-9]/g, (digit) => "qwertyuiop"[Number(digit)]!);
+      return state % 3 === 0 ? `${word}longerthanfifteenbytes` : word;
     });
-    assert(tokenizer.encode(words.join(" ")).length > words.length);
+    const text = words.join(" ");
+    assert(tokenizer.decode(tokenizer.encode(text)) === text, "words were taken for others");
     assertEquals(texts.map((text) => [...tokenizer.encode(text)]), wanted);
   }
 });
