@@ -78,7 +78,7 @@ inline tb_status launched(tb_context* context, const char* op) {
               cudaGetErrorString(code), cudaGetErrorName(code));
 }
 
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+__host__ __device__ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // A grid's first dimension for n items; the largest one is 2^31 - 1, which 2^31 * 256 items of one op do not reach.
 inline unsigned blocks_for(int64_t n, int64_t per_block) { return unsigned(ceil_div(n, per_block)); }

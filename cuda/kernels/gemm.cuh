@@ -18,7 +18,7 @@ struct Product {
   bool transpose_a, transpose_b;
   int64_t ldc;  // distance of two rows of c in elements; 0: N
 
-  int64_t row_stride() const { return ldc != 0 ? ldc : N; }
+  __host__ __device__ int64_t row_stride() const { return ldc != 0 ? ldc : N; }
 };
 
 // Launches the product on the context's stream; may use the first kGemmScratchBytes of the context's scratch. bfloat16: cuBLASLt

@@ -1,0 +1,223 @@
+// bfloat16 products through NVIDIA's cuBLASLt, opened at run time: a machine without it works on the project's own kernels.
+//
+// The few types and numbers of its interface that are used are declared here, after its public documentation (cuBLAS 12 and 13). Our
+// matrices are row-major and its are column-major, so it computes cᵀ = op(b)ᵀ . op(a)ᵀ, and an operand counts as transposed for it
+// exactly where it does for us. Each shape asks for an algorithm once. Reductions over a divided depth may only go through a workspace in
+// float32, in a fixed order: results have the same bits in every run.
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <new>
+#include <tuple>
+
+#include "gemm_kernels.cuh"
+
+namespace tb {
+namespace {
+
+// ---- What is used of cuBLASLt -----------------------------------------------------------------------------------------
+
+using Status = int32_t;
+constexpr Status kSuccess = 0, kNotSupported = 15;
+
+constexpr int32_t kFloat32 = 0, kBfloat16 = 14;   // cudaDataType
+constexpr int32_t kComputeFloat32 = 68;           // cublasComputeType_t
+constexpr int32_t kAsIs = 0, kTransposed = 1;     // cublasOperation_t
+constexpr int32_t kTransposeFirst = 3, kTransposeSecond = 4;  // attributes of a matmul
+constexpr int32_t kMostWorkspace = 1, kReductionSchemes = 3, kAlignmentOfFirst = 5;  // of a preference; then second, C, D
+constexpr uint32_t kReduceInFloat32 = 2;          // CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE; not dividing is always allowed
+
+struct Algorithm {
+  uint64_t data[8];
+};
+struct Choice {
+  Algorithm algorithm;
+  size_t workspace_bytes;
+  Status state;
+  float waves;
+  int32_t reserved[4];
+};
+static_assert(sizeof(Choice) == 96, "as cublasLtMatmulHeuristicResult_t");
+
+using Handle = struct HandleOfLibrary*;
+using Matmul = struct MatmulOfLibrary*;
+using Layout = struct LayoutOfLibrary*;
+using Preference = struct PreferenceOfLibrary*;
+
+struct Library {
+  void* file;
+  Status (*create)(Handle*);
+  Status (*destroy)(Handle);
+  Status (*matmul_create)(Matmul*, int32_t compute, int32_t scale);
+  Status (*matmul_destroy)(Matmul);
+  Status (*matmul_set)(Matmul, int32_t attribute, const void* value, size_t bytes);
+  Status (*layout_create)(Layout*, int32_t type, uint64_t rows, uint64_t columns, int64_t stride);
+  Status (*layout_destroy)(Layout);
+  Status (*preference_create)(Preference*);
+  Status (*preference_destroy)(Preference);
+  Status (*preference_set)(Preference, int32_t attribute, const void* value, size_t bytes);
+  Status (*choose)(Handle, Matmul, Layout first, Layout second, Layout c, Layout d, Preference, int32_t wanted, Choice* choices,
+                   int32_t* found);
+  Status (*multiply)(Handle, Matmul, const void* alpha, const void* first, Layout, const void* second, Layout, const void* beta,
+                     const void* c, Layout, void* d, Layout, const Algorithm*, void* workspace, size_t workspace_bytes,
+                     cudaStream_t);
+};
+
+bool load_library(Library* library) {
+  for (const char* name : {"libcublasLt.so.13", "libcublasLt.so.12", "/usr/local/cuda/lib64/libcublasLt.so.13",
+                           "/usr/local/cuda/lib64/libcublasLt.so.12"}) {
+    library->file = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (library->file != nullptr) break;
+  }
+  if (library->file == nullptr) return false;
+  bool whole = true;
+  const auto find = [&](auto& function, const char* name) {
+    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library->file, name));
+    whole = whole && function != nullptr;
+  };
+  find(library->create, "cublasLtCreate");
+  find(library->destroy, "cublasLtDestroy");
+  find(library->matmul_create, "cublasLtMatmulDescCreate");
+  find(library->matmul_destroy, "cublasLtMatmulDescDestroy");
+  find(library->matmul_set, "cublasLtMatmulDescSetAttribute");
+  find(library->layout_create, "cublasLtMatrixLayoutCreate");
+  find(library->layout_destroy, "cublasLtMatrixLayoutDestroy");
+  find(library->preference_create, "cublasLtMatmulPreferenceCreate");
+  find(library->preference_destroy, "cublasLtMatmulPreferenceDestroy");
+  find(library->preference_set, "cublasLtMatmulPreferenceSetAttribute");
+  find(library->choose, "cublasLtMatmulAlgoGetHeuristic");
+  find(library->multiply, "cublasLtMatmul");
+  if (!whole) dlclose(library->file);
+  return whole;
+}
+
+// ---- Plans: a product's descriptors and its algorithm -----------------------------------------------------------------
+
+struct Plan {
+  Matmul matmul;
+  Layout first, second, result;  // b, a and c of the product
+  Choice choice;
+  bool usable;
+};
+
+// Everything that an algorithm depends on. Alignment: of a, b, residual and c, in bytes up to 256.
+using Key = std::tuple<int64_t, int64_t, int64_t, int64_t, bool, bool, tb_dtype, uint32_t, uint32_t, uint32_t, uint32_t>;
+
+uint32_t alignment_of(const void* address) {
+  const uintptr_t lowest = reinterpret_cast<uintptr_t>(address) & -reinterpret_cast<uintptr_t>(address);
+  return lowest == 0 || lowest > 256 ? 256 : uint32_t(lowest);
+}
+
+// Where beta is 0, c stands in for the residual.
+const void* added_to(const Product& product) { return product.residual != nullptr ? product.residual : product.c; }
+
+}  // namespace
+
+struct CublasLt {
+  Library library;
+  Handle handle;
+  std::map<Key, Plan> plans;
+};
+
+namespace {
+
+void release_plan(const Library& library, Plan* plan) {
+  if (plan->matmul != nullptr) library.matmul_destroy(plan->matmul);
+  for (Layout layout : {plan->first, plan->second, plan->result})
+    if (layout != nullptr) library.layout_destroy(layout);
+  *plan = {};
+}
+
+Plan make_plan(const CublasLt& lt, const Product& product) {
+  const Library& library = lt.library;
+  Plan plan = {};
+  Preference preference = nullptr;
+  const int32_t transpose_first = product.transpose_b ? kTransposed : kAsIs;
+  const int32_t transpose_second = product.transpose_a ? kTransposed : kAsIs;
+  const uint64_t M = uint64_t(product.M), N = uint64_t(product.N), K = uint64_t(product.K);
+  const uint64_t first_rows = product.transpose_b ? K : N, second_rows = product.transpose_a ? M : K;
+  const uint64_t workspace = uint64_t(kGemmScratchBytes);
+  const uint32_t alignments[] = {alignment_of(product.b), alignment_of(product.a), alignment_of(added_to(product)),
+                                 alignment_of(product.c)};
+  const auto made = [&] {
+    if (library.matmul_create(&plan.matmul, kComputeFloat32, kFloat32) != kSuccess ||
+        library.matmul_set(plan.matmul, kTransposeFirst, &transpose_first, sizeof transpose_first) != kSuccess ||
+        library.matmul_set(plan.matmul, kTransposeSecond, &transpose_second, sizeof transpose_second) != kSuccess ||
+        library.layout_create(&plan.first, kBfloat16, first_rows, product.transpose_b ? N : K, int64_t(first_rows)) != kSuccess ||
+        library.layout_create(&plan.second, kBfloat16, second_rows, product.transpose_a ? K : M, int64_t(second_rows)) != kSuccess ||
+        library.layout_create(&plan.result, product.c_dtype == TB_BF16 ? kBfloat16 : kFloat32, N, M, product.row_stride()) !=
+            kSuccess ||
+        library.preference_create(&preference) != kSuccess ||
+        library.preference_set(preference, kMostWorkspace, &workspace, sizeof workspace) != kSuccess ||
+        library.preference_set(preference, kReductionSchemes, &kReduceInFloat32, sizeof kReduceInFloat32) != kSuccess)
+      return false;
+    for (int32_t i = 0; i < 4; ++i)
+      if (library.preference_set(preference, kAlignmentOfFirst + i, &alignments[i], sizeof alignments[i]) != kSuccess) return false;
+    int32_t found = 0;
+    return library.choose(lt.handle, plan.matmul, plan.first, plan.second, plan.result, plan.result, preference, 1, &plan.choice,
+                          &found) == kSuccess &&
+           found == 1 && plan.choice.state == kSuccess && plan.choice.workspace_bytes <= workspace;
+  };
+  plan.usable = made();
+  if (preference != nullptr) library.preference_destroy(preference);
+  if (!plan.usable) release_plan(library, &plan);
+  return plan;
+}
+
+}  // namespace
+
+// ---- Interface --------------------------------------------------------------------------------------------------------
+
+CublasLt* open_cublaslt() {
+  const char* unwanted = getenv("TITANBIT_NO_CUBLAS");
+  if (unwanted != nullptr && *unwanted != 0 && strcmp(unwanted, "0") != 0) return nullptr;
+  Library library = {};
+  if (!load_library(&library)) return nullptr;
+  Handle handle = nullptr;
+  auto* lt = library.create(&handle) == kSuccess ? new (std::nothrow) CublasLt{library, handle, {}} : nullptr;
+  if (lt == nullptr) {
+    if (handle != nullptr) library.destroy(handle);
+    dlclose(library.file);
+  }
+  return lt;
+}
+
+void close_cublaslt(CublasLt* lt) {
+  if (lt == nullptr) return;
+  for (auto& [key, plan] : lt->plans) release_plan(lt->library, &plan);
+  lt->library.destroy(lt->handle);
+  dlclose(lt->library.file);
+  delete lt;
+}
+
+bool gemm_cublaslt(tb_context* context, CublasLt* lt, const char* op, const Product& product, tb_status* status) {
+  const Key key{product.M,           product.N,       product.K,
+                product.row_stride(), product.transpose_a, product.transpose_b,
+                product.c_dtype,     alignment_of(product.a), alignment_of(product.b),
+                alignment_of(added_to(product)), alignment_of(product.c)};
+  const Plan* plan = nullptr;
+  try {
+    const auto known = lt->plans.find(key);
+    plan = known != lt->plans.end() ? &known->second : &lt->plans.emplace(key, make_plan(*lt, product)).first->second;
+  } catch (const std::bad_alloc&) {
+    *status = fail(context, TB_OUT_OF_MEMORY, "Cannot run %s as the host has no memory to keep its cuBLASLt algorithm", op);
+    return true;
+  }
+  if (!plan->usable) return false;
+  const float alpha = 1.0f, beta = product.residual != nullptr ? 1.0f : 0.0f;
+  const Status answer = lt->library.multiply(
+      lt->handle, plan->matmul, &alpha, product.b, plan->first, product.a, plan->second, &beta, added_to(product), plan->result,
+      product.c, plan->result, &plan->choice.algorithm, context->scratch, plan->choice.workspace_bytes, context->stream);
+  if (answer == kNotSupported) return false;
+  *status = answer == kSuccess ? launched(context, op)
+                               : fail(context, TB_INTERNAL,
+                                      "Cannot run %s (%lld x %lld x %lld) as cuBLASLt answered with status %d: "
+                                      "TITANBIT_NO_CUBLAS=1 uses TitanBit's own kernels",
+                                      op, (long long)product.M, (long long)product.N, (long long)product.K, int(answer));
+  return true;
+}
+
+}  // namespace tb

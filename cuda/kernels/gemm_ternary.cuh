@@ -1,0 +1,55 @@
+// What the paths of the ternary product share: operands, the epilogue, 2-bit codes.
+#pragma once
+
+#include "context.cuh"
+#include "load_store.cuh"
+
+namespace tb {
+
+struct TernaryProduct {
+  const int8_t* x;        // (M, K)
+  const float* x_scale;   // (M)
+  const int8_t* w;        // (N, K), or null and
+  const int32_t* packed;  // (N, ceil(K / 16)) words of 16 codes
+  const float* w_scale;   // (N)
+  tb_dtype dtype;         // of residual and y
+  const void* residual;   // (M, N) or null; may be y
+  void* y;                // (M, N)
+  int64_t M, N, K;
+  bool wide;              // eight neighbours of residual and y, from a multiple of eight on, are aligned to 16 bytes
+};
+
+__device__ __forceinline__ float scaled_sum(int32_t sum, float x_scale, float w_scale) {
+  return __fmul_rn(__int2float_rn(sum), __fmul_rn(x_scale, w_scale));
+}
+
+// Element `at` of y.
+__device__ __forceinline__ void finish_one(const TernaryProduct& product, int64_t at, int32_t sum, float x_scale, float w_scale) {
+  float value = scaled_sum(sum, x_scale, w_scale);
+  if (product.dtype == TB_BF16) {
+    if (product.residual != nullptr) value = __fadd_rn(value, to_float(static_cast<const bf16*>(product.residual)[at]));
+    static_cast<bf16*>(product.y)[at] = from_float<bf16>(value);
+  } else {
+    if (product.residual != nullptr) value = __fadd_rn(value, static_cast<const float*>(product.residual)[at]);
+    static_cast<float*>(product.y)[at] = value;
+  }
+}
+
+constexpr uint32_t kZeroCodes = 0x55555555;  // code 1 stands for weight 0
+
+// 16 codes, lowest first, as 16 int8. Codes become nibbles, and nibbles select bytes of a table of weights.
+__device__ __forceinline__ uint4 bytes_of_codes(uint32_t word) {
+  constexpr uint32_t kWeights = 0x000100ff;  // byte c: c - 1
+  uint32_t halves[2] = {__byte_perm(word, 0, 0x4140), __byte_perm(word, 0, 0x4342)};
+  uint32_t bytes[4];
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    halves[i] = (halves[i] | halves[i] << 4) & 0x0f0f0f0f;
+    halves[i] = (halves[i] | halves[i] << 2) & 0x33333333;
+    bytes[2 * i] = __byte_perm(kWeights, 0, halves[i]);
+    bytes[2 * i + 1] = __byte_perm(kWeights, 0, halves[i] >> 16);
+  }
+  return make_uint4(bytes[0], bytes[1], bytes[2], bytes[3]);
+}
+
+}  // namespace tb
