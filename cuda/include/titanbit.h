@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define TB_ABI_VERSION 1
+#define TB_ABI_VERSION 2
 #define TB_API __attribute__((visibility("default")))
 
 typedef int32_t tb_status;
@@ -77,6 +77,22 @@ TB_API tb_status tb_last_error(tb_context* context, char* text, int64_t capacity
 /* Waits for every op of this context; errors of asynchronous ops surface here. */
 TB_API tb_status tb_synchronize(tb_context* context);
 
+/* ---- Graphs and events -------------------------------------------------------------------------------------- */
+
+/* Ops between begin and end are recorded, not run; launch runs them as one, with the addresses and sizes that they were given.
+ * Copies to and from the host can't be recorded. The CPU build answers TB_UNSUPPORTED. */
+TB_API tb_status tb_graph_begin(tb_context* context);
+TB_API tb_status tb_graph_end(tb_context* context, uint64_t* graph);
+TB_API tb_status tb_graph_launch(tb_context* context, uint64_t graph);
+TB_API tb_status tb_graph_destroy(tb_context* context, uint64_t graph);
+
+/* An event is a point in the order of the ops. Elapsed waits for `to`; both must have been recorded. An event that is
+ * recorded into a graph is passed by each of its launches. */
+TB_API tb_status tb_event_create(tb_context* context, uint64_t* event);
+TB_API tb_status tb_event_record(tb_context* context, uint64_t event);
+TB_API tb_status tb_event_elapsed(tb_context* context, uint64_t from, uint64_t to, double* milliseconds);
+TB_API tb_status tb_event_destroy(tb_context* context, uint64_t event);
+
 /* ---- Memory ------------------------------------------------------------------------------------------------- */
 
 TB_API tb_status tb_alloc(tb_context* context, int64_t bytes, uint64_t* address);
@@ -92,22 +108,21 @@ TB_API tb_status tb_fill(tb_context* context, uint64_t to, int32_t byte_value, i
 TB_API tb_status tb_random_normal(tb_context* context, float* to, int64_t n, float std, uint64_t seed,
                                   uint64_t stream);
 
-/* ---- Data --------------------------------------------------------------------------------------------------- */
-
-/* Takes sequences straight out of mapped token files. windows: B host addresses, each of T + 1 tokens of `width`
- * (2 or 4) bytes; ids (B, T) and targets (B, T) int32 on the device, targets shifted by one.
- * A token >= vocab_size: TB_INVALID_ARGUMENT, nothing written, bad[0] = window, bad[1] = position, bad[2] = token. */
-TB_API tb_status tb_load_tokens(tb_context* context, const uint64_t* windows, int32_t width, int64_t B, int64_t T,
-                                int64_t vocab_size, int32_t* ids, int32_t* targets, int64_t* bad);
+/* to (n) of to_dtype = from (n) of from_dtype, rounded to nearest even; NaN stays NaN. Every pair of dtypes, in both builds.
+ * to may be from where the dtypes are equal. */
+TB_API tb_status tb_cast(tb_context* context, tb_dtype from_dtype, const void* from, tb_dtype to_dtype, void* to,
+                         int64_t n);
 
 /* ---- Embedding ---------------------------------------------------------------------------------------------- */
 
 /* out (N, D) f32 = table (V, D) f32 [ids (N)]. */
 TB_API tb_status tb_embedding_forward(tb_context* context, const int32_t* ids, const float* table, float* out,
                                       int64_t N, int64_t D, int64_t V);
-/* dtable (V, D) += scatter of dout (N, D), rows added in the order of N. */
-TB_API tb_status tb_embedding_backward(tb_context* context, const int32_t* ids, const float* dout, float* dtable,
-                                       int64_t N, int64_t D, int64_t V);
+/* dtable (V, D) f32 += scatter of dout (N, D) of dout_dtype, rows added in the order of N. */
+TB_API tb_status tb_embedding_backward(tb_context* context, const int32_t* ids, tb_dtype dout_dtype, const void* dout,
+                                       float* dtable, int64_t N, int64_t D, int64_t V);
+/* The CPU build refuses ids outside the table with TB_INVALID_ARGUMENT, as it does targets of tb_head_loss; the CUDA build,
+ * which can't look at them without waiting, gives such a row NaN forward and skips it backward. */
 
 /* ---- RMSNorm fused with the activation quantiser ------------------------------------------------------------ */
 
@@ -117,11 +132,11 @@ TB_API tb_status tb_rmsnorm_forward(tb_context* context, tb_dtype x_dtype, const
                                     float eps, tb_activation_quant quant, int8_t* q /*[null]*/,
                                     float* scale /*[null]*/, tb_dtype y_dtype, void* y /*[null]*/,
                                     float* rstd /*[null]*/, int64_t N, int64_t D);
-/* The quantiser passes gradients unchanged (straight-through). dy (N, D) of dy_dtype; dx (N, D) of x_dtype, by accumulate;
+/* The quantiser passes gradients unchanged (straight-through). dy (N, D) of dy_dtype; dx (N, D) of dx_dtype, by accumulate;
  * dweight (D) f32 is added to. */
 TB_API tb_status tb_rmsnorm_backward(tb_context* context, tb_dtype dy_dtype, const void* dy, tb_dtype x_dtype,
-                                     const void* x, const float* weight, const float* rstd, void* dx,
-                                     float* dweight, int64_t N, int64_t D, int32_t accumulate);
+                                     const void* x, const float* weight, const float* rstd, tb_dtype dx_dtype,
+                                     void* dx, float* dweight, int64_t N, int64_t D, int32_t accumulate);
 
 /* ---- Weight quantisation and 2-bit packing ------------------------------------------------------------------ */
 
@@ -176,7 +191,7 @@ TB_API tb_status tb_rope_backward(tb_context* context, tb_dtype dtype, const voi
 /* ---- Causal attention --------------------------------------------------------------------------------------- */
 
 /* o (B*T, H*E) = softmax(scale * q kᵀ, causal) v, without the T x T matrix; lse (B, H, T) f32 is the log of each row's sum
- * of exponentials. Query head h reads key/value head h / (H / G). */
+ * of exponentials. Query head h reads key/value head h / (H / G). scale > 0; E is 1 to 256, in all three. */
 TB_API tb_status tb_attention_forward(tb_context* context, tb_dtype dtype, const void* q, const void* k,
                                       const void* v, void* o, float* lse, float scale, int64_t B, int64_t T,
                                       int64_t H, int64_t G, int64_t E);
@@ -204,9 +219,10 @@ TB_API tb_status tb_glu_norm_backward(tb_context* context, tb_dtype dtype, const
 
 /* ---- Head and loss ------------------------------------------------------------------------------------------ */
 
-/* Cross-entropy of x (N, D) . headᵀ, head (V, D), against targets (N), chunk by chunk: the logits of as many rows as fit
- * workspace_bytes (at least one row of V f32) exist at a time. loss (N) f32; a target < 0 is ignored: loss 0, no gradient.
- * With dx (N, D): dx = grad_scale * dloss/dx, and dhead (V, D) f32 is added to. A target >= V: TB_INVALID_ARGUMENT. */
+/* Cross-entropy of x (N, D) . headᵀ, head (V, D), both of dtype, against targets (N), chunk by chunk: the logits of as many
+ * rows as fit workspace_bytes exist at a time; a row needs 4 V bytes, in TB_BF16 with a gradient 6 V, and there must be room for
+ * one. loss (N) f32; a target < 0 is ignored: loss 0, no gradient. With dx (N, D) of dtype: dx = grad_scale * dloss/dx, and
+ * dhead (V, D) f32 is added to. A target >= V: TB_INVALID_ARGUMENT (CPU), a loss and a gradient of NaN (CUDA). */
 TB_API tb_status tb_head_loss(tb_context* context, tb_dtype dtype, const void* x, const void* head,
                               const int32_t* targets, float* loss, void* dx /*[null]*/, float* dhead /*[null]*/,
                               float grad_scale, void* workspace, int64_t workspace_bytes, int64_t N, int64_t D,
@@ -235,8 +251,8 @@ TB_API tb_status tb_file_map(const char* path, uint64_t* address, int64_t* bytes
 /* advice: 0 normal, 1 sequential, 2 random, 3 read ahead now; bytes from the mapping's start. */
 TB_API tb_status tb_file_advise(uint64_t address, int64_t bytes, int32_t advice);
 TB_API tb_status tb_file_unmap(uint64_t address, int64_t bytes);
-/* tb_load_tokens without a context, into host memory, one width (2 or 4) a window: windows (B) addresses of T + 1 tokens,
- * ids (B, T), targets (B, T) [null]: then T tokens a window are read. A token >= vocab_size: TB_INVALID_ARGUMENT with
+/* Sequences straight out of mapped token files, into host memory: windows (B) addresses of T + 1 tokens, of widths (B) 2 or 4
+ * bytes each; ids (B, T), targets (B, T), shifted by one, [null]: then T tokens a window are read. A token >= vocab_size: TB_INVALID_ARGUMENT with
  * bad[0] = window, bad[1] = position, bad[2] = token; ids and targets are then not to be used. */
 TB_API tb_status tb_gather_windows(const uint64_t* windows, const int32_t* widths, int64_t B, int64_t T,
                                    int64_t vocab_size, int32_t* ids, int32_t* targets /*[null]*/, int64_t* bad);

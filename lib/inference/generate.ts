@@ -67,7 +67,7 @@ export class TokenGenerator implements Disposable {
     this.#model = model;
     this.#chunkTokens = chunkTokens;
     this.#logits = new Float32Array(model.config.vocabSize);
-    const dtype = model.device.activationDtype;
+    const { dtype } = model;
     this.#cache = new KvCache(model.config, { sequences: 1, capacity, dtype }).commit(model.device);
     try {
       this.#decode = this.#plan(1);

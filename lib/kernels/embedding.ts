@@ -4,13 +4,14 @@
  * @module
  */
 
+import { activationCode } from "../tensor/dtype.ts";
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
 import { sizesOf } from "./operand.ts";
 
 /**
  * `out` (N, D) = `table` (V, D) at `ids` (N) int32; all else float32. `ids` may have any shape of N elements.
  *
- * Throws `NativeError` where an id lies outside the table (CPU), writing nothing.
+ * Throws `NativeError` where an id lies outside the table (CPU), writing nothing; on CUDA its row becomes NaN.
  */
 export function embeddingForward(operands: { ids: Tensor; table: Tensor; out: Tensor }): void {
   const op = "tb_embedding_forward";
@@ -34,19 +35,20 @@ export function embeddingForward(operands: { ids: Tensor; table: Tensor; out: Te
   );
 }
 
-/** `dtable` (V, D) += `dout` (N, D) at the rows `ids` (N) int32, added in the order of N; float32. */
+/** `dtable` (V, D) float32 += `dout` (N, D), an activation, at the rows `ids` (N) int32, added in the order of N. */
 export function embeddingBackward(operands: { ids: Tensor; dout: Tensor; dtable: Tensor }): void {
   const op = "tb_embedding_backward";
   const { ids, dout, dtable } = operands;
   const [V, D] = sizesOf(dtable, { op, dimensions: "V, D" }) as [number, number];
   expectTensor(ids, { op, dtype: "int32" });
-  expectTensor(dout, { op, dtype: "float32", shape: [ids.length, D] });
+  expectTensor(dout, { op, shape: [ids.length, D] });
   expectTensor(dtable, { op, dtype: "float32" });
   const device = dtable.device;
   device.check(
     device.symbols.tb_embedding_backward(
       device.context,
       ids.address,
+      activationCode(dout.dtype),
       dout.address,
       dtable.address,
       BigInt(ids.length),

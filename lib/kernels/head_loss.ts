@@ -4,18 +4,23 @@
  * @module
  */
 
-import { activationCode } from "../tensor/dtype.ts";
+import { activationCode, BYTES, type DType } from "../tensor/dtype.ts";
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
 import { addressOf, expectOptional, sizesOf } from "./operand.ts";
 
+/** Bytes of workspace that one row of `vocabSize` logits takes in {@linkcode headLoss}. */
+export function headLossBytes(vocabSize: number, dtype: DType): number {
+  return vocabSize * (dtype === "float32" ? BYTES.float32 : BYTES.float32 + BYTES[dtype]);
+}
+
 /**
  * Cross-entropy of the logits `x` (N, D) . `head`ᵀ (V, D) against `targets` (N) int32 into `loss` (N) float32, in nats. A target
- * below 0 is ignored: loss 0, no gradient. Logits of as many rows as fit `workspace` exist at a time (at least one row of
- * V float32).
+ * below 0 is ignored: loss 0, no gradient. Logits of as many rows as fit `workspace` exist at a time, {@linkcode headLossBytes}
+ * each. `x`, `head` and `dx` share an activation dtype.
  *
  * `dx` (N, D), where given, receives gradScale * dloss/dx; `dhead` (V, D) float32, where given, is added to.
  *
- * Throws `NativeError` for a target that the vocabulary lacks (CPU), writing nothing.
+ * Throws `NativeError` for a target that the vocabulary lacks (CPU), writing nothing; on CUDA its loss becomes NaN.
  */
 export function headLoss(
   operands: {

@@ -58,7 +58,7 @@ export function rmsnormForward(
  * Gradients of the norm; the quantiser passes them unchanged (straight-through).
  *
  * `dy` (N, D), `x` (N, D), `weight` (D) and `rstd` (N) of the forward pass give `dx` (N, D), which is overwritten, or added
- * to with `accumulate`. `dweight` (D) float32 is added to.
+ * to with `accumulate`. `dweight` (D) float32 is added to. `dy`, `x` and `dx` have an activation dtype each.
  */
 export function rmsnormBackward(
   operands: {
@@ -78,7 +78,7 @@ export function rmsnormBackward(
   expectTensor(dy, { op, shape: [N, D] });
   expectTensor(weight, { op, dtype: "float32", shape: [D] });
   expectTensor(rstd, { op, dtype: "float32", shape: [N] });
-  expectTensor(dx, { op, dtype: x.dtype, shape: [N, D] });
+  expectTensor(dx, { op, shape: [N, D] });
   expectTensor(dweight, { op, dtype: "float32", shape: [D] });
   const device = x.device;
   device.check(
@@ -90,6 +90,7 @@ export function rmsnormBackward(
       x.address,
       weight.address,
       rstd.address,
+      activationCode(dx.dtype),
       dx.address,
       dweight.address,
       BigInt(N),

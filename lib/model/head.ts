@@ -7,6 +7,7 @@
 import { gemm } from "../kernels/gemm.ts";
 import { headLoss } from "../kernels/head_loss.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { ComputeWeight } from "./compute_weight.ts";
 import type { LayerContext } from "./layers.ts";
 import type { StackedParameter } from "./parameters.ts";
 
@@ -14,6 +15,7 @@ import type { StackedParameter } from "./parameters.ts";
 export class Head {
   /** (V, D) float32. */
   readonly weight: StackedParameter;
+  readonly #compute: ComputeWeight;
 
   constructor(context: LayerContext, embedding: StackedParameter) {
     const { vocabSize, hiddenSize, tieEmbeddings } = context.config;
@@ -21,11 +23,22 @@ export class Head {
       group: "embeddings",
       parts: [{ name: "lm_head.weight", shape: [vocabSize, hiddenSize] }],
     });
+    this.#compute = new ComputeWeight(this.weight, {
+      derived: context.derived,
+      dtype: context.dtype,
+      name: "lm_head",
+      shape: [vocabSize, hiddenSize],
+    });
+  }
+
+  /** Derives what the passes need from the weight: once after every change of it. */
+  prepare(): void {
+    this.#compute.prepare();
   }
 
   /** x (M, D) to logits (M, V) float32. */
   logits(x: Tensor, logits: Tensor): void {
-    gemm({ a: x, b: this.weight.value, transposeB: true, c: logits });
+    gemm({ a: x, b: this.#compute.value, transposeB: true, c: logits });
   }
 
   /**
@@ -40,7 +53,7 @@ export class Head {
   ): void {
     headLoss({
       x,
-      head: this.weight.value,
+      head: this.#compute.value,
       targets,
       loss: memory.loss,
       dx: gradient?.dx ?? null,

@@ -5,6 +5,7 @@
  */
 
 import { Arena } from "../tensor/arena.ts";
+import type { DType } from "../tensor/dtype.ts";
 import { Attention } from "./attention.ts";
 import { BitLinear } from "./bit_linear.ts";
 import type { BitNetConfig } from "./config.ts";
@@ -26,22 +27,28 @@ export interface Layers {
 /** What a layer is constructed with: the config, and where its parameters and derived tensors go. */
 export class LayerContext {
   readonly config: BitNetConfig;
+  /** Dtype of activations. */
+  readonly dtype: DType;
   readonly parameters: ParameterStore = new ParameterStore();
   /** Tensors computed from the weights, such as their ternary form. */
-  readonly derived: Arena = new Arena("ternary weights");
+  readonly derived: Arena = new Arena("derived weights");
   /** Every projection made, in order. */
   readonly projections: Projection[] = [];
   readonly layers: Layers;
 
-  constructor(config: BitNetConfig, layers: Partial<Layers> = {}) {
+  constructor(
+    config: BitNetConfig,
+    options: { dtype?: DType; layers?: Partial<Layers> } = {},
+  ) {
     this.config = config;
-    this.layers = { ...defaultLayers(config), ...layers };
+    this.dtype = options.dtype ?? "float32";
+    this.layers = { ...defaultLayers(config), ...options.layers };
   }
 
   /** Makes a projection by the model's factory. */
   projection(spec: Pick<ProjectionSpec, "parts" | "inFeatures">): Projection {
-    const { config, parameters, derived } = this;
-    const projection = this.layers.projection({ config, parameters, derived, ...spec });
+    const { config, parameters, derived, dtype } = this;
+    const projection = this.layers.projection({ config, parameters, derived, dtype, ...spec });
     this.projections.push(projection);
     return projection;
   }

@@ -7,6 +7,7 @@
 import { gemm } from "../kernels/gemm.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { ProjectionInput } from "./activations.ts";
+import { ComputeWeight } from "./compute_weight.ts";
 import type { StackedParameter } from "./parameters.ts";
 import { declareWeight, type Projection, type ProjectionSpec } from "./projection.ts";
 
@@ -16,19 +17,28 @@ export class Linear implements Projection {
   readonly inFeatures: number;
   /** Weight and gradient, (out, in) float32. */
   readonly weight: StackedParameter;
+  readonly #compute: ComputeWeight;
 
   constructor(spec: ProjectionSpec) {
     this.outFeatures = spec.parts.reduce((sum, part) => sum + part.outFeatures, 0);
     this.inFeatures = spec.inFeatures;
     this.weight = declareWeight(spec);
+    this.#compute = new ComputeWeight(this.weight, {
+      derived: spec.derived,
+      dtype: spec.dtype,
+      name: spec.parts.map((part) => part.name).join(" + "),
+      shape: [this.outFeatures, this.inFeatures],
+    });
   }
 
-  prepare(): void {}
+  prepare(): void {
+    this.#compute.prepare();
+  }
 
   forward(x: ProjectionInput, y: Tensor, residual?: Tensor): void {
     gemm({
       a: plain(x),
-      b: this.weight.value,
+      b: this.#compute.value,
       transposeB: true,
       residual: residual ?? null,
       c: y,
@@ -38,7 +48,7 @@ export class Linear implements Projection {
   backward(x: ProjectionInput, dy: Tensor, dx: Tensor): void {
     const dw = this.weight.grad;
     gemm({ a: dy, transposeA: true, b: plain(x), residual: dw, c: dw });
-    gemm({ a: dy, b: this.weight.value, c: dx });
+    gemm({ a: dy, b: this.#compute.value, c: dx });
   }
 }
 

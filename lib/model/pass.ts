@@ -8,6 +8,7 @@
 
 import type { Device } from "../ffi/device.ts";
 import { embeddingBackward, embeddingForward } from "../kernels/embedding.ts";
+import { headLossBytes } from "../kernels/head_loss.ts";
 import { sum } from "../kernels/reduce.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -18,16 +19,17 @@ import type { KvCache } from "./kv_cache.ts";
 import { ropeTable } from "./rope.ts";
 import type { BitNetTransformer } from "./transformer.ts";
 
-/** Bytes of logits that the loss computes at a time, where the vocabulary allows; in the cache of a large core. */
-const LOGITS_BYTES = 16 << 20;
+/**
+ * Bytes of float32 logits that the loss computes at a time, where the vocabulary allows. On the CPU they stay in the cache of
+ * a large core; a card needs some thousand rows for products of full speed, and reads the head's gradient once a chunk.
+ */
+const LOGITS_BYTES: Partial<Record<DType, number>> = { float32: 16 << 20, bfloat16: 256 << 20 };
 const MIN_LOGIT_ROWS = 64;
 
 /** Options of a pass. */
 export interface PassOptions extends PassShape {
   /** Keys and values of earlier tokens; only without a backward pass. */
   readonly cache?: KvCache;
-  /** @default the device's activation dtype, float32 where only planned */
-  readonly dtype?: DType;
 }
 
 /** Forward and backward over (B, T) tokens. It owns its memory: hold it with `using`. */
@@ -58,9 +60,9 @@ export class Pass implements Disposable {
     if (cache !== null && options.training) {
       throw new RangeError("Cannot plan a backward pass through a KV cache");
     }
-    const memory = new PassMemory(config, options, options.dtype ?? "float32");
+    const memory = new PassMemory(config, options, model.dtype);
     const { rows } = memory;
-    const { hiddenSize, vocabSize, headDim } = config;
+    const { hiddenSize, headDim } = config;
     this.#model = model;
     this.#cache = cache;
     this.memory = memory;
@@ -76,7 +78,7 @@ export class Pass implements Disposable {
     // Before the blocks' scratch, which shares its memory: these outlive it.
     this.#gradients = options.training
       ? {
-        residual: memory.scratch("residual.grad", [rows, hiddenSize], "float32"),
+        residual: memory.scratch("residual.grad", [rows, hiddenSize]),
         normed: memory.scratch("normed.grad", [rows, hiddenSize]),
       }
       : null;
@@ -88,12 +90,7 @@ export class Pass implements Disposable {
     });
     this.#normed = { q: null, scale: null, y: memory.saved("normed", [rows, hiddenSize]) };
     this.#rstd = memory.saved("normed.rstd", [rows], "float32");
-    const logitRows = Math.max(MIN_LOGIT_ROWS, Math.floor(LOGITS_BYTES / (4 * vocabSize)));
-    this.#workspace = memory.scratch(
-      "logits.chunk",
-      [Math.min(rows, logitRows), vocabSize],
-      "float32",
-    );
+    this.#workspace = memory.scratch("logits.chunk", this.#logitsShape(), "float32");
   }
 
   /** Takes the planned memory. */
@@ -188,6 +185,16 @@ export class Pass implements Disposable {
 
   [Symbol.dispose](): void {
     this.memory[Symbol.dispose]();
+  }
+
+  /** Rows of logits at a time, and room for their gradient where that has a dtype of its own. */
+  #logitsShape(): [rows: number, vocabSize: number] {
+    const { dtype, rows, training } = this.memory;
+    const { vocabSize } = this.#model.config;
+    const bytes = LOGITS_BYTES[dtype] ?? 0;
+    const atOnce = Math.max(MIN_LOGIT_ROWS, Math.floor(bytes / (4 * vocabSize)));
+    const room = training ? headLossBytes(vocabSize, dtype) / (4 * vocabSize) : 1;
+    return [Math.ceil(Math.min(rows, atOnce) * room), vocabSize];
   }
 
   get #normedValues(): Tensor {

@@ -6,6 +6,7 @@
 
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Arena } from "../tensor/arena.ts";
+import type { DType } from "../tensor/dtype.ts";
 import type { ProjectionInput } from "./activations.ts";
 import type { BitNetConfig } from "./config.ts";
 import type { ParameterStore, StackedParameter } from "./parameters.ts";
@@ -17,6 +18,8 @@ export interface ProjectionSpec {
   readonly parameters: ParameterStore;
   /** Where it plans what it derives from its weights, such as their ternary form. */
   readonly derived: Arena;
+  /** Dtype of the activations it computes with. */
+  readonly dtype: DType;
   /** Matrices that share the input and run as one product, each [out, in] with a scale of its own. */
   readonly parts: readonly { readonly name: string; readonly outFeatures: number }[];
   readonly inFeatures: number;

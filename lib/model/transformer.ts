@@ -14,6 +14,7 @@ import { Head } from "./head.ts";
 import { LayerContext, type Layers } from "./layers.ts";
 import type { ParameterStore, StackedParameter } from "./parameters.ts";
 import { Pass, type PassOptions } from "./pass.ts";
+import type { ActivationDType } from "../tensor/dtype.ts";
 import { asTokenBatch, shiftLabels, type TokenIds } from "./token_batch.ts";
 import { RmsNorm } from "./rms_norm.ts";
 
@@ -23,6 +24,8 @@ export interface CreateOptions {
   device?: Device | DeviceKind | DeviceOptions;
   /** Whether gradients are kept. @default true */
   training?: boolean;
+  /** Dtype of activations; the CPU build has float32 alone. @default the device's */
+  dtype?: ActivationDType;
   /** Seed of the initial weights; null leaves them 0, for a caller that loads them. @default 0 */
   seed?: number | null;
   /** Layers to put in the place of BitNet's own. */
@@ -44,6 +47,8 @@ export interface ForwardResult {
  */
 export class BitNetTransformer implements Disposable {
   readonly config: BitNetConfig;
+  /** Dtype of activations and of the gradients between ops. */
+  readonly dtype: ActivationDType;
   readonly blocks: readonly Block[];
   readonly norm: RmsNorm;
   readonly head: Head;
@@ -58,10 +63,17 @@ export class BitNetTransformer implements Disposable {
   #gradScale: number | null = null; // of the last forward pass, where it had labels
 
   /** Plans a model without taking memory; see {@linkcode BitNetTransformer.create}. */
-  constructor(config: BitNetConfig, options: { training: boolean; layers?: Partial<Layers> }) {
+  constructor(
+    config: BitNetConfig,
+    options: { training: boolean; dtype?: ActivationDType; layers?: Partial<Layers> },
+  ) {
     this.config = config;
     this.#training = options.training;
-    const context = new LayerContext(config, options.layers);
+    this.dtype = options.dtype ?? "float32";
+    const context = new LayerContext(config, {
+      dtype: this.dtype,
+      ...(options.layers !== undefined && { layers: options.layers }),
+    });
     this.#context = context;
     this.embedding = context.parameters.declare({
       group: "embeddings",
@@ -82,16 +94,18 @@ export class BitNetTransformer implements Disposable {
    * Throws `NativeError` where the device can't be opened or lacks the memory.
    */
   static create(config: BitNetConfig, options: CreateOptions = {}): BitNetTransformer {
-    const model = new BitNetTransformer(config, {
-      training: options.training ?? true,
-      ...(options.layers !== undefined && { layers: options.layers }),
-    });
     const given = options.device ?? "auto";
     const owned = !(given instanceof Device);
     const device = given instanceof Device
       ? given
       : Device.open(typeof given === "string" ? { kind: given } : given);
+    let model: BitNetTransformer | null = null;
     try {
+      model = new BitNetTransformer(config, {
+        training: options.training ?? true,
+        dtype: options.dtype ?? device.activationDtype,
+        ...(options.layers !== undefined && { layers: options.layers }),
+      });
       model.#device = device;
       model.#ownsDevice = owned;
       model.parameters.commit(device);
@@ -99,7 +113,8 @@ export class BitNetTransformer implements Disposable {
       const { seed = 0 } = options;
       if (seed !== null) model.parameters.initialize({ seed, std: config.initStd });
     } catch (error) {
-      model[Symbol.dispose]();
+      model?.[Symbol.dispose]();
+      if (owned) device[Symbol.dispose]();
       throw error;
     }
     return model;
@@ -118,26 +133,26 @@ export class BitNetTransformer implements Disposable {
     return this.#context.parameters;
   }
 
-  /** Bytes of what is derived from the weights: ternary values and their scales. */
+  /** Bytes of what is derived from the weights: ternary values and their scales, copies in the activation dtype. */
   get derivedBytes(): number {
     return this.#context.derived.bytes;
   }
 
   /** Plans the memory of passes over (sequences, tokens); `commit` it on the model's device before use. */
   plan(options: PassOptions): Pass {
-    const dtype = this.#device?.activationDtype;
-    return new Pass(this, { ...(dtype !== undefined && { dtype }), ...options });
+    return new Pass(this, options);
   }
 
-  /** Says that latent weights were changed from outside; the next pass derives the ternary ones anew. */
+  /** Says that latent weights were changed from outside; the next pass derives the ternary ones and copies anew. */
   parametersChanged(): void {
     this.#prepared = false;
   }
 
-  /** Derives the ternary weights where the latent ones have changed. Every pass begins with it. */
+  /** Derives the ternary weights, and copies in the activation dtype, where the latent ones have changed. Every pass begins with it. */
   prepare(): void {
     if (this.#prepared) return;
     for (const projection of this.#context.projections) projection.prepare();
+    this.head.prepare();
     this.#prepared = true;
   }
 

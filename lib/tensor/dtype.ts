@@ -6,6 +6,9 @@
 
 export type DType = "float32" | "bfloat16" | "int8" | "uint8" | "int32";
 
+/** What activations can be kept in. */
+export type ActivationDType = "float32" | "bfloat16";
+
 /** Bytes of one element. */
 export const BYTES: Record<DType, number> = {
   float32: 4,

@@ -5,13 +5,13 @@
  */
 
 import { AdamW } from "../optim/adamw.ts";
-import type { DType } from "../tensor/dtype.ts";
+import type { ActivationDType } from "../tensor/dtype.ts";
 import type { BitNetConfig } from "../model/config.ts";
 import { BitNetTransformer } from "../model/transformer.ts";
 
 /** Bytes by purpose. */
 export interface MemoryPlan {
-  /** Latent float32 weights and their ternary form. */
+  /** Latent float32 weights, their ternary form and copies in the activation dtype. */
   readonly weights: number;
   readonly gradients: number;
   readonly optimizer: number;
@@ -25,15 +25,17 @@ export interface MemoryPlan {
 /** Bytes that training takes with a micro-batch of so many sequences. */
 export function planMemory(
   config: BitNetConfig,
-  shape: { microBatch: number; seqLen: number; dtype?: DType },
+  shape: { microBatch: number; seqLen: number; dtype?: ActivationDType },
 ): MemoryPlan {
-  const model = new BitNetTransformer(config, { training: true });
+  const model = new BitNetTransformer(config, {
+    training: true,
+    ...(shape.dtype !== undefined && { dtype: shape.dtype }),
+  });
   const optimizer = new AdamW(model.parameters);
   const pass = model.plan({
     sequences: shape.microBatch,
     tokens: shape.seqLen,
     training: true,
-    ...(shape.dtype !== undefined && { dtype: shape.dtype }),
   });
   const { weights: latent, gradients } = model.parameters.bytes;
   const weights = latent + model.derivedBytes;

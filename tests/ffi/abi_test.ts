@@ -32,7 +32,9 @@ const HOST_POINTERS: Record<string, readonly string[]> = {
   tb_alloc: ["address"],
   tb_copy_to_device: ["from"],
   tb_copy_to_host: ["to"],
-  tb_load_tokens: ["windows", "bad"],
+  tb_graph_end: ["graph"],
+  tb_event_create: ["event"],
+  tb_event_elapsed: ["milliseconds"],
 };
 
 function header(): CFunction[] {

@@ -71,12 +71,13 @@ extern "C" tb_status tb_embedding_forward(tb_context* context, const int32_t* id
   return TB_OK;
 }
 
-extern "C" tb_status tb_embedding_backward(tb_context* context, const int32_t* ids, const float* dout, float* dtable,
-                                           int64_t N, int64_t D, int64_t V) {
+extern "C" tb_status tb_embedding_backward(tb_context* context, const int32_t* ids, tb_dtype dout_dtype, const void* dout,
+                                           float* dtable, int64_t N, int64_t D, int64_t V) {
   TB_CHECK_CONTEXT(context);
+  TB_REQUIRE_F32(context, dout_dtype, "tb_embedding_backward");
   const tb_status status = check_embedding(context, "tb_embedding_backward", ids, dout, dtable, N, D, V);
   if (status != TB_OK) return status;
-  TB_DISPATCH(context, embedding_backward, (context, ids, dout, dtable, N, D));
+  TB_DISPATCH(context, embedding_backward, (context, ids, static_cast<const float*>(dout), dtable, N, D));
   return TB_OK;
 }
 

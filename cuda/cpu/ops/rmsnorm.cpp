@@ -89,11 +89,12 @@ extern "C" tb_status tb_rmsnorm_forward(tb_context* context, tb_dtype x_dtype, c
 }
 
 extern "C" tb_status tb_rmsnorm_backward(tb_context* context, tb_dtype dy_dtype, const void* dy, tb_dtype x_dtype,
-                                         const void* x, const float* weight, const float* rstd, void* dx, float* dweight,
-                                         int64_t N, int64_t D, int32_t accumulate) {
+                                         const void* x, const float* weight, const float* rstd, tb_dtype dx_dtype, void* dx,
+                                         float* dweight, int64_t N, int64_t D, int32_t accumulate) {
   TB_CHECK_CONTEXT(context);
   TB_REQUIRE_F32(context, dy_dtype, "tb_rmsnorm_backward");
   TB_REQUIRE_F32(context, x_dtype, "tb_rmsnorm_backward");
+  TB_REQUIRE_F32(context, dx_dtype, "tb_rmsnorm_backward");
   TB_REQUIRE(context, N >= 0 && D >= 1 && D <= tb::portable::kLongestRow,
              "Cannot run tb_rmsnorm_backward as N must be at least 0 and D 1 to %lld: current values are %lld and %lld",
              (long long)tb::portable::kLongestRow, (long long)N, (long long)D);

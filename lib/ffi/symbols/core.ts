@@ -45,6 +45,63 @@ export const CORE_SYMBOLS = {
     ],
     result: "i32",
   },
+  tb_graph_begin: {
+    parameters: [
+      "u64", // tb_context* context
+    ],
+    result: "i32",
+  },
+  tb_graph_end: {
+    parameters: [
+      "u64", // tb_context* context
+      "buffer", // uint64_t* graph
+    ],
+    result: "i32",
+  },
+  tb_graph_launch: {
+    parameters: [
+      "u64", // tb_context* context
+      "u64", // uint64_t graph
+    ],
+    result: "i32",
+  },
+  tb_graph_destroy: {
+    parameters: [
+      "u64", // tb_context* context
+      "u64", // uint64_t graph
+    ],
+    result: "i32",
+  },
+  tb_event_create: {
+    parameters: [
+      "u64", // tb_context* context
+      "buffer", // uint64_t* event
+    ],
+    result: "i32",
+  },
+  tb_event_record: {
+    parameters: [
+      "u64", // tb_context* context
+      "u64", // uint64_t event
+    ],
+    result: "i32",
+  },
+  tb_event_elapsed: {
+    parameters: [
+      "u64", // tb_context* context
+      "u64", // uint64_t from
+      "u64", // uint64_t to
+      "buffer", // double* milliseconds
+    ],
+    result: "i32",
+  },
+  tb_event_destroy: {
+    parameters: [
+      "u64", // tb_context* context
+      "u64", // uint64_t event
+    ],
+    result: "i32",
+  },
   tb_alloc: {
     parameters: [
       "u64", // tb_context* context
@@ -107,17 +164,14 @@ export const CORE_SYMBOLS = {
     ],
     result: "i32",
   },
-  tb_load_tokens: {
+  tb_cast: {
     parameters: [
       "u64", // tb_context* context
-      "buffer", // const uint64_t* windows
-      "i32", // int32_t width
-      "i64", // int64_t B
-      "i64", // int64_t T
-      "i64", // int64_t vocab_size
-      "u64", // int32_t* ids
-      "u64", // int32_t* targets
-      "buffer", // int64_t* bad
+      "i32", // tb_dtype from_dtype
+      "u64", // const void* from
+      "i32", // tb_dtype to_dtype
+      "u64", // void* to
+      "i64", // int64_t n
     ],
     result: "i32",
   },
@@ -137,7 +191,8 @@ export const CORE_SYMBOLS = {
     parameters: [
       "u64", // tb_context* context
       "u64", // const int32_t* ids
-      "u64", // const float* dout
+      "i32", // tb_dtype dout_dtype
+      "u64", // const void* dout
       "u64", // float* dtable
       "i64", // int64_t N
       "i64", // int64_t D
@@ -172,6 +227,7 @@ export const CORE_SYMBOLS = {
       "u64", // const void* x
       "u64", // const float* weight
       "u64", // const float* rstd
+      "i32", // tb_dtype dx_dtype
       "u64", // void* dx
       "u64", // float* dweight
       "i64", // int64_t N
