@@ -1,7 +1,8 @@
-/** CPU devices for tests, one for each instruction set of this machine. */
+/** Devices for tests: the CPU once for each instruction set of this machine, and the card where there is one. */
 
 import { assertSameBits } from "./compare.ts";
 import { Device } from "../../lib/ffi/device.ts";
+import { describeLibraries } from "../../lib/ffi/library.ts";
 
 const LEVELS = ["portable", "avx2", "avx512"] as const;
 
@@ -29,14 +30,51 @@ export function hasIsa(isa: Isa): boolean {
 
 /** Runs a body on every instruction set that this machine has; the message of what it throws names the set. */
 export function onEveryIsa(body: (device: Device) => void): void {
-  for (const isa of LEVELS.filter(hasIsa)) {
-    using device = openCpu({ isa });
-    try {
-      body(device);
-    } catch (error) {
-      if (error instanceof Error) error.message = `[${isa}] ${error.message}`;
-      throw error;
-    }
+  for (const isa of LEVELS.filter(hasIsa)) runOn(isa, () => openCpu({ isa }), body);
+}
+
+/** Whether the CUDA build is there and finds a card. */
+export function hasCuda(): boolean {
+  return describeLibraries().some(({ description }) =>
+    description.backend === "cuda" && description.devices.length > 0
+  );
+}
+
+/** Opens the first card. */
+export function openCuda(): Device {
+  return Device.open({ kind: "cuda" });
+}
+
+/**
+ * Runs a body on the card, where there is one, as {@linkcode onEveryIsa}. With `products` once more without cuBLAS, on the
+ * project's own products.
+ */
+export function onCuda(
+  body: (device: Device) => void,
+  options: { products?: boolean } = {},
+): void {
+  if (!hasCuda()) return;
+  runOn("cuda", openCuda, body);
+  if (!options.products) return;
+  withVariable("TITANBIT_NO_CUBLAS", "1", () => runOn("cuda without cuBLAS", openCuda, body));
+}
+
+/** {@linkcode onEveryIsa} and {@linkcode onCuda}. */
+export function onEveryDevice(
+  body: (device: Device) => void,
+  options: { products?: boolean } = {},
+): void {
+  onEveryIsa(body);
+  onCuda(body, options);
+}
+
+function runOn(name: string, open: () => Device, body: (device: Device) => void): void {
+  using device = open();
+  try {
+    body(device);
+  } catch (error) {
+    if (error instanceof Error) error.message = `[${name}] ${error.message}`;
+    throw error;
   }
 }
 
@@ -61,13 +99,17 @@ export function assertSameForThreads(
 }
 
 function withCap<Result>(isa: Isa | undefined, body: () => Result): Result {
-  if (isa === undefined) return body();
-  const before = Deno.env.get("TITANBIT_ISA");
-  Deno.env.set("TITANBIT_ISA", isa);
+  return isa === undefined ? body() : withVariable("TITANBIT_ISA", isa, body);
+}
+
+/** Runs a body with a variable of the environment set, which native code sees too. */
+function withVariable<Result>(name: string, value: string, body: () => Result): Result {
+  const before = Deno.env.get(name);
+  Deno.env.set(name, value);
   try {
     return body();
   } finally {
-    if (before === undefined) Deno.env.delete("TITANBIT_ISA");
-    else Deno.env.set("TITANBIT_ISA", before);
+    if (before === undefined) Deno.env.delete(name);
+    else Deno.env.set(name, before);
   }
 }

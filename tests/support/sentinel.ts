@@ -4,8 +4,14 @@ import { AssertionError } from "@std/assert";
 import type { Device } from "../../lib/ffi/device.ts";
 import { BYTES, type DType } from "../../lib/tensor/dtype.ts";
 import { Tensor } from "../../lib/tensor/tensor.ts";
+import { fromBfloat16 } from "./bfloat16.ts";
 
-type HostArray = Float32Array<ArrayBuffer> | Int8Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
+/** Values by their dtype; a Uint16Array holds the bits of bfloat16 (bfloat16.ts). */
+export type HostArray =
+  | Float32Array<ArrayBuffer>
+  | Uint16Array<ArrayBuffer>
+  | Int8Array<ArrayBuffer>
+  | Int32Array<ArrayBuffer>;
 
 const GUARD_BYTES = 256; // keeps the 64-byte alignment
 const GUARD = 0xa5;
@@ -93,6 +99,12 @@ export class GuardedMemory implements Disposable {
   }
 }
 
+/** The values of a float32 or bfloat16 tensor. */
+export function floatsOf(tensor: Tensor): Float32Array<ArrayBuffer> {
+  if (tensor.dtype === "float32") return tensor.toFloat32Array();
+  return fromBfloat16(tensor.download(new Uint16Array(tensor.length)));
+}
+
 /** The values of an int8 tensor. */
 export function int8sOf(tensor: Tensor): Int8Array<ArrayBuffer> {
   return tensor.download(new Int8Array(tensor.length));
@@ -105,5 +117,6 @@ export function int32sOf(tensor: Tensor): Int32Array<ArrayBuffer> {
 
 function dtypeOf(values: HostArray): DType {
   if (values instanceof Float32Array) return "float32";
+  if (values instanceof Uint16Array) return "bfloat16";
   return values instanceof Int8Array ? "int8" : "int32";
 }
