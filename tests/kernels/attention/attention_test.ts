@@ -1,110 +1,16 @@
 import { assertThrows } from "@std/assert";
 import { NativeError } from "../../../lib/ffi/errors.ts";
-import type { Device } from "../../../lib/ffi/device.ts";
-import {
-  attentionBackward,
-  attentionDecode,
-  attentionForward,
-} from "../../../lib/kernels/attention.ts";
 import { assertAsGoodAsPlain, assertSameBits } from "../../support/compare.ts";
 import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
 import { assertGradient } from "../../support/gradient_check.ts";
 import { Random, withRandom } from "../../support/random.ts";
 import { single } from "../../support/round.ts";
-import { GuardedMemory } from "../../support/sentinel.ts";
 import { DECODING_CASES, TRAINING_CASES } from "./cases.ts";
-import { attention, attentionGradients, type Shape } from "./reference.ts";
+import { attention, attentionGradients } from "./reference.ts";
+import { inputsOf, poisonUnseen, runBackward, runDecode, runForward } from "./run.ts";
 
 // An exponent of a few units has an error of a few 2^-24, and so has the probability, whatever luck plain float32 has.
 const FLOOR = 16 * 2 ** -24;
-
-function inputsOf(shape: Shape, random: Random, std = 1) {
-  const { B, T, H, G, E, capacity = T } = shape;
-  return {
-    q: random.normals(B * H * T * E, std),
-    k: random.normals(B * G * capacity * E, std),
-    v: random.normals(B * G * capacity * E),
-    dout: random.normals(B * T * H * E),
-    scale: Math.fround(1 / Math.sqrt(E)),
-  };
-}
-
-type Inputs = ReturnType<typeof inputsOf>;
-
-function runForward(device: Device, shape: Shape, inputs: Inputs) {
-  const { B, T, H, G, E } = shape;
-  using memory = new GuardedMemory(device);
-  const operands = {
-    q: memory.input("q", [B, H, T, E], inputs.q),
-    k: memory.input("k", [B, G, T, E], inputs.k),
-    v: memory.input("v", [B, G, T, E], inputs.v),
-    o: memory.output("o", "float32", [B * T, H * E]),
-    lse: memory.output("lse", "float32", [B, H, T]),
-    scale: inputs.scale,
-  };
-  attentionForward(operands);
-  memory.check();
-  return { o: operands.o.toFloat32Array(), lse: operands.lse.toFloat32Array() };
-}
-
-function runBackward(device: Device, shape: Shape, inputs: Inputs) {
-  const { B, T, H, G, E } = shape;
-  const forward = runForward(device, shape, inputs);
-  using memory = new GuardedMemory(device);
-  const operands = {
-    dout: memory.input("dout", [B * T, H * E], inputs.dout),
-    q: memory.input("q", [B, H, T, E], inputs.q),
-    k: memory.input("k", [B, G, T, E], inputs.k),
-    v: memory.input("v", [B, G, T, E], inputs.v),
-    o: memory.input("o", [B * T, H * E], forward.o),
-    lse: memory.input("lse", [B, H, T], forward.lse),
-    delta: memory.output("delta", "float32", [B, H, T]),
-    dq: memory.output("dq", "float32", [B, H, T, E]),
-    dk: memory.output("dk", "float32", [B, G, T, E]),
-    dv: memory.output("dv", "float32", [B, G, T, E]),
-    scale: inputs.scale,
-  };
-  attentionBackward(operands);
-  memory.check();
-  return {
-    dq: operands.dq.toFloat32Array(),
-    dk: operands.dk.toFloat32Array(),
-    dv: operands.dv.toFloat32Array(),
-  };
-}
-
-function runDecode(
-  device: Device,
-  shape: typeof DECODING_CASES[number],
-  inputs: Inputs,
-): Float32Array<ArrayBuffer> {
-  const { B, T, H, G, E, capacity, start } = shape;
-  using memory = new GuardedMemory(device);
-  const operands = {
-    q: memory.input("q", [B, H, T, E], inputs.q),
-    kCache: memory.input("kCache", [B, G, capacity, E], inputs.k),
-    vCache: memory.input("vCache", [B, G, capacity, E], inputs.v),
-    start: memory.input("start", [B], Int32Array.from(start)),
-    o: memory.output("o", "float32", [B * T, H * E]),
-    scale: inputs.scale,
-  };
-  attentionDecode(operands);
-  memory.check();
-  return operands.o.toFloat32Array();
-}
-
-/** Writes NaN into what no query may see: cache rows from each sequence's end on. */
-function poisonUnseen(shape: typeof DECODING_CASES[number], inputs: Inputs): void {
-  const { B, T, G, E, capacity, start } = shape;
-  for (let b = 0; b < B; b++) {
-    for (let g = 0; g < G; g++) {
-      const head = (b * G + g) * capacity;
-      for (const cache of [inputs.k, inputs.v]) {
-        cache.fill(NaN, (head + start[b]! + T) * E, (head + capacity) * E);
-      }
-    }
-  }
-}
 
 Deno.test(
   "attentionForward() agrees with the definition at awkward shapes",
@@ -133,7 +39,7 @@ Deno.test(
   "attentionForward() stays exact when scores reach hundreds",
   withRandom((random) => {
     const shape = { B: 1, T: 100, H: 2, G: 1, E: 16 };
-    const inputs = inputsOf(shape, random, 8);
+    const inputs = inputsOf(shape, random, { std: 8 });
     const expected = attention(inputs, shape);
     const plain = attention(inputs, shape, single);
     onEveryIsa((device) => {

@@ -1,6 +1,9 @@
 /**
  * Causal attention with grouped keys, straight from its definition: every row's scores, softmax and weighted sum, and the
  * gradients by the chain rule. q (B, H, T, E); k, v (B, G, capacity, E); o (B*T, H*E).
+ *
+ * `round` is applied after each operation; `store` to what a plain version keeps in its activations' dtype: probabilities and
+ * their gradients where they enter a product, the output, and every gradient.
  */
 
 import { exact, type Round } from "../../support/round.ts";
@@ -71,6 +74,7 @@ export function attention(
   inputs: Inputs,
   shape: Shape,
   round: Round = exact,
+  store: Round = exact,
 ): { o: Float64Array; lse: Float64Array } {
   const { B, T, H, E } = shape;
   const o = new Float64Array(B * T * H * E);
@@ -80,12 +84,13 @@ export function attention(
     lse[(at.b * H + at.h) * T + at.t] = row.lse;
     const out = ((at.b * T + at.t) * H + at.h) * E;
     for (let j = 0; j < row.keys; j++) {
+      const p = store(row.p[j]!);
       for (let e = 0; e < E; e++) {
-        o[out + e] = round(o[out + e]! + round(row.p[j]! * inputs.v[(row.group + j) * E + e]!));
+        o[out + e] = round(o[out + e]! + round(p * inputs.v[(row.group + j) * E + e]!));
       }
     }
   });
-  return { o, lse };
+  return { o: o.map(store), lse };
 }
 
 export function attentionGradients(
@@ -93,6 +98,7 @@ export function attentionGradients(
   dout: Numbers,
   shape: Shape,
   round: Round = exact,
+  store: Round = exact,
 ): { dq: Float64Array; dk: Float64Array; dv: Float64Array } {
   const { T, H, E } = shape;
   const dq = new Float64Array(inputs.q.length);
@@ -102,17 +108,23 @@ export function attentionGradients(
     const { p, keys, queryAt, group } = rowOf(inputs, shape, at, round);
     const out = ((at.b * T + at.t) * H + at.h) * E;
     const dp = new Float64Array(keys);
+    const o = new Float64Array(E);
     let mean = 0;
     for (let j = 0; j < keys; j++) {
+      const stored = store(p[j]!);
       for (let e = 0; e < E; e++) {
         const value = (group + j) * E + e;
-        dv[value] = round(dv[value]! + round(p[j]! * dout[out + e]!));
+        dv[value] = round(dv[value]! + round(stored * dout[out + e]!));
         dp[j] = round(dp[j]! + round(dout[out + e]! * inputs.v[value]!));
+        o[e] = o[e]! + stored * inputs.v[value]!;
       }
       mean = round(mean + round(p[j]! * dp[j]!));
     }
+    if (store !== exact) {
+      mean = o.reduce((total, value, e) => total + store(value) * dout[out + e]!, 0);
+    }
     for (let j = 0; j < keys; j++) {
-      const ds = round(round(p[j]! * round(dp[j]! - mean)) * inputs.scale);
+      const ds = round(store(round(p[j]! * round(dp[j]! - mean))) * inputs.scale);
       for (let e = 0; e < E; e++) {
         const key = (group + j) * E + e;
         dq[queryAt + e] = round(dq[queryAt + e]! + round(ds * inputs.k[key]!));
@@ -120,5 +132,5 @@ export function attentionGradients(
       }
     }
   });
-  return { dq, dk, dv };
+  return { dq: dq.map(store), dk: dk.map(store), dv: dv.map(store) };
 }
