@@ -4,12 +4,10 @@
  * @module
  */
 
-import { benchProduct, type ProductRow } from "../lib/bench/product_bench.ts";
-import { formatProductRows } from "../lib/bench/report.ts";
+import { runDataSuite } from "../lib/bench/data_suite.ts";
+import { runProductSuite } from "../lib/bench/product_suite.ts";
 import { cpuCases, shapeCases } from "../lib/bench/suites.ts";
 import { type Command, main, type ParsedArgs, UsageError } from "../lib/cli/command.ts";
-import { openLibrary } from "../lib/ffi/library.ts";
-import { OpenBlas } from "../lib/ffi/openblas.ts";
 
 /** `bench`. */
 export const command: Command = {
@@ -22,8 +20,9 @@ export const command: Command = {
     {
       name: "suite",
       kind: "string",
-      help: "cpu: products of training and decoding; gemm: every product at --m --n --k",
-      choices: ["cpu", "gemm"],
+      help: "cpu: products of training and decoding; gemm: every product at --m --n --k; " +
+        "data: batches, tokenisation, the tokenizer",
+      choices: ["cpu", "gemm", "data"],
       default: "cpu",
     },
     { name: "m", kind: "integer", help: "rows of the product", min: 1, default: 512 },
@@ -41,33 +40,21 @@ export const command: Command = {
   ],
   examples: [
     "deno task bench --suite cpu",
+    "deno task bench --suite data",
     "deno task bench --suite gemm --m 64 --n 5632 --k 2048 --threads 2",
   ],
   run,
 };
 
 async function run(args: ParsedArgs): Promise<void> {
+  const suite = args.string("suite");
+  if (suite === "data") return await runDataSuite();
   const sizes = { rows: args.integer("m"), columns: args.integer("n"), depth: args.integer("k") };
-  const cases = args.string("suite") === "cpu" ? cpuCases() : shapeCases(sizes);
-  const counts = threadCounts(args.string("threads"));
-  const library = openLibrary({ device: "cpu" });
-  const openblas = OpenBlas.open();
-  const repeat = args.integer("repeat");
-  const rows: ProductRow[] = [];
-  for (const threads of counts) {
-    for (const { op, sizes } of cases) {
-      rows.push(await benchProduct(op, { sizes, threads, repeat, openblas }));
-    }
-  }
-  const device = library.description.devices[0]!;
-  const rival = openblas?.version ?? null;
-  if (args.boolean("json")) {
-    console.log(JSON.stringify({ device, openblas: rival, repeat, rows }, null, 2));
-    return;
-  }
-  console.log(`${device.name}, ${device.cores} cores, ${device.isa}`);
-  console.log(rival ?? "no OpenBLAS found: libopenblas.so.0 is Debian's libopenblas0");
-  console.log(formatProductRows(rows));
+  await runProductSuite(suite === "cpu" ? cpuCases() : shapeCases(sizes), {
+    threads: threadCounts(args.string("threads")),
+    repeat: args.integer("repeat"),
+    json: args.boolean("json"),
+  });
 }
 
 function threadCounts(text: string): number[] {

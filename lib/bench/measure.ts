@@ -18,6 +18,8 @@ export interface AlternateOptions {
   repeat: number;
   /** Milliseconds to let the other side's idle threads go to sleep before a side is measured. @default 0 */
   pauseMs?: number;
+  /** Milliseconds that a side runs, not timed, before it is measured: its threads wake up and spread over the cores. @default 0 */
+  warmMs?: number;
   /** Milliseconds that one measurement should last at least. @default 5 */
   sampleMs?: number;
   /** Milliseconds since some moment. @default performance.now */
@@ -34,14 +36,14 @@ export interface Comparison {
 /**
  * Measures every side once a round, so that whatever slows the machine down meets all of them.
  *
- * Each measurement starts with a call that is not timed (caches, sleeping threads), then times as many calls as last
- * `sampleMs`.
+ * Each measurement starts with calls that are not timed, one at least (caches, sleeping threads), then times as many calls as
+ * last `sampleMs`.
  */
 export async function alternate(
   sides: readonly (() => void)[],
   options: AlternateOptions,
 ): Promise<Comparison> {
-  const { repeat, pauseMs = 0, sampleMs = 5, now = () => performance.now() } = options;
+  const { repeat, pauseMs = 0, warmMs = 0, sampleMs = 5, now = () => performance.now() } = options;
   const time = (side: () => void, calls: number) => {
     const start = now();
     for (let call = 0; call < calls; call++) side();
@@ -55,7 +57,8 @@ export async function alternate(
   for (let round = 0; round < repeat; round++) {
     for (const [index, side] of sides.entries()) {
       if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
-      side();
+      const warm = now() + warmMs;
+      do side(); while (now() < warm);
       rounds[index]!.push(time(side, calls[index]!));
     }
   }

@@ -44,9 +44,9 @@ export interface ProductBenchOptions {
 }
 
 const SAMPLES = 256;
-// Idle threads of OpenMP and of OpenBLAS spin for a while after a call and take the cores from the other side; OpenBLAS's
-// for up to 2^26 cycles.
-const PAUSE_MS = 50;
+// OpenBLAS's idle threads were seen to spin for 110 ms after a call, taking a core from the other side. Threads that wake from a
+// longer sleep start on the core of the one that woke them and take up to 70 ms to spread: steady speed is what a training sees.
+const MANY_THREADS = { pauseMs: 200, warmMs: 80, sampleMs: 20 };
 
 /** Checks one product, then times it. Throws `Error` where a result is wrong. */
 export async function benchProduct(
@@ -65,7 +65,7 @@ export async function benchProduct(
   const maxError = check(op, product, sizes, openblas !== null);
   const { timings, ratios } = await alternate(sides, {
     repeat,
-    pauseMs: threads > 1 ? PAUSE_MS : 0,
+    ...(threads > 1 && MANY_THREADS),
   });
   const [ours, rival] = timings;
   const operations = 2 * sizes.rows * sizes.columns * sizes.depth;
