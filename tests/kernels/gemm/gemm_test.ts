@@ -2,7 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { NativeError } from "../../../lib/ffi/errors.ts";
 import { gemm } from "../../../lib/kernels/gemm.ts";
 import { assertAsGoodAsPlain } from "../../support/compare.ts";
-import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
+import { assertSameForThreads, onEveryDevice, openCpu } from "../../support/devices.ts";
 import { withRandom } from "../../support/random.ts";
 import { GuardedMemory } from "../../support/sentinel.ts";
 import { SHAPES } from "./cases.ts";
@@ -20,7 +20,7 @@ for (const transposeA of [false, true]) {
           const b = random.normals(shape.K * shape.N);
           return { sizes, a, b, exact: gemm64({ a, b }, sizes), plain: gemm32({ a, b }, sizes) };
         });
-        onEveryIsa((device) => {
+        onEveryDevice((device) => {
           for (const { sizes, a, b, exact, plain } of inputs) {
             const { M, N, K } = sizes;
             using memory = new GuardedMemory(device);
@@ -57,7 +57,7 @@ Deno.test(
       const sizes = { M, N, K, transposeB: true };
       const expected = gemm64({ a, b, residual }, sizes);
       const plain = gemm32({ a, b, residual }, sizes);
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         using memory = new GuardedMemory(device);
         const tensors = {
           a: memory.input("a", [M, K], a),
@@ -102,7 +102,7 @@ Deno.test(
       const b = random.normals(21 * 33);
       a[2 * 33 + 32] = NaN; // row 2
       b[20 * 33 + 5] = Infinity; // column 20
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         using memory = new GuardedMemory(device);
         const c = memory.output("c", "float32", [M, 21]);
         gemm({

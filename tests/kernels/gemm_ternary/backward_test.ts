@@ -5,7 +5,7 @@ import {
   gemmTernaryBackwardWeight,
 } from "../../../lib/kernels/gemm_ternary.ts";
 import { assertAsGoodAsPlain } from "../../support/compare.ts";
-import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
+import { assertSameForThreads, onEveryDevice, openCpu } from "../../support/devices.ts";
 import { assertGradient } from "../../support/gradient_check.ts";
 import { type Random, withRandom } from "../../support/random.ts";
 import { GuardedMemory } from "../../support/sentinel.ts";
@@ -67,7 +67,7 @@ for (const accumulate of [false, true]) {
         };
         const expected = backwardInput(operands, sizes);
         const plain = backwardInput(operands, sizes, Math.fround);
-        onEveryIsa((device) => {
+        onEveryDevice((device) => {
           const actual = backward(device, inputs, sizes, accumulate).dx;
           assertAsGoodAsPlain({ name: "dx", actual, expected, plain, shape: [sizes.M, sizes.K] });
         });
@@ -88,7 +88,7 @@ for (const accumulate of [false, true]) {
         const expected = backwardWeight(operands, sizes);
         const rounded = { ...operands, xReal: operands.xReal.map(Math.fround) };
         const plain = backwardWeight(rounded, sizes, Math.fround);
-        onEveryIsa((device) => {
+        onEveryDevice((device) => {
           const actual = backward(device, inputs, sizes, accumulate).dw;
           assertAsGoodAsPlain({ name: "dw", actual, expected, plain, shape: [sizes.N, sizes.K] });
         });

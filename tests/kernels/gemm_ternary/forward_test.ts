@@ -4,7 +4,7 @@ import { NativeError } from "../../../lib/ffi/errors.ts";
 import { gemmTernaryForward, gemmTernaryPackedForward } from "../../../lib/kernels/gemm_ternary.ts";
 import { packedWidth } from "../../../lib/kernels/pack_ternary.ts";
 import { assertSameBits } from "../../support/compare.ts";
-import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
+import { assertSameForThreads, onEveryDevice, openCpu } from "../../support/devices.ts";
 import { type Random, withRandom } from "../../support/random.ts";
 import { GuardedMemory } from "../../support/sentinel.ts";
 import { pack } from "../pack_ternary/reference.ts";
@@ -57,7 +57,7 @@ for (const weights of ["int8", "packed"] as const) {
         const inputs = randomInputs(random, sizes, { residual: index % 2 === 1 });
         return { sizes, inputs, expected: forwardBits(inputs, sizes) };
       });
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         for (const { sizes, inputs, expected } of cases) {
           assertSameBits({
             name: `y of ${sizes.M} x ${sizes.N} x ${sizes.K}`,
@@ -71,7 +71,7 @@ for (const weights of ["int8", "packed"] as const) {
 }
 
 Deno.test("gemmTernaryForward() stays exact when every activation is -128 or 127", () => {
-  onEveryIsa((device) => {
+  onEveryDevice((device) => {
     for (const M of [1, 8, 13]) {
       for (const K of [256, 1024, 2048, 2052, 4099]) {
         for (const activation of [-128, 127]) {
@@ -99,7 +99,7 @@ Deno.test(
     for (const sizes of [{ M: 2, N: 21, K: 70 }, { M: 15, N: 21, K: 70 }]) {
       const { M, N, K } = sizes;
       const inputs = randomInputs(random, sizes, { residual: true });
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         using memory = new GuardedMemory(device);
         const y = memory.inout("y", [M, N], inputs.residual!);
         gemmTernaryForward({
@@ -126,7 +126,7 @@ Deno.test(
   withRandom((random) => {
     const sizes = { M: 20, N: 37, K: 150 };
     const inputs = randomInputs(random, sizes, { residual: true });
-    onEveryIsa((device) => {
+    onEveryDevice((device) => {
       const whole = forward(device, inputs, sizes).int8;
       for (const row of [0, 7, 19]) {
         const alone = forward(device, {
@@ -161,7 +161,7 @@ Deno.test(
       const inputs = randomInputs(random, sizes, { residual: false });
       inputs.xScale[2] = NaN;
       inputs.wScale[20] = Infinity;
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         const { int8, packed } = forward(device, inputs, sizes);
         for (const y of [int8, packed]) {
           const finite = Array.from(y, Number.isFinite);
@@ -172,23 +172,52 @@ Deno.test(
   }),
 );
 
+Deno.test(
+  "gemmTernaryForward() gives the same bits when operands begin at odd addresses",
+  withRandom((random) => {
+    const sizes = { M: 70, N: 40, K: 64 };
+    const { M, N, K } = sizes;
+    const inputs = randomInputs(random, sizes, { residual: true });
+    const shifted = (values: Int8Array) => Int8Array.from([0, 0, 0, ...values]);
+    onEveryDevice((device) => {
+      using memory = new GuardedMemory(device);
+      const tensors = {
+        x: memory.input("x", [M * K + 3], shifted(inputs.x)).view([M, K], { offset: 3 }),
+        w: memory.input("w", [N * K + 3], shifted(inputs.w)).view([N, K], { offset: 3 }),
+        xScale: memory.input("xScale", [M], inputs.xScale),
+        wScale: memory.input("wScale", [N], inputs.wScale),
+        residual: memory.input("residual", [M, N], inputs.residual!),
+      };
+      const y = memory.inout("y", [M * N + 1], new Float32Array(M * N + 1).fill(NaN));
+      gemmTernaryForward({ ...tensors, y: y.view([M, N], { offset: 1 }) });
+      memory.check();
+      assertSameBits({
+        name: "y",
+        actual: y.toFloat32Array().subarray(1),
+        expected: forwardBits(inputs, sizes),
+      });
+    });
+  }),
+);
+
 Deno.test("gemmTernaryForward() throws NativeError when K is beyond exact float32 sums", () => {
-  using device = openCpu();
-  using memory = new GuardedMemory(device);
-  const K = 2 ** 17 + 1;
-  const error = assertThrows(
-    () =>
-      gemmTernaryForward({
-        x: memory.output("x", "int8", [1, K]),
-        xScale: memory.output("xScale", "float32", [1]),
-        w: memory.output("w", "int8", [1, K]),
-        wScale: memory.output("wScale", "float32", [1]),
-        y: memory.output("y", "float32", [1, 1]),
-      }),
-    NativeError,
-    "K 1 to 131072: current values are 1, 1, 131073",
-  );
-  assertEquals(error.op, "tb_gemm_ternary_forward");
+  onEveryDevice((device) => {
+    using memory = new GuardedMemory(device);
+    const K = 2 ** 17 + 1;
+    const error = assertThrows(
+      () =>
+        gemmTernaryForward({
+          x: memory.output("x", "int8", [1, K]),
+          xScale: memory.output("xScale", "float32", [1]),
+          w: memory.output("w", "int8", [1, K]),
+          wScale: memory.output("wScale", "float32", [1]),
+          y: memory.output("y", "float32", [1, 1]),
+        }),
+      NativeError,
+      "K 1 to 131072: current values are 1, 1, 131073",
+    );
+    assertEquals(error.op, "tb_gemm_ternary_forward");
+  });
 });
 
 Deno.test("gemmTernaryForward() throws RangeError or TypeError naming the operand that doesn't fit", () => {

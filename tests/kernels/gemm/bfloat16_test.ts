@@ -1,0 +1,184 @@
+/** The dense product of bfloat16 operands, on the card: through cuBLASLt where it is there, and by the project's own kernels. */
+
+import { assertEquals } from "@std/assert";
+import { gemm } from "../../../lib/kernels/gemm.ts";
+import { fromBfloat16, roundToBfloat16, toBfloat16 } from "../../support/bfloat16.ts";
+import { assertAsGoodAsPlain, assertSameBits } from "../../support/compare.ts";
+import { hasCuda, onCuda } from "../../support/devices.ts";
+import { type Random, withRandom } from "../../support/random.ts";
+import { floatsOf, GuardedMemory } from "../../support/sentinel.ts";
+import { SHAPES } from "./cases.ts";
+import { gemm32, gemm64, type GemmSizes } from "./reference.ts";
+
+const ignore = !hasCuda();
+
+/** Tiles of 64 x 128 and 128 x 256, steps of 64, rows of whole chunks of 8; one product large enough for the large tiles. */
+const CHUNKED: readonly { M: number; N: number; K: number }[] = [
+  { M: 8, N: 8, K: 8 },
+  { M: 64, N: 128, K: 64 },
+  { M: 72, N: 136, K: 72 },
+  { M: 56, N: 264, K: 200 },
+  { M: 136, N: 120, K: 456 },
+  { M: 3080, N: 1552, K: 24 },
+];
+
+// Tensor cores cut off where they align the terms of a sum: a little more than the rounding of a plain loop.
+const TENSOR_CORE_FLOOR = 2 ** -18;
+
+function randomOperands(random: Random, { M, N, K }: GemmSizes) {
+  return {
+    a: toBfloat16(random.normals(M * K)),
+    b: toBfloat16(random.normals(K * N)),
+    residual: toBfloat16(random.normals(M * N, 4)),
+  };
+}
+
+for (const transposeA of [false, true]) {
+  for (const transposeB of [false, true]) {
+    const layout = `${transposeA ? "aᵀ" : "a"} · ${transposeB ? "bᵀ" : "b"}`;
+    for (const dtype of ["float32", "bfloat16"] as const) {
+      Deno.test({
+        name:
+          `gemm() of bfloat16 gives ${dtype} as good as a plain loop's when it multiplies ${layout}`,
+        ignore,
+        fn: withRandom((random) => {
+          for (const [index, shape] of [...SHAPES, ...CHUNKED].entries()) {
+            const sizes = { ...shape, transposeA, transposeB };
+            const { M, N, K } = sizes;
+            const bits = randomOperands(random, sizes);
+            const residual = index % 2 === 0 ? null : fromBfloat16(bits.residual);
+            const operands = { a: fromBfloat16(bits.a), b: fromBfloat16(bits.b), residual };
+            const expected = gemm64(operands, sizes);
+            const plain = gemm32(operands, sizes);
+            onCuda((device) => {
+              using memory = new GuardedMemory(device);
+              const c = memory.output("c", dtype, [M, N]);
+              const added = dtype === "float32" ? residual : bits.residual;
+              gemm({
+                a: memory.input("a", transposeA ? [K, M] : [M, K], bits.a),
+                b: memory.input("b", transposeB ? [N, K] : [K, N], bits.b),
+                residual: residual && memory.input("residual", [M, N], added!),
+                c,
+                transposeA,
+                transposeB,
+              });
+              memory.check();
+              assertAsGoodAsPlain({
+                name: `c of ${M} x ${N} x ${K}`,
+                actual: floatsOf(c),
+                expected,
+                plain: dtype === "float32" ? plain : plain.map(roundToBfloat16),
+                shape: [M, N],
+                floor: TENSOR_CORE_FLOOR,
+              });
+            }, { products: true });
+          }
+        }),
+      });
+    }
+  }
+}
+
+Deno.test({
+  name: "gemm() of bfloat16 adds to c when c is the residual",
+  ignore,
+  fn: withRandom((random) => {
+    const sizes = { M: 70, N: 88, K: 96, transposeB: true };
+    const { M, N, K } = sizes;
+    const bits = randomOperands(random, sizes);
+    onCuda((device) => {
+      using memory = new GuardedMemory(device);
+      const operands = {
+        a: memory.input("a", [M, K], bits.a),
+        b: memory.input("b", [N, K], bits.b),
+        transposeB: true,
+      };
+      for (const values of [fromBfloat16(bits.residual), bits.residual]) {
+        const residual = memory.input("residual", [M, N], values);
+        const apart = memory.output("c", residual.dtype, [M, N]);
+        gemm({ ...operands, residual, c: apart });
+        const inPlace = memory.inout("c", [M, N], values);
+        gemm({ ...operands, residual: inPlace, c: inPlace });
+        memory.check();
+        assertSameBits({ name: "c", actual: floatsOf(inPlace), expected: floatsOf(apart) });
+      }
+    }, { products: true });
+  }),
+});
+
+Deno.test({
+  name: "gemm() of bfloat16 gives the same bits when operands begin at odd addresses",
+  ignore,
+  fn: withRandom((random) => {
+    const sizes = { M: 40, N: 24, K: 64 };
+    const { M, N, K } = sizes;
+    const bits = randomOperands(random, sizes);
+    const shifted = (values: Uint16Array) => Uint16Array.from([0, ...values]);
+    const exact = gemm64({ a: fromBfloat16(bits.a), b: fromBfloat16(bits.b) }, sizes);
+    const plain = gemm32({ a: fromBfloat16(bits.a), b: fromBfloat16(bits.b) }, sizes);
+    onCuda((device) => {
+      using memory = new GuardedMemory(device);
+      const a = memory.input("a", [M * K + 1], shifted(bits.a)).view([M, K], { offset: 1 });
+      const b = memory.input("b", [N * K + 1], shifted(bits.b)).view([K, N], { offset: 1 });
+      const c = memory.output("c", "float32", [M * N + 1]);
+      gemm({ a, b, c: c.view([M, N], { offset: 1 }) });
+      memory.check();
+      assertAsGoodAsPlain({
+        name: "c",
+        actual: floatsOf(c).subarray(1),
+        expected: exact,
+        plain,
+        floor: TENSOR_CORE_FLOOR,
+      });
+    }, { products: true });
+  }),
+});
+
+Deno.test({
+  name: "gemm() of bfloat16 gives the same bits when it runs again, in another context too",
+  ignore,
+  fn: withRandom((random) => {
+    for (const sizes of [{ M: 1024, N: 768, K: 3072 }, { M: 32, N: 64, K: 65536 }]) {
+      const { M, N, K } = sizes;
+      const bits = randomOperands(random, sizes);
+      const before: Record<string, Float32Array> = {};
+      for (const round of [0, 1, 2]) {
+        let kind = 0;
+        onCuda((device) => {
+          using memory = new GuardedMemory(device);
+          const c = memory.output("c", "float32", [M, N]);
+          gemm({ a: memory.input("a", [M, K], bits.a), b: memory.input("b", [K, N], bits.b), c });
+          const actual = floatsOf(c);
+          const expected = before[kind] ??= actual;
+          kind++;
+          assertSameBits({ name: `c in round ${round}`, actual, expected });
+        }, { products: true });
+      }
+    }
+  }),
+});
+
+Deno.test({
+  name: "gemm() of bfloat16 lets NaN and infinity reach their rows and columns, and no others",
+  ignore,
+  fn: withRandom((random) => {
+    for (const M of [5, 24, 200]) {
+      const N = 24, K = 40;
+      const a = random.normals(M * K), b = random.normals(N * K);
+      a[2 * K + K - 1] = NaN;
+      b[20 * K + 5] = Infinity;
+      onCuda((device) => {
+        using memory = new GuardedMemory(device);
+        const c = memory.output("c", "bfloat16", [M, N]);
+        gemm({
+          a: memory.input("a", [M, K], toBfloat16(a)),
+          b: memory.input("b", [N, K], toBfloat16(b)),
+          c,
+          transposeB: true,
+        });
+        const finite = Array.from(floatsOf(c), Number.isFinite);
+        assertEquals(finite, finite.map((_, i) => Math.floor(i / N) !== 2 && i % N !== 20));
+      }, { products: true });
+    }
+  }),
+});
