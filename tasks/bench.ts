@@ -4,6 +4,7 @@
  * @module
  */
 
+import { fromFileUrl } from "@std/path";
 import { runDataSuite } from "../lib/bench/data_suite.ts";
 import { runProductSuite } from "../lib/bench/product_suite.ts";
 import { cpuCases, shapeCases } from "../lib/bench/suites.ts";
@@ -48,7 +49,9 @@ export const command: Command = {
 
 async function run(args: ParsedArgs): Promise<void> {
   const suite = args.string("suite");
-  if (suite === "data") return await runDataSuite();
+  if (suite === "data") {
+    return await runDataSuite(fromFileUrl(new URL("..", import.meta.url)));
+  }
   const sizes = { rows: args.integer("m"), columns: args.integer("n"), depth: args.integer("k") };
   await runProductSuite(suite === "cpu" ? cpuCases() : shapeCases(sizes), {
     threads: threadCounts(args.string("threads")),

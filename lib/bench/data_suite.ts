@@ -5,7 +5,7 @@
  * @module
  */
 
-import { fromFileUrl } from "@std/path";
+import { join } from "@std/path";
 
 /** Each measures both sides in one process; the corpus is the quickstart's. */
 const PROGRAMS = [
@@ -15,19 +15,20 @@ const PROGRAMS = [
 ];
 
 /**
- * Runs every bench in turn, showing what it prints.
+ * Runs every bench of the source tree at `root` in turn, showing what it prints.
  *
  * Throws `Error` where one fails, or where the program is not run from a source tree with the corpus.
  */
-export async function runDataSuite(): Promise<void> {
-  const root = fromFileUrl(new URL("../../", import.meta.url));
+export async function runDataSuite(root: string): Promise<void> {
   for (const path of [...PROGRAMS, "data/sotu/train"]) {
     try {
-      Deno.statSync(root + path);
+      Deno.statSync(join(root, path));
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
       throw new Error(
-        `Cannot run suite data as ${root}${path} is missing: run it in the source tree, after \`deno task fetch-corpus\``,
+        `Cannot run suite data as ${
+          join(root, path)
+        } is missing: run it in the source tree, after \`deno task fetch-corpus\``,
       );
     }
   }
