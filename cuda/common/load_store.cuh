@@ -41,6 +41,11 @@ struct alignas(sizeof(T) * Count) Pack {
 };
 
 template <int Count, typename T>
+__device__ __forceinline__ Pack<T, Count> load_pack(const T* from) {
+  return *reinterpret_cast<const Pack<T, Count>*>(from);
+}
+
+template <int Count, typename T>
 __device__ __forceinline__ void load_floats(const T* from, float (&to)[Count]) {
   const Pack<T, Count> pack = *reinterpret_cast<const Pack<T, Count>*>(from);
 #pragma unroll

@@ -40,12 +40,12 @@ void normals(const Words& words, double std, float* four) {
 
 }  // namespace
 
-void tb::random_normal(float* to, int64_t n, float std, uint64_t seed, uint64_t stream, int32_t threads) {
+void tb::random_normal(float* to, int64_t first, int64_t n, float std, uint64_t seed, uint64_t stream, int32_t threads) {
   const int64_t groups = (n + 3) / 4;
 #pragma omp parallel for num_threads(threads) schedule(static) if (n > 8192)
   for (int64_t group = 0; group < groups; ++group) {
     float four[4];
-    normals(philox(uint64_t(group), stream, seed), double(std), four);
+    normals(philox(uint64_t(first / 4 + group), stream, seed), double(std), four);
     const int64_t left = n - 4 * group;
     for (int64_t i = 0; i < 4 && i < left; ++i) to[4 * group + i] = four[i];
   }

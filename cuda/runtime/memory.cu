@@ -1,6 +1,6 @@
 // Device memory and copies. Bytes from the host go through pinned slots, so that a copy to the card waits for neither the card
 // nor the ops before it; copies to the host wait.
-#include "context.cuh"
+#include "staging.cuh"
 
 #include <cstring>
 
@@ -16,6 +16,20 @@ tb_status check_copy(tb_context* context, int64_t bytes) {
 }
 
 }  // namespace
+
+tb_status tb::next_slot(tb_context* context, char** slot) {
+  *slot = context->staging + context->staging_slot * kStagingBytes;
+  return checked(context, cudaEventSynchronize(context->staged[context->staging_slot]), "copy to the card");
+}
+
+tb_status tb::send_slot(tb_context* context, void* to, int64_t bytes) {
+  const int slot = context->staging_slot;
+  context->staging_slot = (slot + 1) % kStagingSlots;
+  cudaError_t code =
+      cudaMemcpyAsync(to, context->staging + slot * kStagingBytes, size_t(bytes), cudaMemcpyHostToDevice, context->stream);
+  if (code == cudaSuccess) code = cudaEventRecord(context->staged[slot], context->stream);
+  return checked(context, code, "copy to the card");
+}
 
 // ---- Launchers --------------------------------------------------------------------------------------------------
 
@@ -51,15 +65,11 @@ tb_status tb_copy_to_device(tb_context* context, uint64_t to, const void* from, 
   TB_REQUIRE(context, !context->capturing, "Cannot copy to the card as ops are being recorded: end the graph first");
   for (int64_t done = 0; done < bytes; done += tb::kStagingBytes) {
     const int64_t count = bytes - done < tb::kStagingBytes ? bytes - done : tb::kStagingBytes;
-    const int slot = context->staging_slot;
-    char* staging = context->staging + slot * tb::kStagingBytes;
-    context->staging_slot = (slot + 1) % tb::kStagingSlots;
-    cudaError_t code = cudaEventSynchronize(context->staged[slot]);
-    if (code != cudaSuccess) return tb::checked(context, code, "copy to the card");
-    memcpy(staging, static_cast<const char*>(from) + done, size_t(count));
-    code = cudaMemcpyAsync(reinterpret_cast<char*>(to) + done, staging, size_t(count), cudaMemcpyHostToDevice, context->stream);
-    if (code == cudaSuccess) code = cudaEventRecord(context->staged[slot], context->stream);
-    if (code != cudaSuccess) return tb::checked(context, code, "copy to the card");
+    char* slot;
+    if (const tb_status status = tb::next_slot(context, &slot); status != TB_OK) return status;
+    memcpy(slot, static_cast<const char*>(from) + done, size_t(count));
+    const tb_status status = tb::send_slot(context, reinterpret_cast<char*>(to) + done, count);
+    if (status != TB_OK) return status;
   }
   return TB_OK;
 }

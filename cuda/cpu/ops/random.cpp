@@ -11,7 +11,7 @@ extern "C" tb_status tb_random_normal(tb_context* context, float* to, int64_t n,
   TB_REQUIRE(context, n == 0 || to != nullptr, "Cannot run tb_random_normal as its output is null");
   TB_REQUIRE(context, std >= 0 && __builtin_isfinite(std),
              "Cannot run tb_random_normal as std must be finite and at least 0: current value is %g", double(std));
-  tb::random_normal(to, n, std, seed, stream, context->threads);
+  tb::random_normal(to, 0, n, std, seed, stream, context->threads);
   return TB_OK;
 }
 
