@@ -12,6 +12,7 @@
 #include <map>
 #include <new>
 #include <tuple>
+#include <type_traits>
 
 #include "gemm_kernels.cuh"
 
@@ -66,6 +67,7 @@ struct Library {
                      cudaStream_t);
 };
 
+// The library stays loaded when its handles are gone: its CUDA modules are registered for the life of the process.
 bool load_library(Library* library) {
   for (const char* name : {"libcublasLt.so.13", "libcublasLt.so.12", "/usr/local/cuda/lib64/libcublasLt.so.13",
                            "/usr/local/cuda/lib64/libcublasLt.so.12"}) {
@@ -90,7 +92,6 @@ bool load_library(Library* library) {
   find(library->preference_set, "cublasLtMatmulPreferenceSetAttribute");
   find(library->choose, "cublasLtMatmulAlgoGetHeuristic");
   find(library->multiply, "cublasLtMatmul");
-  if (!whole) dlclose(library->file);
   return whole;
 }
 
@@ -178,10 +179,7 @@ CublasLt* open_cublaslt() {
   if (!load_library(&library)) return nullptr;
   Handle handle = nullptr;
   auto* lt = library.create(&handle) == kSuccess ? new (std::nothrow) CublasLt{library, handle, {}} : nullptr;
-  if (lt == nullptr) {
-    if (handle != nullptr) library.destroy(handle);
-    dlclose(library.file);
-  }
+  if (lt == nullptr && handle != nullptr) library.destroy(handle);
   return lt;
 }
 
@@ -189,7 +187,6 @@ void close_cublaslt(CublasLt* lt) {
   if (lt == nullptr) return;
   for (auto& [key, plan] : lt->plans) release_plan(lt->library, &plan);
   lt->library.destroy(lt->handle);
-  dlclose(lt->library.file);
   delete lt;
 }
 
