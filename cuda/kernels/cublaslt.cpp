@@ -67,13 +67,24 @@ struct Library {
                      cudaStream_t);
 };
 
+bool is_unwanted() {
+  const char* value = getenv("TITANBIT_NO_CUBLAS");
+  return value != nullptr && *value != 0 && strcmp(value, "0") != 0;
+}
+
 // The library stays loaded when its handles are gone: its CUDA modules are registered for the life of the process.
-bool load_library(Library* library) {
-  for (const char* name : {"libcublasLt.so.13", "libcublasLt.so.12", "/usr/local/cuda/lib64/libcublasLt.so.13",
-                           "/usr/local/cuda/lib64/libcublasLt.so.12"}) {
-    library->file = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (library->file != nullptr) break;
+void* open_file(const char** name) {
+  for (const char* candidate : {"libcublasLt.so.13", "libcublasLt.so.12", "/usr/local/cuda/lib64/libcublasLt.so.13",
+                                "/usr/local/cuda/lib64/libcublasLt.so.12"}) {
+    *name = candidate;
+    if (void* file = dlopen(candidate, RTLD_NOW | RTLD_LOCAL)) return file;
   }
+  return nullptr;
+}
+
+bool load_library(Library* library) {
+  const char* name = nullptr;
+  library->file = open_file(&name);
   if (library->file == nullptr) return false;
   bool whole = true;
   const auto find = [&](auto& function, const char* name) {
@@ -172,9 +183,13 @@ Plan make_plan(const CublasLt& lt, const Product& product) {
 
 // ---- Interface --------------------------------------------------------------------------------------------------------
 
+const char* product_library() {
+  const char* name = nullptr;
+  return !is_unwanted() && open_file(&name) != nullptr ? name : nullptr;
+}
+
 CublasLt* open_cublaslt() {
-  const char* unwanted = getenv("TITANBIT_NO_CUBLAS");
-  if (unwanted != nullptr && *unwanted != 0 && strcmp(unwanted, "0") != 0) return nullptr;
+  if (is_unwanted()) return nullptr;
   Library library = {};
   if (!load_library(&library)) return nullptr;
   Handle handle = nullptr;

@@ -26,4 +26,7 @@ struct Product {
 // `op` is named in errors. Sizes must be positive; a size of 0 is the caller's to answer.
 tb_status gemm_any(tb_context* context, const char* op, const Product& product);
 
+// The library that bfloat16 products go through, such as "libcublasLt.so.13"; null where they are the project's own.
+const char* product_library();
+
 }  // namespace tb
