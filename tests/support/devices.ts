@@ -1,6 +1,7 @@
 /** Devices for tests: the CPU once for each instruction set of this machine, and the card where there is one. */
 
 import { assertSameBits } from "./compare.ts";
+import { type Random, withRandom } from "./random.ts";
 import { Device } from "../../lib/ffi/device.ts";
 import { describeLibraries } from "../../lib/ffi/library.ts";
 
@@ -66,6 +67,23 @@ export function onEveryDevice(
 ): void {
   onEveryIsa(body);
   onCuda(body, options);
+}
+
+/**
+ * A test on the card. Where there is none it is shown as ignored, with the reason in its name. With `products` the body runs
+ * once more without cuBLAS.
+ */
+export function cudaTest(
+  name: string,
+  body: (device: Device, random: Random) => void,
+  options: { products?: boolean } = {},
+): void {
+  const found = hasCuda();
+  Deno.test({
+    name: found ? `cuda: ${name}` : `cuda: no device found, skipped: ${name}`,
+    ignore: !found,
+    fn: withRandom((random) => onCuda((device) => body(device, random), options)),
+  });
 }
 
 function runOn(name: string, open: () => Device, body: (device: Device) => void): void {

@@ -3,7 +3,7 @@ import type { Device } from "../../../lib/ffi/device.ts";
 import { NativeError } from "../../../lib/ffi/errors.ts";
 import { adamw } from "../../../lib/kernels/adamw.ts";
 import { assertAsGoodAsPlain, assertSameBits } from "../../support/compare.ts";
-import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
+import { assertSameForThreads, onEveryDevice, openCpu } from "../../support/devices.ts";
 import { type Random, withRandom } from "../../support/random.ts";
 import { exact, type Round, single } from "../../support/round.ts";
 import { GuardedMemory } from "../../support/sentinel.ts";
@@ -93,7 +93,7 @@ function reference(state: State, step: Step, round: Round) {
 function assertAgrees(state: State, step: Step): void {
   const expected = reference(state, step, exact);
   const plain = reference(state, step, single);
-  onEveryIsa((device) => {
+  onEveryDevice((device) => {
     const actual = run(device, state, step);
     for (const name of ["w", "m", "v"] as const) {
       assertAsGoodAsPlain({
@@ -146,7 +146,7 @@ for (const gradNorm of [NaN, Infinity]) {
     withRandom((random) => {
       const state = stateOf(100, random);
       state.g[7] = NaN;
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         const actual = run(device, state, { ...STEP, gradNorm });
         for (const name of ["w", "m", "v"] as const) {
           assertSameBits({ name, actual: actual[name], expected: state[name] });

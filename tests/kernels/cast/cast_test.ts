@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import type { Device } from "../../../lib/ffi/device.ts";
 import { cast } from "../../../lib/kernels/cast.ts";
-import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
+import { assertSameForThreads, onEveryDevice, openCpu } from "../../support/devices.ts";
 import { withRandom } from "../../support/random.ts";
 import { GuardedMemory } from "../../support/sentinel.ts";
 
@@ -37,7 +37,7 @@ const SPECIAL = [
 
 Deno.test("cast() gives the nearest bfloat16, halves to even, when float32 is narrowed", () => {
   const values = Float32Array.from(SPECIAL);
-  onEveryIsa((device) => {
+  onEveryDevice((device) => {
     assertEquals([...narrowed(device, values)], [...values].map(nearest));
   });
 });
@@ -49,14 +49,14 @@ Deno.test(
       const words = Uint32Array.from({ length }, () => random.word());
       const values = new Float32Array(words.buffer);
       const expected = Uint16Array.from(values, nearest);
-      onEveryIsa((device) => assertEquals(narrowed(device, values), expected));
+      onEveryDevice((device) => assertEquals(narrowed(device, values), expected));
     }
   }),
 );
 
 Deno.test("cast() gives back every bfloat16 when it is widened and narrowed again", () => {
   const all = Uint16Array.from({ length: 65536 }, (_, bits) => bits);
-  onEveryIsa((device) => {
+  onEveryDevice((device) => {
     using memory = new GuardedMemory(device);
     const narrow = memory.output("narrow", "bfloat16", [65536]);
     narrow.upload(all);
@@ -81,7 +81,7 @@ Deno.test(
   "cast() copies when both dtypes are equal",
   withRandom((random) => {
     const values = random.normals(37);
-    onEveryIsa((device) => {
+    onEveryDevice((device) => {
       using memory = new GuardedMemory(device);
       const to = memory.output("to", "float32", [37]);
       cast({ from: memory.input("from", [37], values), to });

@@ -3,7 +3,7 @@ import type { Device } from "../../../lib/ffi/device.ts";
 import { NativeError } from "../../../lib/ffi/errors.ts";
 import { embeddingBackward, embeddingForward } from "../../../lib/kernels/embedding.ts";
 import { assertAsGoodAsPlain, assertSame } from "../../support/compare.ts";
-import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
+import { assertSameForThreads, onEveryDevice, openCpu } from "../../support/devices.ts";
 import { type Random, withRandom } from "../../support/random.ts";
 import { exact, type Round, single } from "../../support/round.ts";
 import { GuardedMemory } from "../../support/sentinel.ts";
@@ -74,7 +74,7 @@ Deno.test(
       const expected = Array.from(inputs.ids).flatMap(
         (id) => [...inputs.table.subarray(id * shape.D, (id + 1) * shape.D)],
       );
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         assertSame({ name: "out", actual: runForward(device, shape, inputs), expected });
       });
     }
@@ -86,7 +86,7 @@ Deno.test(
   withRandom((random) => {
     for (const shape of CASES) {
       const inputs = inputsOf(shape, random);
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         const actual = runBackward(device, shape, inputs);
         assertSame({ name: "dtable", actual, expected: scattered(shape, inputs, single) });
       });

@@ -4,7 +4,7 @@ import { NativeError } from "../../../lib/ffi/errors.ts";
 import { gluNormBackward, gluNormForward } from "../../../lib/kernels/glu_norm.ts";
 import type { GateName, QuantizerName } from "../../../lib/kernels/quantizer.ts";
 import { assertAsGoodAsPlain, assertSame, largestMagnitude } from "../../support/compare.ts";
-import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
+import { assertSameForThreads, onEveryDevice, openCpu } from "../../support/devices.ts";
 import { assertGradient } from "../../support/gradient_check.ts";
 import { type Random, withRandom } from "../../support/random.ts";
 import { single } from "../../support/round.ts";
@@ -89,7 +89,7 @@ Deno.test(
       const inputs = inputsOf(shape, random);
       const expected = gluNorm(inputs);
       const plain = gluNorm(inputs, single);
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         const actual = runForward(device, shape, inputs, "none");
         for (const name of ["y", "rstd"] as const) {
           assertAsGoodAsPlain({
@@ -110,7 +110,7 @@ Deno.test(
   withRandom((random) => {
     for (const shape of GATED_CASES) {
       const inputs = inputsOf(shape, random);
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         const { q, scale, y } = runForward(device, shape, inputs, "absmax");
         for (let row = 0; row < shape.N; row++) {
           const from = row * shape.F, to = from + shape.F;
@@ -130,7 +130,7 @@ for (const act of ["silu", "relu2"] as const) {
       const shape = { N: 3, F: 37, act };
       const inputs = inputsOf(shape, random);
       inputs.gateUp[2 * 37 + 5] = NaN;
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         const { scale } = runForward(device, shape, inputs, "absmax");
         assertEquals([...scale].map(Number.isFinite), [true, false, true]);
       });
@@ -170,7 +170,7 @@ for (const act of ["silu", "relu2"] as const) {
 
 Deno.test("gluNormForward() saturates without NaN when silu's argument is far from 0", () => {
   const gate = [-1e30, -200, -88.5, -50, 50, 88.5, 200, 1e18];
-  onEveryIsa((device) => {
+  onEveryDevice((device) => {
     const shape = { N: gate.length, F: 1, act: "silu" as const };
     const gateUp = Float32Array.from(gate.flatMap((value) => [value, 1]));
     const weight = new Float32Array([1]);
@@ -196,7 +196,7 @@ Deno.test(
       const inputs = inputsOf(shape, random);
       const expected = gluNormGradients(inputs, inputs.dy);
       const plain = gluNormGradients(inputs, inputs.dy, single);
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         const actual = runBackward(device, shape, inputs);
         for (const name of ["dgateUp", "dweight"] as const) {
           assertAsGoodAsPlain({

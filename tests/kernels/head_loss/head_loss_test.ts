@@ -3,7 +3,7 @@ import type { Device } from "../../../lib/ffi/device.ts";
 import { NativeError } from "../../../lib/ffi/errors.ts";
 import { headLoss } from "../../../lib/kernels/head_loss.ts";
 import { assertAsGoodAsPlain, assertClose } from "../../support/compare.ts";
-import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
+import { assertSameForThreads, onEveryDevice, openCpu } from "../../support/devices.ts";
 import { assertGradient } from "../../support/gradient_check.ts";
 import { type Random, withRandom } from "../../support/random.ts";
 import { single } from "../../support/round.ts";
@@ -76,7 +76,7 @@ Deno.test(
       const inputs = inputsOf(shape, random);
       const expected = reference(inputs, GRAD_SCALE);
       const plain = reference(inputs, GRAD_SCALE, single);
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         const actual = run(device, shape, inputs);
         for (const name of ["loss", "dx", "dhead"] as const) {
           assertAsGoodAsPlain({
@@ -121,7 +121,7 @@ Deno.test(
     const shape = { N: 6, D: 5, V: 9, chunk: 4 };
     const inputs = inputsOf(shape, random);
     inputs.targets.set([-1, -100], 2);
-    onEveryIsa((device) => {
+    onEveryDevice((device) => {
       const { loss, dx, dhead } = run(device, shape, inputs);
       assertEquals([loss[2], loss[3]], [0, 0]);
       assertEquals([...dx.subarray(10, 20)].map(Math.abs), Array(10).fill(0));
@@ -137,7 +137,7 @@ Deno.test(
     const shape = { N: 6, D: 5, V: 9, chunk: 4 };
     const inputs = inputsOf(shape, random);
     const before = random.normals(45);
-    onEveryIsa((device) => {
+    onEveryDevice((device) => {
       const { dhead } = run(device, shape, inputs, { dhead: before });
       const expected = reference(inputs, GRAD_SCALE).dhead.map((value, i) => value + before[i]!);
       assertClose({ name: "dhead", actual: dhead, expected, absolute: 1e-6 });
@@ -164,7 +164,7 @@ Deno.test(
     const inputs = inputsOf(shape, random);
     inputs.x.forEach((value, i) => inputs.x[i] = 3000 * value);
     const expected = reference(inputs, GRAD_SCALE).loss;
-    onEveryIsa((device) => {
+    onEveryDevice((device) => {
       const { loss } = run(device, shape, inputs);
       assertClose({ name: "loss", actual: loss, expected, relative: 1e-5, absolute: 1e-2 });
     });
@@ -177,7 +177,7 @@ Deno.test(
     const shape = { N: 3, D: 5, V: 40, chunk: 3 };
     const inputs = inputsOf(shape, random);
     inputs.x[7] = NaN;
-    onEveryIsa((device) => {
+    onEveryDevice((device) => {
       const { loss } = run(device, shape, inputs);
       assertEquals([...loss].map(Number.isNaN), [false, true, false]);
     });

@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { packedWidth, packTernary, unpackTernary } from "../../../lib/kernels/pack_ternary.ts";
 import { assertSame } from "../../support/compare.ts";
-import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
+import { assertSameForThreads, onEveryDevice, openCpu } from "../../support/devices.ts";
 import { withRandom } from "../../support/random.ts";
 import { GuardedMemory, int32sOf, int8sOf } from "../../support/sentinel.ts";
 import { pack } from "./reference.ts";
@@ -22,7 +22,7 @@ Deno.test("packTernary() writes the bits of a known row", () => {
 Deno.test(
   "packTernary() writes the codes of its definition when rows end inside a word",
   withRandom((random) => {
-    onEveryIsa((device) => {
+    onEveryDevice((device) => {
       for (const [rows, columns] of SHAPES as [number, number][]) {
         using memory = new GuardedMemory(device);
         const q = random.int8s(rows * columns, -1, 1);
@@ -43,7 +43,7 @@ Deno.test(
 Deno.test(
   "unpackTernary() gives back what was packed",
   withRandom((random) => {
-    onEveryIsa((device) => {
+    onEveryDevice((device) => {
       for (const [rows, columns] of SHAPES as [number, number][]) {
         using memory = new GuardedMemory(device);
         const values = random.int8s(rows * columns, -1, 1);
@@ -58,7 +58,7 @@ Deno.test(
 );
 
 Deno.test("unpackTernary() gives 2 for code 3, in every place of a word", () => {
-  onEveryIsa((device) => {
+  onEveryDevice((device) => {
     using memory = new GuardedMemory(device);
     const q = memory.output("q", "int8", [16, 16]);
     const words = Int32Array.from({ length: 16 }, (_, j) => 3 << (2 * j));

@@ -2,7 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { quantizeWeight } from "../../../lib/kernels/quantize_weight.ts";
 import type { Device } from "../../../lib/ffi/device.ts";
 import { assertClose, assertSame, assertSameBits } from "../../support/compare.ts";
-import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
+import { assertSameForThreads, onEveryDevice, onEveryIsa, openCpu } from "../../support/devices.ts";
 import { withRandom } from "../../support/random.ts";
 import { GuardedMemory, int8sOf } from "../../support/sentinel.ts";
 import { scaleOf, ternaryOf } from "./reference.ts";
@@ -26,7 +26,7 @@ function quantize(
 Deno.test(
   "quantizeWeight() gives the mean magnitude as every row's scale",
   withRandom((random) => {
-    onEveryIsa((device) => {
+    onEveryDevice((device) => {
       for (const shape of SHAPES as [number, number][]) {
         const w = random.normals(shape[0] * shape[1], 0.02);
         const { scale } = quantize(device, w, shape);
@@ -40,7 +40,7 @@ Deno.test(
 Deno.test(
   "quantizeWeight() rounds w / scale to -1, 0 and 1",
   withRandom((random) => {
-    onEveryIsa((device) => {
+    onEveryDevice((device) => {
       for (const shape of SHAPES as [number, number][]) {
         const w = random.normals(shape[0] * shape[1], 0.02);
         const { q, scale } = quantize(device, w, shape);
@@ -56,7 +56,7 @@ Deno.test("quantizeWeight() rounds a quotient of one half to zero and its neighb
   const sum = around.reduce((total, value) => total + Math.abs(value), 0);
   // A last value that makes the mean exactly 1 after its rounding to float32.
   const w = Float32Array.from([...around, 7 - sum]);
-  onEveryIsa((device) => {
+  onEveryDevice((device) => {
     const { q, scale } = quantize(device, w, [1, 7]);
     assertEquals(scale, Float32Array.of(1));
     assertEquals(q, Int8Array.of(0, 0, 1, 0, 0, -1, 1));
@@ -66,7 +66,7 @@ Deno.test("quantizeWeight() rounds a quotient of one half to zero and its neighb
 Deno.test(
   "quantizeWeight() agrees with a float32 division at the ties of any scale",
   withRandom((random) => {
-    onEveryIsa((device) => {
+    onEveryDevice((device) => {
       for (let trial = 0; trial < 500; trial++) {
         const scale = Math.fround(2 ** (20 * random.uniform() - 16));
         const tie = scale / 2;
@@ -84,7 +84,7 @@ Deno.test(
 );
 
 Deno.test("quantizeWeight() keeps the scale at 1e-5 when all weights are smaller", () => {
-  onEveryIsa((device) => {
+  onEveryDevice((device) => {
     for (const value of [0, 1e-9, -4.9e-6]) {
       const { q, scale } = quantize(device, new Float32Array(12).fill(value), [3, 4]);
       assertEquals(scale, new Float32Array(3).fill(1e-5));
@@ -96,7 +96,7 @@ Deno.test("quantizeWeight() keeps the scale at 1e-5 when all weights are smaller
 Deno.test(
   "quantizeWeight() makes the scale NaN and q zero when a weight is NaN",
   withRandom((random) => {
-    onEveryIsa((device) => {
+    onEveryDevice((device) => {
       const w = random.normals(35);
       w[random.integer(0, 34)] = NaN;
       const { q, scale } = quantize(device, w, [5, 7]);
@@ -107,7 +107,7 @@ Deno.test(
 );
 
 Deno.test("quantizeWeight() makes the scale infinite and q zero when a weight is infinite", () => {
-  onEveryIsa((device) => {
+  onEveryDevice((device) => {
     const { q, scale } = quantize(device, Float32Array.of(1, -Infinity, 2, 3), [2, 2]);
     assertEquals(scale, new Float32Array(2).fill(Infinity));
     assertEquals(q, new Int8Array(4));

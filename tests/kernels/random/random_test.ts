@@ -3,7 +3,7 @@ import type { Device } from "../../../lib/ffi/device.ts";
 import { NativeError } from "../../../lib/ffi/errors.ts";
 import { randomNormal } from "../../../lib/kernels/random.ts";
 import { assertClose, assertSameBits } from "../../support/compare.ts";
-import { assertSameForThreads, openCpu } from "../../support/devices.ts";
+import { assertSameForThreads, onCuda, openCpu } from "../../support/devices.ts";
 import { withRandom } from "../../support/random.ts";
 import { GuardedMemory } from "../../support/sentinel.ts";
 
@@ -104,6 +104,18 @@ Deno.test("randomNormal() gives other numbers when the stream differs", () => {
   using device = openCpu();
   const a = run(device, { n: 64, stream: 1n }), b = run(device, { n: 64, stream: 2n });
   assertEquals(a.filter((value, i) => value === b[i]).length, 0);
+});
+
+Deno.test("randomNormal() gives the same bits on the card, whatever the chunk it comes in", () => {
+  // 262144 numbers go to the card at a time.
+  for (const n of [1, 5, 262_143, 262_144, 600_001]) {
+    using cpu = openCpu();
+    const expected = run(cpu, { n, std: 0.02, seed: 9n, stream: 3n });
+    onCuda((device) => {
+      const actual = run(device, { n, std: 0.02, seed: 9n, stream: 3n });
+      assertSameBits({ name: "to", actual, expected });
+    });
+  }
 });
 
 Deno.test("randomNormal() gives the same bits when threads differ", () => {

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import type { Device } from "../../../lib/ffi/device.ts";
 import { norm, sum } from "../../../lib/kernels/reduce.ts";
 import { assertClose } from "../../support/compare.ts";
-import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
+import { assertSameForThreads, onEveryDevice, openCpu } from "../../support/devices.ts";
 import { withRandom } from "../../support/random.ts";
 import { GuardedMemory } from "../../support/sentinel.ts";
 
@@ -36,7 +36,7 @@ Deno.test(
       const x = random.normals(n, 100).map((value) => value + 3);
       const exact = x.reduce((total, value) => total + value, 0);
       const size = x.reduce((total, value) => total + Math.abs(value), 0);
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         assertClose({
           name: `sum of ${n}`,
           actual: [runSum(device, x)],
@@ -50,7 +50,7 @@ Deno.test(
 );
 
 Deno.test("sum() scales and adds to what is there when accumulate is given", () => {
-  onEveryIsa((device) => {
+  onEveryDevice((device) => {
     const x = Float32Array.from([1, 2, 4.5]);
     assertEquals(runSum(device, x, { scale: 2 }), 15);
     assertEquals(runSum(device, x, { scale: 2, accumulate: true, before: 100 }), 115);
@@ -63,7 +63,7 @@ Deno.test(
     for (const n of LENGTHS) {
       const x = random.normals(n);
       const exact = Math.sqrt(x.reduce((total, value) => total + value * value, 0));
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         assertClose({
           name: `norm of ${n}`,
           actual: [runNorm(device, x)],
@@ -76,7 +76,7 @@ Deno.test(
 );
 
 Deno.test("norm() does not overflow when squares exceed float32", () => {
-  onEveryIsa((device) => {
+  onEveryDevice((device) => {
     const x = new Float32Array(100).fill(1e30);
     assertClose({ name: "norm", actual: [runNorm(device, x)], expected: [1e31], relative: 1e-6 });
   });
@@ -89,7 +89,7 @@ Deno.test(
       for (const n of [1, 65, 20_000]) {
         const x = random.normals(n);
         x[random.integer(0, n - 1)] = bad;
-        onEveryIsa((device) => assertEquals(Number.isFinite(runNorm(device, x)), false));
+        onEveryDevice((device) => assertEquals(Number.isFinite(runNorm(device, x)), false));
       }
     }
   }),

@@ -8,7 +8,7 @@ import {
   assertSame,
   largestMagnitude,
 } from "../../support/compare.ts";
-import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
+import { assertSameForThreads, onEveryDevice, openCpu } from "../../support/devices.ts";
 import { assertGradient } from "../../support/gradient_check.ts";
 import { type Random, withRandom } from "../../support/random.ts";
 import { single } from "../../support/round.ts";
@@ -85,7 +85,7 @@ Deno.test(
       const inputs = inputsOf(shape, random);
       const expected = rmsnorm(inputs);
       const plain = rmsnorm(inputs, single);
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         const actual = runForward(device, shape, inputs, "none");
         for (const name of ["y", "rstd"] as const) {
           assertAsGoodAsPlain({
@@ -105,7 +105,7 @@ Deno.test(
   withRandom((random) => {
     for (const shape of CASES) {
       const inputs = inputsOf(shape, random);
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         const { q, scale, y } = runForward(device, shape, inputs, "absmax");
         for (let row = 0; row < shape.N; row++) {
           const from = row * shape.D, to = from + shape.D;
@@ -124,7 +124,7 @@ Deno.test(
     // weight makes the values exact: 127 scales by 1, the others lie on halves.
     const halves = [127, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 63.5, -126.5];
     const weight = Float32Array.from(halves);
-    onEveryIsa((device) => {
+    onEveryDevice((device) => {
       const shape = { N: 1, D: halves.length };
       const inputs = { x: new Float32Array(shape.D).fill(1), weight, eps: 0, dy: weight };
       const { q } = runForward(device, shape, inputs, "absmax");
@@ -138,7 +138,7 @@ Deno.test(
   withRandom((random) => {
     for (const shape of CASES) {
       const inputs = inputsOf(shape, random);
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         const { q, scale, y } = runForward(device, shape, inputs, "absmean");
         for (let row = 0; row < shape.N; row++) {
           const from = row * shape.D, to = from + shape.D;
@@ -163,7 +163,7 @@ Deno.test(
 );
 
 Deno.test("rmsnormForward() gives zeros and the smallest scale when a row is all zeros", () => {
-  onEveryIsa((device) => {
+  onEveryDevice((device) => {
     const shape = { N: 2, D: 9 };
     const zeros = new Float32Array(18);
     const inputs = { x: zeros, weight: new Float32Array(9).fill(1), eps: EPS, dy: zeros };
@@ -181,7 +181,7 @@ for (const quantizer of ["absmax", "absmean"] as const) {
         const shape = { N: 3, D: 45 };
         const inputs = inputsOf(shape, random);
         inputs.x[45 + 44] = bad;
-        onEveryIsa((device) => {
+        onEveryDevice((device) => {
           const { scale } = runForward(device, shape, inputs, quantizer);
           assertEquals([...scale].map(Number.isFinite), [true, false, true]);
         });
@@ -197,7 +197,7 @@ Deno.test(
       const inputs = inputsOf(shape, random);
       const expected = rmsnormGradients(inputs, inputs.dy);
       const plain = rmsnormGradients(inputs, inputs.dy, single);
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         const zeros = new Float32Array(shape.D);
         const actual = runBackward(device, shape, inputs, { dweight: zeros });
         for (const name of ["dx", "dweight"] as const) {
@@ -243,7 +243,7 @@ Deno.test(
     const shape = { N: 9, D: 21 };
     const inputs = inputsOf(shape, random);
     const before = { dx: random.normals(9 * 21), dweight: random.normals(21) };
-    onEveryIsa((device) => {
+    onEveryDevice((device) => {
       const fresh = runBackward(device, shape, inputs, { dweight: new Float32Array(21) });
       const added = runBackward(device, shape, inputs, before);
       for (const name of ["dx", "dweight"] as const) {

@@ -3,7 +3,7 @@ import type { Device } from "../../../lib/ffi/device.ts";
 import { NativeError } from "../../../lib/ffi/errors.ts";
 import { ropeBackward, ropeForward } from "../../../lib/kernels/rope.ts";
 import { assertAsGoodAsPlain, assertSameBits } from "../../support/compare.ts";
-import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
+import { assertSameForThreads, onEveryDevice, openCpu } from "../../support/devices.ts";
 import { type Random, withRandom } from "../../support/random.ts";
 import { single } from "../../support/round.ts";
 import { GuardedMemory } from "../../support/sentinel.ts";
@@ -67,7 +67,7 @@ Deno.test(
       const table = cosSinTable(POSITIONS, shape.E);
       const expected = rope(qkv, table, shape);
       const plain = rope(qkv, table, shape, single);
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         const actual = runForward(device, shape, qkv, { withStart: true });
         for (const name of ["q", "k", "v"] as const) {
           const [values, wanted] = written(actual[name], expected[name]);
@@ -135,7 +135,7 @@ Deno.test(
     for (const shape of TRAINING_CASES) {
       const gradients = gradientsOf(shape, random);
       const table = cosSinTable(POSITIONS, shape.E);
-      onEveryIsa((device) => {
+      onEveryDevice((device) => {
         assertAsGoodAsPlain({
           name: `dqkv of ${JSON.stringify(shape)}`,
           actual: runBackward(device, shape, gradients),
