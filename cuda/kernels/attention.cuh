@@ -207,6 +207,10 @@ struct HeadTile {
   }
 };
 
+// The thread's warp. Asked of a lane so that the compiler knows it to be the same for all: where whole warps skip a tile,
+// shuffles would otherwise become calls on sm_80 and sm_89.
+__device__ __forceinline__ int warp_index() { return __shfl_sync(kAllLanes, int(threadIdx.x) / kWarp, 0); }
+
 // 2^x to 2 units in the last place; 2^-inf is 0.
 __device__ __forceinline__ float fast_exp2(float x) {
   float result;

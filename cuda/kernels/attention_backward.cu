@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(128, 2) attention_backward_keys_kernel(const A
   constexpr int kBlocks = Sizes::kBlocks, kQueries = Sizes::kOther, kStrip = Sizes::kStrip, kThreads = Sizes::kThreads;
   extern __shared__ __align__(128) char shared[];
   const AttentionShape& shape = task.shape;
-  const int lane = int(threadIdx.x) % kWarp, warp = int(threadIdx.x) / kWarp;
+  const int lane = int(threadIdx.x) % kWarp, warp = warp_index();
   int group, rank;
   order.place(int(blockIdx.x), group, rank);
   const int T = int(shape.T), heads = int(shape.H) / int(shape.G), first_head = group % int(shape.G) * heads;
@@ -164,7 +164,7 @@ __global__ void __launch_bounds__(128, 2) attention_backward_queries_kernel(cons
   constexpr int kBlocks = Sizes::kBlocks, kKeys = Sizes::kOther, kStrip = Sizes::kStrip, kThreads = Sizes::kThreads;
   extern __shared__ __align__(128) char shared[];
   const AttentionShape& shape = task.shape;
-  const int lane = int(threadIdx.x) % kWarp, warp = int(threadIdx.x) / kWarp;
+  const int lane = int(threadIdx.x) % kWarp, warp = warp_index();
   int head, rank;
   order.place(int(blockIdx.x), head, rank);
   const int T = int(shape.T), H = int(shape.H), b = head / H, h = head % H;

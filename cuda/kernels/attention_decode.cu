@@ -104,11 +104,11 @@ __global__ void __launch_bounds__(32 * kWarps) attend_rows(const AttentionForwar
       for (int e = 0; e < kElements; ++e) sums[r][e] *= factor;
 #pragma unroll
       for (int i = 0; i < kBatch; ++i) {
-        if (scores[i][r] == kMinusInfinity) continue;  // not seen; a NaN is
-        const float p = expf(scores[i][r] - top);
+        const bool seen = scores[i][r] != kMinusInfinity;  // as NaN is
+        const float p = seen ? expf(scores[i][r] - top) : 0;
         sum[r] += p;
 #pragma unroll
-        for (int e = 0; e < kElements; ++e) sums[r][e] = fmaf(p, values[i][e], sums[r][e]);
+        for (int e = 0; e < kElements; ++e) sums[r][e] = seen ? fmaf(p, values[i][e], sums[r][e]) : sums[r][e];
       }
     }
   }
@@ -171,7 +171,7 @@ template <typename T>
 __global__ void __launch_bounds__(32 * kWarps) merge_splits(const AttentionForward task, const Partials partials) {
   const AttentionShape& shape = task.shape;
   const int lane = int(threadIdx.x) % kWarp, E = int(shape.E);
-  const int64_t row = int64_t(blockIdx.x) * kWarps + int(threadIdx.x) / kWarp;  // of (B, H, T)
+  const int64_t row = int64_t(blockIdx.x) * kWarps + warp_index();  // of (B, H, T)
   if (row >= shape.B * shape.H * shape.T) return;
   const int64_t t = row % shape.T, h = row / shape.T % shape.H, b = row / shape.T / shape.H;
   const int seen = first_position(task, b) + int(t) + 1;

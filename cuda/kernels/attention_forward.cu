@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(128, 2) attention_forward_kernel(const Attenti
   constexpr int kBlocks = Sizes::kBlocks, kKeys = Sizes::kKeys, kStrip = Sizes::kStrip, kThreads = Sizes::kThreads;
   extern __shared__ __align__(128) char shared[];
   const AttentionShape& shape = task.shape;
-  const int lane = int(threadIdx.x) % kWarp, warp = int(threadIdx.x) / kWarp;
+  const int lane = int(threadIdx.x) % kWarp, warp = warp_index();
   int head, rank;
   order.place(int(blockIdx.x), head, rank);
   const int b = head / int(shape.H), h = head % int(shape.H);

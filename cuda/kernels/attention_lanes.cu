@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(kThreads) query_rows(const AttentionBackward t
   using T = typename L::T;
   const AttentionShape& shape = task.shape;
   const int lane = int(threadIdx.x) % kWarp, E = int(shape.E);
-  const int64_t row = int64_t(blockIdx.x) * kWarps + int(threadIdx.x) / kWarp;
+  const int64_t row = int64_t(blockIdx.x) * kWarps + warp_index();
   if (row >= shape.B * shape.H * shape.T) return;
   const int64_t t = row % shape.T, h = row / shape.T % shape.H, b = row / shape.T / shape.H;
   const int64_t keys_at = (b * shape.G + h / (shape.H / shape.G)) * shape.T;
@@ -52,8 +52,7 @@ __global__ void __launch_bounds__(kThreads) query_rows(const AttentionBackward t
     L::load(key_row, k + key * E, E, lane, seen);
     L::load(value_row, v + key * E, E, lane, seen);
     const float score = L::dot(q, key_row) * shape.scale, dp = L::dot(dout, value_row);
-    if (!seen) continue;
-    const float ds = expf(score - lse) * (dp - delta) * shape.scale;
+    const float ds = seen ? expf(score - lse) * (dp - delta) * shape.scale : 0;  // by 0: what was not loaded is 0 too
 #pragma unroll
     for (int e = 0; e < L::kElements; ++e) dq[e] = fmaf(ds, key_row[e], dq[e]);
   }
@@ -68,7 +67,7 @@ __global__ void __launch_bounds__(kThreads) key_rows(const AttentionBackward tas
   using T = typename L::T;
   const AttentionShape& shape = task.shape;
   const int lane = int(threadIdx.x) % kWarp, E = int(shape.E);
-  const int64_t row = int64_t(blockIdx.x) * kWarps + int(threadIdx.x) / kWarp;
+  const int64_t row = int64_t(blockIdx.x) * kWarps + warp_index();
   if (row >= shape.B * shape.G * shape.T) return;
   const int64_t j = row % shape.T, group = row / shape.T, b = group / shape.G, heads = shape.H / shape.G;
   float k[L::kElements], v[L::kElements], dk[L::kElements] = {}, dv[L::kElements] = {};
@@ -83,9 +82,8 @@ __global__ void __launch_bounds__(kThreads) key_rows(const AttentionBackward tas
       L::load(q, static_cast<const T*>(task.q) + (rows_at + t) * E, E, lane, exists);
       L::load(dout, static_cast<const T*>(task.dout) + ((b * shape.T + t) * shape.H + h) * E, E, lane, exists);
       const float score = L::dot(q, k) * shape.scale, dp = L::dot(dout, v);
-      if (!exists) continue;
-      const float p = expf(score - task.lse[rows_at + t]);
-      const float ds = p * (dp - task.delta[rows_at + t]) * shape.scale;
+      const float p = exists ? expf(score - task.lse[rows_at + t]) : 0;
+      const float ds = exists ? p * (dp - task.delta[rows_at + t]) * shape.scale : 0;
 #pragma unroll
       for (int e = 0; e < L::kElements; ++e) {
         dv[e] = fmaf(p, dout[e], dv[e]);
