@@ -20,7 +20,6 @@ __device__ __forceinline__ double term(float value) {
   return Squared ? double(value) * double(value) : double(value);
 }
 
-// `head` elements come before the first address that is aligned to 16 bytes: the same for every block, as blocks are.
 template <bool Squared>
 __global__ void __launch_bounds__(kThreads) sum_blocks(const float* __restrict__ x, double* __restrict__ sums, int64_t n,
                                                        int64_t block_size, bool aligned) {

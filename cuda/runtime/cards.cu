@@ -4,6 +4,7 @@
 #include <cstdarg>
 #include <cstdio>
 
+#include "gemm.cuh"
 #include "titanbit.h"
 
 // ---- Implementation ---------------------------------------------------------------------------------------------
@@ -51,7 +52,8 @@ struct Writer {
 
 // ---- Launchers --------------------------------------------------------------------------------------------------
 
-// {"backend", "compiler", "runtime", "driver" (null without one), "reason" (why there are no devices, or null), "devices"}.
+// {"backend", "compiler", "runtime", "driver" (null without one), "reason" (why there are no devices, or null), "cublasLt" (the
+// file, or null), "devices"}.
 extern "C" tb_status tb_describe(char* text, int64_t capacity, int64_t* written) {
   if (text == nullptr || written == nullptr || capacity < 1) return TB_INVALID_ARGUMENT;
   Writer json{text, capacity, 0};
@@ -70,6 +72,12 @@ extern "C" tb_status tb_describe(char* text, int64_t capacity, int64_t* written)
     json.add("\"reason\":\"%s\",", cudaGetErrorString(found));
   else
     json.add("\"reason\":%s,", count > 0 ? "null" : "\"no CUDA-capable device is detected\"");
+  // Looked for only where it could be used: loading it takes time.
+  const char* products = count > 0 ? tb::product_library() : nullptr;
+  if (products != nullptr)
+    json.add("\"cublasLt\":\"%s\",", products);
+  else
+    json.add("\"cublasLt\":null,");
   json.add("\"devices\":[");
   for (int device = 0; device < count; ++device) {
     tb::Card card;

@@ -44,15 +44,20 @@ export function formatCosts(costs: DeviceCosts, name: string): string {
 export function formatFindings(found: FoundLibraries): string {
   const lines = [`Found here (Deno ${found.deno})`];
   for (const { path, description } of found.libraries) {
-    lines.push(`  ${description.backend} build ${path} (${description.compiler})`);
-    for (const device of description.devices) {
+    const { backend, compiler, devices, driver, cublasLt, reason } = description;
+    lines.push(`  ${backend} build ${path} (${compiler})`);
+    const unit = backend === "cuda" ? "multiprocessors" : "cores";
+    for (const { index, name, isa, cores, memoryBytes, usable } of devices) {
+      const age = usable === false ? ", too old to be used" : "";
+      const size = formatBytes(memoryBytes);
+      lines.push(`    device ${index}: ${name}, ${isa}, ${cores} ${unit}, ${size}${age}`);
+    }
+    if (devices.length === 0) lines.push(`    no device${reason ? `: ${reason}` : ""}`);
+    else if (backend === "cuda") {
       lines.push(
-        `    device ${device.index}: ${device.name}, ${device.isa}, ${device.cores} cores, ${
-          formatBytes(device.memoryBytes)
-        }`,
+        `    driver for CUDA ${driver}, products by ${cublasLt ?? "TitanBit (no cuBLASLt found)"}`,
       );
     }
-    if (description.devices.length === 0) lines.push("    no device");
   }
   if (found.problem !== null) lines.push(`  ${found.problem}`);
   else if (found.libraries.length === 0) lines.push("  no native library: run `make`");

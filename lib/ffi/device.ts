@@ -16,7 +16,7 @@ import {
 export interface DeviceOptions {
   /** Which backend. @default "auto" */
   kind?: DeviceKind;
-  /** Index of the card among those found. @default 0 */
+  /** Index of the card among those found. @default the first that can be used */
   index?: number;
   /** Threads of the CPU build; 0 takes every core. @default TITANBIT_THREADS, else 0 */
   threads?: number;
@@ -58,7 +58,7 @@ export class Device implements Disposable {
       ...(options.kind !== undefined && { device: options.kind }),
       ...(options.library !== undefined && { path: options.library }),
     });
-    const index = options.index ?? 0;
+    const index = options.index ?? firstUsable(library);
     const threads = options.threads ?? threadsFromEnvironment();
     const handle = new BigUint64Array(1);
     const error = new Uint8Array(ERROR_BYTES);
@@ -138,6 +138,11 @@ export class Device implements Disposable {
     this.#open = false;
     this.symbols.tb_context_destroy(this.context);
   }
+}
+
+/** Index of the first card that is not too old; 0 where there is none, so that the library says what is wrong with it. */
+function firstUsable(library: NativeLibrary): number {
+  return Math.max(0, library.description.devices.findIndex(({ usable }) => usable !== false));
 }
 
 function threadsFromEnvironment(): number {

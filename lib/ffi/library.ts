@@ -31,16 +31,29 @@ export interface LibraryDescription {
   readonly backend: "cuda" | "cpu";
   readonly compiler: string;
   readonly devices: readonly DeviceDescription[];
+  /** CUDA: version of the runtime in the library. */
+  readonly runtime?: string;
+  /** CUDA: newest version that the driver runs; null without a driver. */
+  readonly driver?: string | null;
+  /** CUDA: why there are no devices, null where there are. */
+  readonly reason?: string | null;
+  /** CUDA: file of the cuBLASLt that was found, null without one. */
+  readonly cublasLt?: string | null;
 }
 
 /** One device that a library found. */
 export interface DeviceDescription {
   readonly index: number;
   readonly name: string;
-  /** Instruction set in use (CPU) or compute capability (CUDA). */
+  /** Instruction set in use (CPU) or compute capability (CUDA), such as `sm_90`. */
   readonly isa: string;
+  /** Cores (CPU) or multiprocessors (CUDA). */
   readonly cores: number;
   readonly memoryBytes: number;
+  /** CUDA: bytes of the L2 cache. */
+  readonly l2Bytes?: number;
+  /** CUDA: false for a card that is too old. */
+  readonly usable?: boolean;
 }
 
 const FILES = { cuda: "libtitanbit.so", cpu: "libtitanbit_cpu.so" } as const;
@@ -74,7 +87,7 @@ export function openLibrary(
   if (device !== "auto") return openFile(buildPath(device), device);
   if (exists(buildPath("cuda"))) {
     const library = openFile(buildPath("cuda"), "cuda");
-    if (library.description.devices.length > 0) return library;
+    if (library.description.devices.some(({ usable }) => usable !== false)) return library;
   }
   return openFile(buildPath("cpu"), "cpu");
 }
