@@ -5,6 +5,7 @@ import { fromFileUrl } from "@std/path";
 import { SafetensorsFile } from "../../lib/interop/safetensors.ts";
 import { BitNetConfig } from "../../lib/model/config.ts";
 import { BitNetTransformer } from "../../lib/model/transformer.ts";
+import { hasCuda } from "../support/devices.ts";
 
 const TOLERANCE = 1e-5;
 
@@ -15,7 +16,7 @@ interface Golden extends Disposable {
   expected(name: string): Float32Array;
 }
 
-async function openGolden(name: string): Promise<Golden> {
+async function openGolden(name: string, device: "cpu" | "cuda"): Promise<Golden> {
   using file = SafetensorsFile.open(
     fromFileUrl(new URL(`../golden/bitnet_${name}.safetensors`, import.meta.url)),
   );
@@ -39,7 +40,11 @@ async function openGolden(name: string): Promise<Golden> {
     rmsNormEps: made.rms_norm_eps,
     ropeTheta: made.rope_theta,
   });
-  const model = BitNetTransformer.create(config, { device: "cpu", seed: null });
+  const model = BitNetTransformer.create(config, {
+    device,
+    dtype: "float32",
+    seed: null,
+  });
   for (const { name, value } of model.parameters.all) value.upload(expected(`weights.${name}`));
   model.parametersChanged();
   const values = new Int32Array(tensors.get("input_ids")!);
@@ -64,27 +69,40 @@ function relativeError(actual: Float32Array, expected: Float32Array): number {
 }
 
 for (const name of ["silu_gqa_tied", "relu2_untied"]) {
-  Deno.test(`forward() gives Hugging Face's logits for ${name}`, async () => {
-    using golden = await openGolden(name);
-    const { logits } = golden.model.forward(golden.ids);
-    assertLess(relativeError(logits as Float32Array, golden.expected("logits")), TOLERANCE);
-  });
+  for (const device of ["cpu", "cuda"] as const) {
+    const ignore = device === "cuda" && !hasCuda();
+    const goldenTest = (claim: string, fn: () => Promise<void>) =>
+      Deno.test({
+        name: ignore ? `cuda: no device found, skipped: ${claim}` : `${device}: ${claim}`,
+        ignore,
+        fn,
+      });
 
-  Deno.test(`forward() gives Hugging Face's loss for ${name}`, async () => {
-    using golden = await openGolden(name);
-    const { loss } = golden.model.forward(golden.ids, { labels: golden.ids });
-    const [expected] = golden.expected("loss");
-    assertLess(Math.abs(loss! - expected!) / expected!, TOLERANCE);
-  });
+    goldenTest(`forward() gives Hugging Face's logits for ${name}`, async () => {
+      using golden = await openGolden(name, device);
+      const { logits } = golden.model.forward(golden.ids);
+      assertLess(relativeError(logits as Float32Array, golden.expected("logits")), TOLERANCE);
+    });
 
-  Deno.test(`backward() gives Hugging Face's gradient of every parameter for ${name}`, async () => {
-    using golden = await openGolden(name);
-    golden.model.forward(golden.ids, { labels: golden.ids });
-    golden.model.backward();
-    for (const { name, grad } of golden.model.parameters.all) {
-      const expected = golden.expected(`gradients.${name}`);
-      const error = relativeError(grad!.toFloat32Array(), expected);
-      assertLess(error, TOLERANCE, `${name}: relative error ${error}`);
-    }
-  });
+    goldenTest(`forward() gives Hugging Face's loss for ${name}`, async () => {
+      using golden = await openGolden(name, device);
+      const { loss } = golden.model.forward(golden.ids, { labels: golden.ids });
+      const [expected] = golden.expected("loss");
+      assertLess(Math.abs(loss! - expected!) / expected!, TOLERANCE);
+    });
+
+    goldenTest(
+      `backward() gives Hugging Face's gradient of every parameter for ${name}`,
+      async () => {
+        using golden = await openGolden(name, device);
+        golden.model.forward(golden.ids, { labels: golden.ids });
+        golden.model.backward();
+        for (const { name, grad } of golden.model.parameters.all) {
+          const expected = golden.expected(`gradients.${name}`);
+          const error = relativeError(grad!.toFloat32Array(), expected);
+          assertLess(error, TOLERANCE, `${name}: relative error ${error}`);
+        }
+      },
+    );
+  }
 }

@@ -1,0 +1,170 @@
+/** The whole network on the card, in bfloat16 as it trains and in float32 as the CPU build has it. */
+
+import { assert, assertEquals, assertLess } from "@std/assert";
+import type { Device } from "../../lib/ffi/device.ts";
+import { Graph } from "../../lib/ffi/graph.ts";
+import { BitNetConfig, type BitNetConfigOptions } from "../../lib/model/config.ts";
+import { BitNetTransformer } from "../../lib/model/transformer.ts";
+import { AdamW } from "../../lib/optim/adamw.ts";
+import type { ActivationDType } from "../../lib/tensor/dtype.ts";
+import { assertSameBits } from "../support/compare.ts";
+import { cudaTest, openCpu } from "../support/devices.ts";
+import { Random } from "../support/random.ts";
+
+const SMALL: BitNetConfigOptions = {
+  vocabSize: 200,
+  hiddenSize: 128,
+  numLayers: 2,
+  numHeads: 2,
+  numKvHeads: 1,
+  intermediateSize: 192,
+  initStd: 0.05,
+};
+
+const KINDS: Record<string, Partial<BitNetConfigOptions>> = {
+  "ternary": {},
+  "absmean, squared ReLU, tied": {
+    activationQuant: "absmean",
+    hiddenAct: "relu2",
+    tieEmbeddings: true,
+  },
+  "not quantised": { quantization: "none" },
+};
+
+function create(
+  device: Device,
+  options: Partial<BitNetConfigOptions>,
+  dtype: ActivationDType,
+): BitNetTransformer {
+  return BitNetTransformer.create(new BitNetConfig({ ...SMALL, ...options }), {
+    device,
+    dtype,
+    seed: 3,
+  });
+}
+
+function idsOf(random: Random): Int32Array[] {
+  return Array.from({ length: 3 }, () => random.int32s(70, 0, 199));
+}
+
+/** Loss, and the gradients of all parameters by name. */
+function gradientsOf(model: BitNetTransformer, ids: Int32Array[]) {
+  model.parameters.zeroGradients();
+  const { loss } = model.forward(ids, { labels: ids });
+  model.backward();
+  const gradients = model.parameters.all.map(({ name, grad }) =>
+    [name, grad!.toFloat32Array()] as const
+  );
+  return { loss: loss!, gradients };
+}
+
+/** |actual - expected| over |expected|, in the Euclidean norm. */
+function distance(actual: Float32Array, expected: Float32Array): number {
+  let error = 0, size = 0;
+  expected.forEach((value, i) => {
+    error += (actual[i]! - value) ** 2;
+    size += value ** 2;
+  });
+  return Math.sqrt(error / size);
+}
+
+for (const [kind, options] of Object.entries(KINDS)) {
+  cudaTest(
+    `${kind}: the loss and every gradient are those of the CPU build in float32`,
+    (device, random) => {
+      const ids = idsOf(random);
+      using cpu = openCpu();
+      using there = create(cpu, options, "float32");
+      using here = create(device, options, "float32");
+      const expected = gradientsOf(there, ids), actual = gradientsOf(here, ids);
+      assertLess(Math.abs(actual.loss - expected.loss), 1e-4);
+      for (const [index, [name, gradient]] of actual.gradients.entries()) {
+        // An activation on the edge between two integers may fall to the other side.
+        const limit = options.quantization === "none" ? 1e-4 : 2e-2;
+        assertLess(distance(gradient, expected.gradients[index]![1]), limit, name);
+      }
+    },
+  );
+
+  cudaTest(
+    `${kind}: bfloat16 activations change the loss by a hundredth and gradients by a seventh at most`,
+    (device, random) => {
+      const ids = idsOf(random);
+      using exact = create(device, options, "float32");
+      using rounded = create(device, options, "bfloat16");
+      const expected = gradientsOf(exact, ids), actual = gradientsOf(rounded, ids);
+      assertLess(Math.abs(actual.loss - expected.loss) / expected.loss, 1e-2);
+      for (const [index, [name, gradient]] of actual.gradients.entries()) {
+        assertLess(distance(gradient, expected.gradients[index]![1]), 0.15, name);
+      }
+    },
+    { products: true },
+  );
+
+  cudaTest(`${kind}: a small model overfits a batch in bfloat16`, (device, random) => {
+    const ids = idsOf(random).map((row) => row.subarray(0, 20));
+    using model = create(device, options, "bfloat16");
+    using optimizer = new AdamW(model.parameters).commit(device);
+    let loss = Infinity;
+    for (let step = 1; step <= 200; step++) {
+      loss = gradientsOfStep(model, ids);
+      optimizer.step({ step, lr: 3e-3, weightDecay: () => 0 });
+      model.parametersChanged();
+    }
+    assertLess(loss, 0.1);
+  });
+}
+
+function gradientsOfStep(model: BitNetTransformer, ids: Int32Array[]): number {
+  model.parameters.zeroGradients();
+  const loss = model.forward(ids, { labels: ids }).loss!;
+  model.backward();
+  return loss;
+}
+
+cudaTest("twenty steps end in the same bits when they are run again", (device) => {
+  const run = () => {
+    const random = new Random(11);
+    using model = create(device, {}, "bfloat16");
+    using optimizer = new AdamW(model.parameters).commit(device);
+    for (let step = 1; step <= 20; step++) {
+      gradientsOfStep(model, idsOf(random));
+      optimizer.step({ step, lr: 3e-3, weightDecay: () => 0.1 });
+      model.parametersChanged();
+    }
+    return model.parameters.groups.map(({ value }) => value.toFloat32Array());
+  };
+  const first = run(), second = run();
+  for (const [index, expected] of first.entries()) {
+    assertSameBits({ name: `group ${index}`, actual: second[index]!, expected });
+  }
+}, { products: true });
+
+cudaTest(
+  "a recorded micro-step leaves the bits that the ops leave one by one",
+  (device, random) => {
+    const ids = idsOf(random);
+    using model = create(device, {}, "bfloat16");
+    using pass = model.plan({ sequences: 3, tokens: 70, training: true }).commit(device);
+    const flat = Int32Array.from(ids.flatMap((row) => [...row]));
+    pass.ids.upload(flat);
+    pass.targets.upload(flat);
+    const step = () => {
+      model.parametersChanged();
+      pass.forward();
+      pass.backward({ gradScale: 1 / flat.length });
+    };
+    const gradients = () => model.parameters.flatGradients.toFloat32Array();
+    step(); // warm: libraries are opened, algorithms chosen
+    model.parameters.zeroGradients();
+    step();
+    const expected = gradients();
+    assert(expected.some((value) => value !== 0));
+    using graph = Graph.record(device, step);
+    assertEquals(gradients(), expected);
+    model.parameters.zeroGradients();
+    graph.launch();
+    assertSameBits({ name: "gradients", actual: gradients(), expected });
+  },
+  { products: true },
+);
