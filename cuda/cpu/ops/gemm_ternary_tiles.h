@@ -56,39 +56,65 @@ __attribute__((noinline)) static void ternary_tile(const uint32_t* x, const uint
 // them an int16 sum lies in [64 * -512, 64 * 508] = [-32768, 32512]: it still fits, so sums widen to int32 every 64 units.
 constexpr int64_t kUnitsPerFlush = 64;
 
-// sum += pairs in int16 lanes, at this place in the program and in sum's own register.
-static inline void add_pinned(__m256i& sum, __m256i pairs) { asm volatile("vpaddw %1, %0, %0" : "+x"(sum) : "x"(pairs)); }
+// One row of a unit: both products, then both sums. Byte products run on two of the four vector pipes and sums on all of them:
+// in pairs they collide less than one by one. The order is pinned; left to itself the compiler loads the activations of all
+// rows first, and the sums spill.
+static inline void add_row(__m256i (&pairs)[2], uint32_t x, __m256i codes0, __m256i codes1) {
+  __m256i four = _mm256_set1_epi32(int32_t(x));
+  __m256i products;
+  asm volatile(
+      "vpmaddubsw %[four], %[codes0], %[products]\n\t"
+      "vpmaddubsw %[four], %[codes1], %[four]\n\t"
+      "vpaddw %[products], %[sum0], %[sum0]\n\t"
+      "vpaddw %[four], %[sum1], %[sum1]"
+      : [sum0] "+x"(pairs[0]), [sum1] "+x"(pairs[1]), [four] "+x"(four), [products] "=&x"(products)
+      : [codes0] "x"(codes0), [codes1] "x"(codes1));
+}
 
 static inline void add_unit(const uint32_t* x, const uint32_t* w, __m256i (&pairs)[kTernaryRows][2]) {
   const __m256i codes0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w));
   const __m256i codes1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + kLanes));
 #pragma GCC unroll 6
-  for (int i = 0; i < kTernaryRows; ++i) {
-    // The order is pinned: left to itself the compiler loads the activations of all rows first, and the sums spill.
-    __m256i four = _mm256_set1_epi32(int32_t(x[i]));
-    asm volatile("" : "+x"(four));
-    add_pinned(pairs[i][0], _mm256_maddubs_epi16(codes0, four));
-    add_pinned(pairs[i][1], _mm256_maddubs_epi16(codes1, four));
-  }
+  for (int i = 0; i < kTernaryRows; ++i) add_row(pairs[i], x[i], codes0, codes1);
 }
 
 __attribute__((noinline)) static void ternary_tile(const uint32_t* x, const uint32_t* w, int64_t units, vint (*sums)[2]) {
-  const __m256i ones = _mm256_set1_epi16(1);
-  for (int i = 0; i < kTernaryRows; ++i) sums[i][0] = sums[i][1] = vint{};
   for (int64_t from = 0; from < units; from += kUnitsPerFlush) {
-    const int64_t to = lesser(from + kUnitsPerFlush, units);
+    const int64_t count = lesser(kUnitsPerFlush, units - from);
     __m256i pairs[kTernaryRows][2];
 #pragma GCC unroll 6
     for (int i = 0; i < kTernaryRows; ++i) pairs[i][0] = pairs[i][1] = _mm256_setzero_si256();
-    for (int64_t u = from; u < to; ++u) add_unit(x + u * kTernaryRows, w + u * kTernaryColumns, pairs);
-#pragma GCC unroll 6
-    for (int i = 0; i < kTernaryRows; ++i) {
-      sums[i][0] += vint(_mm256_madd_epi16(pairs[i][0], ones));
-      sums[i][1] += vint(_mm256_madd_epi16(pairs[i][1], ones));
+    for (int64_t u = 0; u < count / 2; ++u, x += 2 * kTernaryRows, w += 2 * kTernaryColumns) {
+      add_unit(x, w, pairs);
+      add_unit(x + kTernaryRows, w + kTernaryColumns, pairs);
     }
+    if (count % 2 != 0) add_unit(x, w, pairs);  // the last of all: kUnitsPerFlush is even
+    const __m256i ones = _mm256_set1_epi16(1);
+#pragma GCC unroll 6
+    for (int i = 0; i < kTernaryRows; ++i)
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; ++v) {
+        const vint wide = vint(_mm256_madd_epi16(pairs[i][v], ones));
+        sums[i][v] = from == 0 ? wide : sums[i][v] + wide;
+      }
   }
 }
 #endif
+
+// The sum of a row of activations, 32 at a time.
+static inline int32_t sum_of_row(const int8_t* x, int64_t n) {
+  const __m256i one_bytes = _mm256_set1_epi8(1), ones = _mm256_set1_epi16(1);
+  __m256i sums = _mm256_setzero_si256();
+  int64_t k = 0;
+  for (; k + 32 <= n; k += 32) {
+    const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + k));
+    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(_mm256_maddubs_epi16(one_bytes, bytes), ones));
+  }
+  int32_t lanes[8], sum = sum_of_bytes(x + k, n - k);
+  memcpy(lanes, &sums, sizeof lanes);
+  for (int32_t lane : lanes) sum += lane;
+  return sum;
+}
 
 // Up to kTernaryRows rows of activations; the bytes that a last unit lacks are zero.
 static inline void pack_activations(const int8_t* x, int64_t rows, int64_t K, uint32_t* out, int32_t* sums) {
@@ -99,7 +125,7 @@ static inline void pack_activations(const int8_t* x, int64_t rows, int64_t K, ui
       if (r < rows) memcpy(&unit, x + r * K + K / 4 * 4, size_t(K % 4));
       out[K / 4 * kTernaryRows + r] = unit;
     }
-  for (int64_t r = 0; r < rows; ++r) sums[r] = sum_of_bytes(x + r * K, K);
+  for (int64_t r = 0; r < rows; ++r) sums[r] = sum_of_row(x + r * K, K);
 }
 
 // Up to kTernaryColumns rows of w as codes. What stands where a row or a column ends is multiplied by zero or not stored.
@@ -132,12 +158,38 @@ static inline void pack_codes(const TernaryWeights& w, int64_t n, int64_t column
   }
 }
 
-static inline void finish_tile(const TernaryProduct& product, int64_t m, int64_t n, int64_t rows, int64_t columns,
-                               const int32_t* row_sums, vint (*sums)[2]) {
-  for (int64_t i = 0; i < rows; ++i) {
-    const vint off = row_sums[i] - vint{};
+// A tile that nothing cuts short: the operations of TernaryProduct::finish_lanes, with what its rows share read once.
+template <bool has_residual>
+static inline void finish_full_tile(const TernaryProduct& product, int64_t m, int64_t n, const int32_t* row_sums,
+                                    const vint (*sums)[2]) {
+  const int64_t N = product.N;
+  const float* x_scale = product.x_scale + m;
+  const float* residual = has_residual ? product.residual + m * N + n : nullptr;
+  float* y = product.y + m * N + n;
+  const vfloat scale[2] = {load(product.w.scale + n), load(product.w.scale + n + kLanes)};
+#pragma GCC unroll 12
+  for (int i = 0; i < kTernaryRows; ++i)
+#pragma GCC unroll 2
     for (int v = 0; v < 2; ++v) {
-      const vint exact = sums[i][v] - off;
+      const vfloat factors = rounded(splat(x_scale[i]) * scale[v]);
+      const vfloat scaled = rounded(__builtin_convertvector(sums[i][v] - row_sums[i], vfloat) * factors);
+      const int64_t at = i * N + v * kLanes;
+      store(y + at, has_residual ? scaled + load(residual + at) : scaled);
+    }
+}
+
+static inline void finish_tile(const TernaryProduct& product, int64_t m, int64_t n, int64_t rows, int64_t columns,
+                               const int32_t* row_sums, const vint (*sums)[2]) {
+  if (rows == kTernaryRows && columns == kTernaryColumns) {
+    if (product.residual != nullptr)
+      finish_full_tile<true>(product, m, n, row_sums, sums);
+    else
+      finish_full_tile<false>(product, m, n, row_sums, sums);
+    return;
+  }
+  for (int64_t i = 0; i < rows; ++i)
+    for (int v = 0; v < 2; ++v) {
+      const vint exact = sums[i][v] - row_sums[i];
       const int64_t from = v * kLanes;
       if (from + kLanes <= columns) {
         product.finish_lanes(m + i, n + from, exact);
@@ -147,7 +199,6 @@ static inline void finish_tile(const TernaryProduct& product, int64_t m, int64_t
         for (int64_t j = from; j < columns; ++j) product.finish(m + i, n + j, lanes[j - from]);
       }
     }
-  }
 }
 
 static inline void ternary_many_rows(tb_context* context, const TernaryProduct& product) {
