@@ -20,7 +20,7 @@ import { backwardInput, backwardWeight, forwardBits, type Sizes } from "./refere
 const ignore = !hasCuda();
 
 /** Sums of tensor cores in float32; see gemm/bfloat16_test.ts. */
-const TENSOR_CORE_FLOOR = 2 ** -18;
+const TENSOR_CORE_FLOOR = 2 ** -17;
 
 /** (rows, columns) integers times their row's factor as the card keeps them: rounded to float32, then to bfloat16. */
 function dequantizeBfloat16(q: Int8Array, scale: Float32Array, columns: number): Float64Array {
