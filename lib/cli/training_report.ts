@@ -43,9 +43,10 @@ export class TrainingReport {
           `${record.run}: ${
             formatCount(record.parameters)
           } parameters on ${record.device} (${record.backend}), ` +
-            `${formatCount(record.tokens_per_step)} tokens a step, steps ${
-              record.step + 1
-            } to ${record.steps}`,
+            `${formatCount(record.tokens_per_step)} tokens a step, ` +
+            (record.step < record.steps
+              ? `steps ${record.step + 1} to ${record.steps}`
+              : `all ${record.steps} steps were done before`),
         );
         break;
       case "step":
