@@ -122,7 +122,19 @@ async function findRegistry(): Promise<string> {
   for (const found of [given, ...await Promise.all(files.map(registryOfFile))]) {
     if (found) return found.replace(/\/+$/, "");
   }
-  return "https://registry.npmjs.org";
+  return `https://${await registryOfDeno()}`;
+}
+
+/** The host that this project's own packages came from: Deno keeps each registry's under its name. */
+async function registryOfDeno(): Promise<string> {
+  const { stdout } = await new Deno.Command("deno", { args: ["info", "--json"] }).output();
+  const { npmCache } = JSON.parse(new TextDecoder().decode(stdout)) as { npmCache: string };
+  for (const { name, isDirectory } of Deno.readDirSync(npmCache)) {
+    if (!isDirectory) continue;
+    const packages = [...Deno.readDirSync(`${npmCache}/${name}`)];
+    if (packages.some((found) => found.name === "deno-std")) return name;
+  }
+  throw new Error("no registry is known: run `make deps` or set NPM_CONFIG_REGISTRY");
 }
 
 async function registryOfFile(path: string): Promise<string | undefined> {
