@@ -28,6 +28,8 @@ constexpr int64_t kTernaryMaxDepth = 1 << 17;
 static_assert(kTernaryColumns * kTernaryMaxDepth <= kWeightPanelBytes && kTernaryRows * kTernaryMaxDepth <= kActivationPanelBytes);
 // Activations of a block of rows that stay in L2 while the weights' panels pass by.
 constexpr int64_t kTernaryRowBlockBytes = 160 << 10;
+// Rectangles of tiles for each thread at least: the last to finish is behind by at most one of them.
+constexpr int64_t kTernaryRectangles = 16;
 
 // sums[i][v] = activations of row i times the codes of columns v * kLanes ...
 #if TB_ISA_LEVEL == 2
@@ -234,7 +236,7 @@ static inline void ternary_many_rows(tb_context* context, const TernaryProduct& 
         }
       }
 #pragma omp barrier
-      const TileDeal deal(count_x, count_w, block, 16, omp_get_num_threads());
+      const TileDeal deal(count_x, count_w, block, 16, omp_get_num_threads(), kTernaryRectangles);
 #pragma omp for schedule(dynamic, 1)
       for (int64_t share = 0; share < deal.count(); ++share)
         for (int64_t pw = deal.first_column(share); pw < deal.last_column(share); ++pw)

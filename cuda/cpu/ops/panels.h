@@ -110,13 +110,14 @@ struct TileDeal {
   int64_t row_panels, column_panels;  // in all
   int64_t row_shares, column_shares;
 
-  // row_block, column_block: panels of a rectangle that fits the caches; halved until every thread has several to take.
-  TileDeal(int64_t row_panels, int64_t column_panels, int64_t row_block, int64_t column_block, int64_t threads)
+  // row_block, column_block: panels of a rectangle that fits the caches; halved until every thread has `rectangles` to take.
+  TileDeal(int64_t row_panels, int64_t column_panels, int64_t row_block, int64_t column_block, int64_t threads,
+           int64_t rectangles = 6)
       : row_panels(row_panels), column_panels(column_panels) {
     for (;;) {
       row_shares = (row_panels + row_block - 1) / row_block;
       column_shares = (column_panels + column_block - 1) / column_block;
-      if (threads == 1 || row_shares * column_shares >= 6 * threads) return;
+      if (threads == 1 || row_shares * column_shares >= rectangles * threads) return;
       if (column_block > 2)
         column_block /= 2;
       else if (row_block > 2)
