@@ -4,7 +4,7 @@
  * @module
  */
 import { DataError } from "./errors.ts";
-import { badToken, type TokenBatch, WindowGatherer } from "./gather.ts";
+import { type TokenBatch, WindowGatherer } from "./gather.ts";
 import { type SamplerState, WindowSampler } from "./sampler.ts";
 import type { TokenDataset, TokenWindow } from "./shards.ts";
 
@@ -107,13 +107,6 @@ export class BatchLoader {
       this.#windows[b] = this.#windowAt(this.#sampler.next());
     }
     return this.#windows;
-  }
-
-  /** The error for an id that native code found outside the vocabulary in one of the last `nextWindows()`. */
-  badToken(found: { window: number; position: number; token: number }): DataError {
-    const { position, token } = found;
-    const { vocabSize } = this.#dataset;
-    return badToken(this.#windows[found.window]!, { position, token, vocabSize });
   }
 
   #windowAt(index: number): TokenWindow {
