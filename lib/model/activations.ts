@@ -10,6 +10,15 @@ import type { DType } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { BitNetConfig } from "./config.ts";
 
+/**
+ * What the forward pass does not keep and the backward pass computes again, to the same bits: `mlp` the wide tensors of the
+ * feed-forward layers, `block` everything of a block but its output (Chen et al., arXiv:1604.06174).
+ */
+export type Recompute = "none" | "mlp" | "block";
+
+/** Values of {@linkcode Recompute}, from the fastest to the smallest. */
+export const RECOMPUTE: readonly Recompute[] = ["none", "mlp", "block"];
+
 /** Shape and purpose of a pass. */
 export interface PassShape {
   /** B: sequences. */
@@ -18,6 +27,8 @@ export interface PassShape {
   readonly tokens: number;
   /** Whether a backward pass follows. */
   readonly training: boolean;
+  /** @default "none" */
+  readonly recompute?: Recompute;
 }
 
 /**
@@ -38,15 +49,20 @@ export class PassMemory implements Disposable {
   readonly training: boolean;
   /** Dtype of activations and of the gradients between ops. */
   readonly dtype: DType;
+  readonly recompute: Recompute;
   readonly #quantized: boolean;
   readonly #saved = new Arena("activations");
+  /** Where layers save what only one of them needs at a time. */
+  readonly #shared = new Arena("activations of one layer");
   readonly #scratch = new Arena("workspace");
+  #inSharedLayer = false;
 
   constructor(config: BitNetConfig, shape: PassShape, dtype: DType) {
     this.sequences = shape.sequences;
     this.tokens = shape.tokens;
     this.training = shape.training;
     this.dtype = dtype;
+    this.recompute = shape.recompute ?? "none";
     this.#quantized = config.quantization === "ternary";
   }
 
@@ -57,12 +73,16 @@ export class PassMemory implements Disposable {
 
   /** Bytes planned: what is saved, and the shared scratch. */
   get bytes(): { activations: number; workspace: number } {
-    return { activations: this.#saved.bytes, workspace: this.#scratch.bytes };
+    return {
+      activations: this.#saved.bytes + this.#shared.bytes,
+      workspace: this.#scratch.bytes,
+    };
   }
 
   /** A tensor that lives until the backward pass has used it. */
   saved(name: string, shape: readonly number[], dtype: DType = this.dtype): Tensor {
-    return this.#saved.tensor(name, dtype, shape);
+    const arena = this.#inSharedLayer ? this.#shared : this.#saved;
+    return arena.tensor(name, dtype, shape);
   }
 
   /** A tensor that only its layer's forward or backward uses; see {@linkcode PassMemory.scratchScope}. */
@@ -70,21 +90,38 @@ export class PassMemory implements Disposable {
     return this.#scratch.tensor(name, dtype, shape);
   }
 
-  /** The input of a projection of width `width`, saved. */
-  projectionInput(name: string, width: number): ProjectionInput {
+  /** The input of a projection of width `width`: saved, or scratch where it is computed again. */
+  projectionInput(
+    name: string,
+    width: number,
+    options: { recomputed?: boolean } = {},
+  ): ProjectionInput {
+    const tensor = (suffix: string, shape: readonly number[], dtype: DType = this.dtype) =>
+      options.recomputed
+        ? this.scratch(`${name}.${suffix}`, shape, dtype)
+        : this.saved(`${name}.${suffix}`, shape, dtype);
     if (this.#quantized) {
       return {
-        q: this.saved(`${name}.q`, [this.rows, width], "int8"),
-        scale: this.saved(`${name}.scale`, [this.rows], "float32"),
+        q: tensor("q", [this.rows, width], "int8"),
+        scale: tensor("scale", [this.rows], "float32"),
         y: null,
       };
     }
-    return { q: null, scale: null, y: this.saved(`${name}.y`, [this.rows, width]) };
+    return { q: null, scale: null, y: tensor("y", [this.rows, width]) };
   }
 
-  /** Plans one block: what it saves shares its memory with the other blocks where no backward pass follows. */
+  /**
+   * Plans the layers of one block. What they save shares its memory with the other blocks' where no backward pass follows, or
+   * where that computes it again.
+   */
   layer<Planned>(plan: () => Planned): Planned {
-    return this.training ? plan() : this.#saved.scope(plan);
+    if (this.training && this.recompute !== "block") return plan();
+    this.#inSharedLayer = true;
+    try {
+      return this.#shared.scope(plan);
+    } finally {
+      this.#inSharedLayer = false;
+    }
   }
 
   /** Plans a layer whose scratch shares its memory with every other layer's. */
@@ -95,11 +132,13 @@ export class PassMemory implements Disposable {
   /** Takes the memory on a device. */
   commit(device: Device): void {
     this.#saved.commit(device);
+    this.#shared.commit(device);
     this.#scratch.commit(device);
   }
 
   [Symbol.dispose](): void {
     this.#saved[Symbol.dispose]();
+    this.#shared[Symbol.dispose]();
     this.#scratch[Symbol.dispose]();
   }
 }

@@ -34,12 +34,11 @@ export class Block {
   plan(memory: PassMemory, x: Tensor, cache: { k: Tensor; v: Tensor } | null): BlockMemory {
     const shape = [memory.rows, this.#hiddenSize];
     const residual = (name: string) => memory.training ? memory.saved(name, shape, "float32") : x;
-    const middle = residual("block.middle");
     const output = residual("block.output");
     return memory.layer(() => ({
       attention: memory.scratchScope(() => this.attention.plan(memory, cache)),
       feedForward: memory.scratchScope(() => this.feedForward.plan(memory)),
-      middle,
+      middle: residual("block.middle"),
       output,
     }));
   }
@@ -48,6 +47,12 @@ export class Block {
   forward(x: Tensor, memory: BlockMemory, positions: Positions): void {
     this.attention.forward(x, memory.attention, positions, memory.middle);
     this.feedForward.forward(memory.middle, memory.feedForward, memory.output);
+  }
+
+  /** Computes again, from x, everything that the backward pass needs and other blocks have overwritten. */
+  recompute(x: Tensor, memory: BlockMemory, positions: Positions): void {
+    this.attention.forward(x, memory.attention, positions, memory.middle);
+    this.feedForward.recompute(memory.middle, memory.feedForward);
   }
 
   /** Turns the gradient of memory.output into the gradient of x, in place. */

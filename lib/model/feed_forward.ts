@@ -7,6 +7,7 @@
  */
 
 import { gluNormBackward, gluNormForward } from "../kernels/glu_norm.ts";
+import type { DType } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { PassMemory, ProjectionInput } from "./activations.ts";
 import type { HiddenAct } from "./config.ts";
@@ -21,6 +22,8 @@ export interface FeedForwardMemory {
   readonly gateUp: Tensor; // (N, 2F)
   readonly down: ProjectionInput; // (N, F)
   readonly downRstd: Tensor | null; // (N)
+  /** Whether gateUp, down and downRstd are scratch, which the backward pass computes again from `input`. */
+  readonly hiddenRecomputed: boolean;
   readonly gradients: FeedForwardGradients | null;
 }
 
@@ -68,13 +71,16 @@ export class FeedForward {
   plan(memory: PassMemory): FeedForwardMemory {
     const { rows, training } = memory;
     const width = this.subNorm.width;
-    const rstd = (name: string) => training ? memory.saved(name, [rows], "float32") : null;
+    const recomputed = training && memory.recompute === "mlp";
+    const hidden = (name: string, shape: readonly number[], dtype?: DType) =>
+      recomputed ? memory.scratch(name, shape, dtype) : memory.saved(name, shape, dtype);
     return {
       input: memory.projectionInput("feed_forward.input", this.norm.width),
-      inputRstd: rstd("feed_forward.input.rstd"),
-      gateUp: memory.saved("feed_forward.gate_up", [rows, 2 * width]),
-      down: memory.projectionInput("feed_forward.down", width),
-      downRstd: rstd("feed_forward.down.rstd"),
+      inputRstd: training ? memory.saved("feed_forward.input.rstd", [rows], "float32") : null,
+      gateUp: hidden("feed_forward.gate_up", [rows, 2 * width]),
+      down: memory.projectionInput("feed_forward.down", width, { recomputed }),
+      downRstd: training ? hidden("feed_forward.down.rstd", [rows], "float32") : null,
+      hiddenRecomputed: recomputed,
       gradients: training
         ? {
           normed: memory.scratch("feed_forward.normed.grad", [rows, width]),
@@ -87,7 +93,18 @@ export class FeedForward {
 
   /** x (N, D) float32 to out (N, D) = x + feedForward(x); out may be x where no backward pass follows. */
   forward(x: Tensor, memory: FeedForwardMemory, out: Tensor): void {
+    this.recompute(x, memory);
+    this.down.forward(memory.down, out, x);
+  }
+
+  /** Everything of the forward pass but its last product: what the backward pass reads. */
+  recompute(x: Tensor, memory: FeedForwardMemory): void {
     this.norm.forward(x, memory.input, memory.inputRstd);
+    this.#hidden(memory);
+  }
+
+  /** memory.input to memory.down. */
+  #hidden(memory: FeedForwardMemory): void {
     this.gateUp.forward(memory.input, memory.gateUp);
     gluNormForward({
       gateUp: memory.gateUp,
@@ -100,7 +117,6 @@ export class FeedForward {
       y: memory.down.y,
       rstd: memory.downRstd,
     });
-    this.down.forward(memory.down, out, x);
   }
 
   /** Turns dout (N, D), the gradient of the output, into the gradient of x, in place. x is the forward's. */
@@ -109,6 +125,7 @@ export class FeedForward {
     if (gradients === null || memory.downRstd === null || memory.inputRstd === null) {
       throw new Error("Cannot run a backward pass as the forward pass was planned without one");
     }
+    if (memory.hiddenRecomputed) this.#hidden(memory);
     this.down.backward(memory.down, dout, gradients.normed);
     gluNormBackward({
       dy: gradients.normed,

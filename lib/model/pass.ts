@@ -156,7 +156,13 @@ export class Pass implements Disposable {
     });
     for (let layer = model.blocks.length - 1; layer >= 0; layer--) {
       const x = layer === 0 ? this.#embedded : this.#blocks[layer - 1]!.output;
-      model.blocks[layer]!.backward(dx, x, this.#blocks[layer]!, this.#positions);
+      const block = model.blocks[layer]!;
+      const memory = this.#blocks[layer]!;
+      // What the forward pass left of its last block is still there.
+      if (this.memory.recompute === "block" && layer < model.blocks.length - 1) {
+        block.recompute(x, memory, this.#positions);
+      }
+      block.backward(dx, x, memory, this.#positions);
     }
     embeddingBackward({ ids: this.ids, dout: dx, dtable: model.embedding.grad });
   }
