@@ -39,7 +39,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   data: { imports: ["tokenizer", "ffi", "kernels"] },
   tokenizer: { imports: ["ffi"] },
   metrics: { imports: [] },
-  stability: { imports: [] },
+  stability: { imports: [], types: ["metrics"] },
   kernels: { imports: ["tensor", "ffi"] },
   tensor: { imports: ["ffi"] },
   ffi: { imports: [] },

@@ -77,12 +77,92 @@ export interface EventRecord {
   readonly message: string;
 }
 
+/** Something is wrong with a step's numbers. */
+export interface SpikeEvent {
+  readonly event: "spike";
+  /** The step, from 1. */
+  readonly step: number;
+  /** What found it; `non_finite` values are judged before all else. */
+  readonly detector: "non_finite" | "loss_ema" | "loss_outlier" | "grad_norm_outlier";
+  /** `skip`: the step is left out; `rollback` and `stop`: it is undone. */
+  readonly answer: "skip" | "rollback" | "stop";
+  readonly loss: number;
+  /** Global norm before clipping. */
+  readonly grad_norm: number;
+  /** Moving average or median that the value was judged by; null for `non_finite`. */
+  readonly reference: number | null;
+  /** `loss_ema`: loss over the average; outliers: robust deviations above the median; null for `non_finite`. */
+  readonly score: number | null;
+  /** Score above which it is a spike; null for `non_finite`. */
+  readonly threshold: number | null;
+  /** Steps left out in a row, this one among them where it is left out. */
+  readonly consecutive_skips: number;
+}
+
+/** The run went back to a snapshot. */
+export interface RollbackEvent {
+  readonly event: "rollback";
+  /** The step that was found wrong. The next record's steps go on from `to_step`. */
+  readonly step: number;
+  /** Step of the snapshot. */
+  readonly to_step: number;
+  readonly place: "memory" | "disk";
+  readonly undone_steps: number;
+  /** Windows of data that are left out, from the first to before the last, counted since the run began. */
+  readonly window_from: number;
+  readonly window_to: number;
+  /** Learning rate over the schedule's from here on. */
+  readonly lr_factor: number;
+  /** Rollbacks within the window of steps, this one among them unless the run ends by it. */
+  readonly rollbacks: number;
+  readonly max_rollbacks: number;
+}
+
+/** The learning rate is the schedule's again. */
+export interface RecoveredEvent {
+  readonly event: "recovered";
+  readonly step: number;
+  /** Calm steps since the rollback. */
+  readonly calm_steps: number;
+}
+
+/** Outliers went on for so long that they are what is normal now. */
+export interface NewLevelEvent {
+  readonly event: "new_level";
+  readonly step: number;
+  readonly detector: SpikeEvent["detector"];
+  /** Median of the values before. */
+  readonly from: number | null;
+  readonly to: number;
+}
+
+/** The run ends, as too much went wrong. */
+export interface GaveUpEvent {
+  readonly event: "gave_up";
+  readonly step: number;
+  readonly reason: string;
+  /** Rollbacks within the window of steps. */
+  readonly rollbacks: number;
+}
+
+/** A decision of stability. */
+export type StabilityEvent =
+  | SpikeEvent
+  | RollbackEvent
+  | RecoveredEvent
+  | NewLevelEvent
+  | GaveUpEvent;
+
+/** A decision of stability, as a record. */
+export type StabilityRecord = { readonly type: "stability" } & StabilityEvent;
+
 /** Any record. */
 export type MetricsRecord =
   | RunRecord
   | StepRecord
   | ValidationRecord
   | CheckpointRecord
+  | StabilityRecord
   | EventRecord;
 
 /** A record as one line of JSON with its line end. Numbers that aren't finite become `null`, as JSON has none. */
@@ -100,6 +180,6 @@ export function decodeRecord(line: string): MetricsRecord | null {
   }
   if (typeof value !== "object" || value === null) return null;
   const { type, step } = value as { type?: unknown; step?: unknown };
-  const known = ["run", "step", "validation", "checkpoint", "event"];
+  const known = ["run", "step", "validation", "checkpoint", "stability", "event"];
   return known.includes(String(type)) && typeof step === "number" ? value as MetricsRecord : null;
 }

@@ -4,18 +4,6 @@
  * @module
  */
 
-/** Training can't go on: its numbers have left the finite range for good. */
-export class DivergedError extends Error {
-  /** Optimizer step, from 1, at which it was given up. */
-  readonly step: number;
-
-  constructor(message: string, step: number) {
-    super(message);
-    this.name = "DivergedError";
-    this.step = step;
-  }
-}
-
 /** `continue`: the step counts; `skip`: it is left out; `stop`: the run ends. */
 export type StepDecision = "continue" | "skip" | "stop";
 

@@ -10,7 +10,7 @@ import { join } from "@std/path";
 import { CheckpointError } from "../../lib/checkpoint/errors.ts";
 import type { StepRecord } from "../../lib/metrics/records.ts";
 import { DataError } from "../../lib/data/errors.ts";
-import { DivergedError } from "../../lib/stability/non_finite.ts";
+import { DivergedError } from "../../lib/stability/diverged_error.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
 import type { RunConfig } from "../../lib/config/run_config.ts";
 import { recorder, tensorsOf, tinyRun } from "./support.ts";
