@@ -268,8 +268,7 @@ export class StabilityPolicy {
       updates,
       skipped,
       window,
-      // Before the first step nothing can have gone wrong.
-      calm: step === 0 ? this.#options.stableAfter : 0,
+      calm: 0,
       disk: false,
       returns: 0,
       detectors: this.#state.detectors,

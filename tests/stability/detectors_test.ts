@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { addToEma, EMPTY_EMA } from "../../lib/stability/ema.ts";
 import { robustScore } from "../../lib/stability/robust_window.ts";
 import { judgesBeforeUpdate } from "../../lib/stability/options.ts";
 import { of, random, simulate } from "./support.ts";
@@ -45,6 +46,21 @@ Deno.test("judge() finds an outlier of the grad norm", () => {
   assertEquals(of(run, "spike").map(({ detector }) => detector), ["grad_norm_outlier"]);
 });
 
+Deno.test("judge() lets a loss pass that is far below the others", () => {
+  const run = simulate({
+    steps: 40,
+    config: { onLossOutlier: "rollback" },
+    trace: ({ step }) => ({ loss: step === 30 ? 0.1 : 3 }),
+  });
+  assertEquals(run.events, []);
+});
+
+Deno.test("addToEma() takes the first value as it is and mixes in the next", () => {
+  const first = addToEma(EMPTY_EMA, 4, 0.75);
+  assertEquals(first, { value: 4, count: 1 });
+  assertEquals(addToEma(first, 8, 0.75), { value: 5, count: 2 });
+});
+
 Deno.test("judge() lets a window of half its size judge, and no smaller one", () => {
   for (const [step, found] of [[8, 0], [9, 1]] as const) {
     const run = simulate({
@@ -81,12 +97,12 @@ Deno.test("judge() takes outliers that go on for the new level", () => {
 Deno.test("judge() answers with the strongest of what its detectors ask for", () => {
   const run = simulate({
     steps: 40,
-    config: { onLossOutlier: "skip", onSpike: "stop" },
+    config: { onLossOutlier: "stop", onSpike: "skip" },
     trace: ({ step }) => ({ loss: step === 30 ? 99 : 3 }),
     early: true,
   });
   assertEquals(run.stopped?.step, 30);
-  assertEquals(of(run, "spike")[0]!.detector, "loss_ema");
+  assertEquals(of(run, "spike")[0]!.detector, "loss_outlier");
 });
 
 Deno.test("judgesBeforeUpdate() is true when a finite spike is to be left out", () => {
