@@ -20,6 +20,8 @@ export interface RetentionOptions {
    * through once more (its sizes and headers still are).
    */
   readonly justSaved?: string;
+  /** Steps whose checkpoints stay whatever else says: a run may go back to them. @default none */
+  readonly protect?: readonly number[];
 }
 
 /**
@@ -39,14 +41,15 @@ export async function applyRetention(
   if (surplus.length === 0) return [];
   const newest = await findNewestSound(runFolder, options.justSaved);
   if (newest === null) return [];
-  const deleted: string[] = [];
+  const deleted = surplus.map(({ path }) => path).filter((path) => path !== newest);
+  await removeAll(runFolder, deleted);
+  return deleted;
+}
+
+async function removeAll(runFolder: string, paths: readonly string[]): Promise<void> {
   try {
     await withRunFolder(runFolder, () => {
-      for (const { path } of surplus) {
-        if (path === newest) continue;
-        removeFolder(path);
-        deleted.push(path);
-      }
+      for (const path of paths) removeFolder(path);
       return Promise.resolve();
     });
   } catch (error) {
@@ -57,17 +60,36 @@ export async function applyRetention(
       { cause: error },
     );
   }
-  return deleted;
 }
 
 /** The checkpoints that neither rule keeps, oldest first. Pure. */
 export function chooseSurplus(
   entries: readonly CheckpointEntry[],
-  { keepLast, keepEvery }: Pick<RetentionOptions, "keepLast" | "keepEvery">,
+  { keepLast, keepEvery, protect = [] }: Pick<
+    RetentionOptions,
+    "keepLast" | "keepEvery" | "protect"
+  >,
 ): CheckpointEntry[] {
   const sorted = [...entries].sort((a, b) => a.step - b.step);
   return sorted.slice(0, Math.max(0, sorted.length - keepLast))
-    .filter(({ step }) => keepEvery === null || step % keepEvery !== 0);
+    .filter(({ step }) => keepEvery === null || step % keepEvery !== 0)
+    .filter(({ step }) => !protect.includes(step));
+}
+
+/**
+ * Deletes the checkpoints of steps that a run has undone: those after `from` up to `to`. Newest first, so that a process
+ * that dies in between leaves none that is newer than one that is gone.
+ *
+ * @throws {CheckpointError} when a folder cannot be deleted or another process is writing there.
+ */
+export async function discardCheckpoints(
+  runFolder: string,
+  range: { from: number; to: number },
+): Promise<void> {
+  const undone = listCheckpoints(runFolder)
+    .filter(({ step }) => step > range.from && step <= range.to)
+    .sort((a, b) => b.step - a.step);
+  if (undone.length > 0) await removeAll(runFolder, undone.map(({ path }) => path));
 }
 
 async function findNewestSound(

@@ -20,6 +20,10 @@ export interface RunRecord {
   readonly parameters: number;
   readonly tokens_per_step: number;
   readonly steps: number;
+  /** Steps that rollbacks have undone since the run began. With `step` they count the steps taken. */
+  readonly undone_steps: number;
+  /** Host memory that snapshots may take. */
+  readonly snapshot_bytes: number;
 }
 
 /** An optimizer step, or the mean of the steps since the last record. */

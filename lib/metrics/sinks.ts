@@ -12,6 +12,12 @@ export interface MetricsSink extends Disposable {
   write(record: MetricsRecord): void;
 }
 
+/** Where a run stood: a step, and the steps that rollbacks had undone by then. */
+export interface ResumePoint {
+  readonly step: number;
+  readonly undone: number;
+}
+
 /**
  * Appends records to a JSONL file, one whole line a write, so that a killed process leaves at most one torn line.
  */
@@ -28,14 +34,14 @@ export class JsonlSink implements MetricsSink {
   /**
    * Opens a file in a folder that exists.
    *
-   * With `resumeAfterStep` the run goes on from a checkpoint of that step: records of later steps, which are about
-   * to happen again, and a torn last line are cut off. Without it a run begins: records that are already there
-   * are another run's and are moved aside to `<name>.1.jsonl`, `<name>.2.jsonl`, ….
+   * With `resumeAfter` the run goes on from a checkpoint: records of what came after it, which is about to happen
+   * again, and a torn last line are cut off. Without it a run begins: records that are already there are another
+   * run's and are moved aside to `<name>.1.jsonl`, `<name>.2.jsonl`, ….
    */
-  static open(path: string, options: { resumeAfterStep?: number } = {}): JsonlSink {
-    const { resumeAfterStep } = options;
-    if (resumeAfterStep === undefined) moveAside(path);
-    else truncateAfter(path, resumeAfterStep);
+  static open(path: string, options: { resumeAfter?: ResumePoint } = {}): JsonlSink {
+    const { resumeAfter } = options;
+    if (resumeAfter === undefined) moveAside(path);
+    else truncateAfter(path, resumeAfter);
     return new JsonlSink(path, Deno.openSync(path, { append: true, create: true }));
   }
 
@@ -72,17 +78,22 @@ function moveAside(path: string): void {
   }
 }
 
-/** Steps never go back within a file, so everything from the first later record on is cut. */
-function truncateAfter(path: string, step: number): void {
+/** The steps taken in all, undone ones among them, never go back within a file: everything from the first later record on is cut. */
+function truncateAfter(path: string, { step, undone }: ResumePoint): void {
   if (sizeOf(path) === null) return;
   const bytes = Deno.readFileSync(path);
   const decoder = new TextDecoder();
   let keep = 0;
+  let undoneBefore = 0;
   while (keep < bytes.length) {
     const end = bytes.indexOf(0x0a, keep);
     if (end === -1) break; // torn
     const record = decodeRecord(decoder.decode(bytes.subarray(keep, end)));
-    if (record !== null && record.step > step) break;
+    if (record?.type === "run") undoneBefore = record.undone_steps ?? 0; // older files lack it
+    if (record !== null && record.step + undoneBefore > step + undone) break;
+    if (record?.type === "stability" && record.event === "rollback") {
+      undoneBefore += record.undone_steps;
+    }
     keep = end + 1;
   }
   if (keep < bytes.length) Deno.truncateSync(path, keep);

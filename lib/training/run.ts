@@ -110,7 +110,10 @@ class RecordFile implements Disposable {
   #open(first: MetricsRecord): MetricsSink {
     if (this.#path === null) return nullSink();
     Deno.mkdirSync(dirname(this.#path), { recursive: true });
-    const resumed = this.#options.resume !== undefined;
-    return JsonlSink.open(this.#path, resumed ? { resumeAfterStep: first.step } : {});
+    if (this.#options.resume === undefined || first.type !== "run") {
+      return JsonlSink.open(this.#path);
+    }
+    const { step, undone_steps: undone } = first;
+    return JsonlSink.open(this.#path, { resumeAfter: { step, undone } });
   }
 }

@@ -143,7 +143,10 @@ export class Trainer implements Disposable {
       consecutiveSkips: 0,
       sampler: this.#loader.state,
     };
-    this.#policy = new NonFinitePolicy(stability, this.#state.consecutiveSkips);
+    this.#policy = new NonFinitePolicy({
+      onNonFinite: stability.onNonFinite === "skip" ? "skip" : "stop",
+      maxConsecutiveSkips: stability.maxConsecutiveSkips,
+    }, this.#state.consecutiveSkips);
   }
 
   /**
@@ -276,6 +279,8 @@ export class Trainer implements Disposable {
       parameters: model.parameters.count,
       tokens_per_step: config.training.tokensPerStep,
       steps: config.training.steps,
+      undone_steps: 0,
+      snapshot_bytes: 0,
     });
   }
 

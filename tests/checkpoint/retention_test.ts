@@ -2,7 +2,11 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { basename, join } from "@std/path";
 import { CheckpointError } from "../../lib/checkpoint/errors.ts";
 import { findLatest, listCheckpoints } from "../../lib/checkpoint/find.ts";
-import { applyRetention, chooseSurplus } from "../../lib/checkpoint/retention.ts";
+import {
+  applyRetention,
+  chooseSurplus,
+  discardCheckpoints,
+} from "../../lib/checkpoint/retention.ts";
 import { saveCheckpoint } from "../../lib/checkpoint/save.ts";
 import { contentOf, namesIn, withFolder, withIntercept } from "./support.ts";
 
@@ -32,6 +36,23 @@ Deno.test("chooseSurplus() keeps every multiple of N besides", () => {
 
 Deno.test("chooseSurplus() finds none when there are no more than K", () => {
   assertEquals(surplus([10, 20], 2, null), []);
+});
+
+Deno.test("chooseSurplus() keeps what is protected", () => {
+  const entries = [10, 20, 30].map((step) => ({ step, path: `step_${step}` }));
+  const found = chooseSurplus(entries, { keepLast: 1, keepEvery: null, protect: [10] });
+  assertEquals(found.map(({ step }) => step), [20]);
+});
+
+Deno.test("discardCheckpoints() deletes what lies after one step up to another", async () => {
+  await withSteps([10, 20, 30, 40], async (run) => {
+    await discardCheckpoints(run, { from: 10, to: 30 });
+    assertEquals(stepsIn(run), [10, 40]);
+  });
+});
+
+Deno.test("discardCheckpoints() does nothing where there is no folder", async () => {
+  await discardCheckpoints("/nowhere/at/all", { from: 0, to: 9 });
 });
 
 Deno.test("applyRetention() deletes the surplus and tells which", async () => {

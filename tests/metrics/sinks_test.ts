@@ -1,6 +1,12 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { decodeRecord, encodeRecord, type StepRecord } from "../../lib/metrics/records.ts";
-import { JsonlSink, readRecords } from "../../lib/metrics/sinks.ts";
+import {
+  decodeRecord,
+  encodeRecord,
+  type MetricsRecord,
+  type RunRecord,
+  type StepRecord,
+} from "../../lib/metrics/records.ts";
+import { JsonlSink, readRecords, type ResumePoint } from "../../lib/metrics/sinks.ts";
 
 function record(step: number, change: Partial<StepRecord> = {}): StepRecord {
   return {
@@ -20,6 +26,21 @@ function record(step: number, change: Partial<StepRecord> = {}): StepRecord {
   };
 }
 
+const RUN: RunRecord = {
+  type: "run",
+  step: 0,
+  time: "2026-01-01T00:00:00Z",
+  version: "0",
+  run: "tiny",
+  device: "cpu",
+  backend: "cpu",
+  parameters: 1,
+  tokens_per_step: 1,
+  steps: 9,
+  undone_steps: 0,
+  snapshot_bytes: 0,
+};
+
 async function inFolder(body: (folder: string) => Promise<void>): Promise<void> {
   const folder = await Deno.makeTempDir();
   try {
@@ -32,7 +53,7 @@ async function inFolder(body: (folder: string) => Promise<void>): Promise<void> 
 function writeSteps(
   path: string,
   steps: number[],
-  options: { resumeAfterStep?: number } = {},
+  options: { resumeAfter?: ResumePoint } = {},
 ): void {
   using sink = JsonlSink.open(path, options);
   for (const step of steps) sink.write(record(step));
@@ -52,7 +73,7 @@ Deno.test("JsonlSink has every record on disk when write() returns", () =>
 Deno.test("JsonlSink cuts off records after the step it resumes from", () =>
   inFolder(async (folder) => {
     writeSteps(`${folder}/m.jsonl`, [1, 2, 3, 4]);
-    writeSteps(`${folder}/m.jsonl`, [3], { resumeAfterStep: 2 });
+    writeSteps(`${folder}/m.jsonl`, [3], { resumeAfter: { step: 2, undone: 0 } });
     assertEquals(await stepsIn(`${folder}/m.jsonl`), [1, 2, 3]);
   }));
 
@@ -60,7 +81,7 @@ Deno.test("JsonlSink cuts off a torn last line when it resumes", () =>
   inFolder(async (folder) => {
     writeSteps(`${folder}/m.jsonl`, [1]);
     await Deno.writeTextFile(`${folder}/m.jsonl`, '{"type":"step","st', { append: true });
-    writeSteps(`${folder}/m.jsonl`, [2], { resumeAfterStep: 5 });
+    writeSteps(`${folder}/m.jsonl`, [2], { resumeAfter: { step: 5, undone: 0 } });
     assertEquals(
       await Deno.readTextFile(`${folder}/m.jsonl`),
       encodeRecord(record(1)) + encodeRecord(record(2)),
@@ -69,8 +90,59 @@ Deno.test("JsonlSink cuts off a torn last line when it resumes", () =>
 
 Deno.test("JsonlSink resumes into a file that isn't there", () =>
   inFolder(async (folder) => {
-    writeSteps(`${folder}/m.jsonl`, [6], { resumeAfterStep: 5 });
+    writeSteps(`${folder}/m.jsonl`, [6], { resumeAfter: { step: 5, undone: 0 } });
     assertEquals(await stepsIn(`${folder}/m.jsonl`), [6]);
+  }));
+
+/** A run that goes back from step 5 to step 2 and on to step 4. */
+const ROLLED_BACK: readonly MetricsRecord[] = [
+  ...[1, 2, 3, 4].map((step) => record(step)),
+  {
+    type: "stability",
+    event: "rollback",
+    step: 5,
+    to_step: 2,
+    place: "memory",
+    undone_steps: 3,
+    window_from: 2,
+    window_to: 5,
+    lr_factor: 0.5,
+    rollbacks: 1,
+    max_rollbacks: 5,
+  },
+  ...[3, 4].map((step) => record(step)),
+];
+
+for (
+  const [place, point, kept] of [
+    ["before the rollback", { step: 4, undone: 0 }, [1, 2, 3, 4]],
+    ["at the rollback", { step: 2, undone: 3 }, [1, 2, 3, 4, 5]],
+    ["after the rollback", { step: 3, undone: 3 }, [1, 2, 3, 4, 5, 3]],
+  ] as const
+) {
+  Deno.test(`JsonlSink cuts off by steps taken when it resumes from ${place}`, () =>
+    inFolder(async (folder) => {
+      const path = `${folder}/m.jsonl`;
+      {
+        using sink = JsonlSink.open(path);
+        for (const one of ROLLED_BACK) sink.write(one);
+      }
+      JsonlSink.open(path, { resumeAfter: point })[Symbol.dispose]();
+      assertEquals(await stepsIn(path), [...kept]);
+    }));
+}
+
+Deno.test("JsonlSink takes the undone steps from the record of a resumed run", () =>
+  inFolder(async (folder) => {
+    const path = `${folder}/m.jsonl`;
+    {
+      using sink = JsonlSink.open(path);
+      // The file begins where the run was resumed, after a rollback of 7 steps.
+      sink.write({ ...RUN, step: 2, undone_steps: 7 });
+      for (const step of [3, 4]) sink.write(record(step));
+    }
+    JsonlSink.open(path, { resumeAfter: { step: 3, undone: 7 } })[Symbol.dispose]();
+    assertEquals(await stepsIn(path), [2, 3]);
   }));
 
 Deno.test("JsonlSink moves another run's records aside when a run begins", () =>
