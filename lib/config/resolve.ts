@@ -8,6 +8,7 @@
 import { BITNET_SECOND_LR_RATIO, type ScheduleType } from "../optim/schedule.ts";
 import type { ResolvedDefault, RunConfig, ScheduleConfig, TrainingConfig } from "./run_config.ts";
 import { resolveModel } from "./resolve_model.ts";
+import { resolveStability } from "./resolve_stability.ts";
 import { type Conflict, Resolver } from "./resolver.ts";
 import type { RawRunConfig } from "./schema.ts";
 
@@ -64,14 +65,7 @@ export function resolveRunConfig(raw: RawRunConfig, runName: string): Resolution
       maxGradNorm: resolver.pick("optimizer.max_grad_norm", optimizer.max_grad_norm, 1),
       schedule,
     },
-    stability: {
-      onNonFinite: resolver.pick("stability.on_non_finite", stability.on_non_finite, "skip"),
-      maxConsecutiveSkips: resolver.pick(
-        "stability.max_consecutive_skips",
-        stability.max_consecutive_skips,
-        5,
-      ),
-    },
+    stability: resolveStability(stability, training.steps, resolver),
     checkpoint: {
       directory,
       run,

