@@ -224,8 +224,8 @@ export function parseCommand(command: Command, argv: readonly string[]): ParsedA
 }
 
 /**
- * Runs a command on a command line and returns its exit code: 0, what `run` returned, or 1 after an error, which
- * is printed on stderr as `error: …`. `--help` prints the help on stdout instead of running. The stack is
+ * Runs a command on a command line and returns its exit code: 0, what `run` returned, or 1 after an error (3 after a
+ * `DivergedError`), which is printed on stderr as `error: …`. `--help` prints the help on stdout instead of running. The stack is
  * printed only under `TITANBIT_TRACE=1`; a reader that closed the pipe ends the command quietly with 141.
  */
 export async function runCommand(command: Command, argv: readonly string[]): Promise<number> {
@@ -240,13 +240,16 @@ export async function runCommand(command: Command, argv: readonly string[]): Pro
   }
 }
 
+/** Exit code of a run that was given up as its numbers went wrong: a script that starts it again must not. */
+const EXIT_DIVERGED = 3;
+
 /** Prints an error as every command does and returns the exit code that belongs to it. */
 export function reportError(error: unknown): number {
   if (error instanceof Deno.errors.BrokenPipe) return 141; // 128 + SIGPIPE, as a shell expects of a pipe's left side
   const message = error instanceof Error ? error.message || error.name : String(error);
   console.error(`error: ${message}`);
   if (wantsTrace() && error instanceof Error) console.error(error);
-  return 1;
+  return error instanceof Error && error.name === "DivergedError" ? EXIT_DIVERGED : 1;
 }
 
 /** Runs the command on the process's arguments and ends the process. */

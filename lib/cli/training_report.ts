@@ -7,6 +7,7 @@
 import type { MetricsRecord, StepRecord } from "../metrics/records.ts";
 import { formatBytes, formatCount, formatDuration, formatPercent, formatRate } from "./format.ts";
 import { ProgressLine, type ProgressOutput } from "./progress.ts";
+import { describeStability } from "./stability_text.ts";
 
 /** Options of {@linkcode TrainingReport}. */
 export interface TrainingReportOptions {
@@ -48,6 +49,13 @@ export class TrainingReport {
               ? `steps ${record.step + 1} to ${record.steps}`
               : `all ${record.steps} steps were done before`),
         );
+        if (record.snapshot_bytes > 0) {
+          this.#line.log(
+            `snapshots to go back to take up to ${
+              formatBytes(record.snapshot_bytes)
+            } of host memory`,
+          );
+        }
         break;
       case "step":
         this.#line.update({ done: record.step, text: this.#describe(record) });
@@ -73,6 +81,10 @@ export class TrainingReport {
             formatDuration(record.write_ms)
           })`,
         );
+        break;
+      case "stability":
+        this.#line.log(describeStability(record));
+        if (record.event === "rollback") this.#line.start(record.to_step);
         break;
       case "event":
         this.#line.finish();

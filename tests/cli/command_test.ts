@@ -1,3 +1,4 @@
+import { DivergedError } from "../../lib/stability/diverged_error.ts";
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import {
   type Command,
@@ -193,6 +194,14 @@ Deno.test("runCommand() prints the message alone on stderr and returns 1 when th
   const command = demo({ run: () => Promise.reject(new RangeError("Cannot do it")) });
   const { code, stdout, stderr } = await captureConsole(() => runCommand(command, []));
   assertEquals([code, stdout, stderr], [1, "", "error: Cannot do it\n"]);
+});
+
+Deno.test("runCommand() returns 3 when a run has diverged", async () => {
+  const error = new DivergedError("Cannot go on", 7);
+  const { code } = await captureConsole(() =>
+    runCommand(demo({ run: () => Promise.reject(error) }), [])
+  );
+  assertEquals(code, 3);
 });
 
 Deno.test("runCommand() returns the command's own exit code", async () => {

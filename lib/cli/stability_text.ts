@@ -1,0 +1,45 @@
+/**
+ * What stability decides, for people.
+ *
+ * @module
+ */
+
+import type { StabilityEvent } from "../metrics/records.ts";
+
+const DETECTORS = {
+  non_finite: "not finite",
+  loss_ema: "times the loss's moving average",
+  loss_outlier: "deviations above the losses' median",
+  grad_norm_outlier: "deviations above the grad norms' median",
+} as const;
+
+const ANSWERS = { skip: "left out", rollback: "undone", stop: "undone, and the run ends" } as const;
+
+/** A decision of stability as a line. */
+export function describeStability(record: StabilityEvent): string {
+  const { step } = record;
+  switch (record.event) {
+    case "spike": {
+      const { detector, answer, loss, score, threshold } = record;
+      const why = score === null || threshold === null
+        ? DETECTORS[detector]
+        : `${score.toFixed(1)} ${DETECTORS[detector]}, above ${threshold}`;
+      return `warning: step ${step} is ${ANSWERS[answer]}: loss ${loss.toFixed(4)}, grad norm ${
+        record.grad_norm.toFixed(2)
+      } (${why})`;
+    }
+    case "rollback":
+      return `rollback ${record.rollbacks} of ${record.max_rollbacks}: back from step ${step} to ${record.to_step} (${record.place}), ` +
+        `windows ${record.window_from} to ${
+          record.window_to - 1
+        } of the data left out, learning rate x ${record.lr_factor.toPrecision(3)}`;
+    case "recovered":
+      return `recovered at step ${step}: the learning rate is the schedule's again`;
+    case "new_level":
+      return `step ${step}: ${record.to.toFixed(4)} is taken for the new level${
+        record.from === null ? "" : `, after ${record.from.toFixed(4)}`
+      } (${DETECTORS[record.detector]})`;
+    case "gave_up":
+      return `giving up at step ${step}: ${record.reason}`;
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * Copies of a run's weights and moments in host memory.
+ *
+ * @module
+ */
+
+import type { TensorSink, TensorSource } from "../interop/safetensors.ts";
+
+/** A tensor that can be copied off the device and back. */
+export type CopiedTensor = TensorSource & TensorSink & { readonly bytes: number };
+
+/** Snapshots by step. Buffers are taken when they are first needed, and used again. */
+export class SnapshotRing {
+  /** Snapshots that it holds at most. */
+  readonly capacity: number;
+  readonly #tensors: readonly CopiedTensor[];
+  readonly #copies = new Map<number, Uint8Array<ArrayBuffer>[]>();
+  readonly #free: Uint8Array<ArrayBuffer>[][] = [];
+
+  /** `tensors`: all that the steps change. */
+  constructor(tensors: readonly CopiedTensor[], options: { capacity: number }) {
+    this.#tensors = tensors;
+    this.capacity = options.capacity;
+  }
+
+  /** Bytes of host memory that it may take. */
+  get bytes(): number {
+    return this.capacity * this.#tensors.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** Whether it holds the snapshot of a step. */
+  has(step: number): boolean {
+    return this.#copies.has(step);
+  }
+
+  /** Copies where the run stands, after `step` steps. The oldest copy makes room where there is none. */
+  take(step: number): void {
+    if (this.capacity === 0) return;
+    this.#release(step);
+    if (this.#copies.size === this.capacity) this.#release(Math.min(...this.#copies.keys()));
+    const copy = this.#free.pop() ?? this.#tensors.map(({ bytes }) => new Uint8Array(bytes));
+    for (const [index, tensor] of this.#tensors.entries()) tensor.read(copy[index]!, 0);
+    this.#copies.set(step, copy);
+  }
+
+  /** Copies a snapshot back. */
+  restore(step: number): void {
+    const copy = this.#copies.get(step);
+    if (copy === undefined) throw new RangeError(`Cannot restore step ${step} as it has no copy`);
+    for (const [index, tensor] of this.#tensors.entries()) tensor.write(copy[index]!, 0);
+  }
+
+  /** Lets every other copy go. */
+  retain(steps: readonly number[]): void {
+    for (const step of [...this.#copies.keys()]) {
+      if (!steps.includes(step)) this.#release(step);
+    }
+  }
+
+  #release(step: number): void {
+    const copy = this.#copies.get(step);
+    if (copy === undefined) return;
+    this.#copies.delete(step);
+    this.#free.push(copy);
+  }
+}

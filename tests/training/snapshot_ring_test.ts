@@ -1,0 +1,85 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { availableHostBytes } from "../../lib/training/host_memory.ts";
+import { type CopiedTensor, SnapshotRing } from "../../lib/training/snapshot_ring.ts";
+
+/** A tensor of three bytes that a test sets and sees. */
+function tensor(): CopiedTensor & { values: number[] } {
+  return {
+    name: "t",
+    shape: [3],
+    dtype: "U8",
+    bytes: 3,
+    values: [0, 0, 0],
+    read(into) {
+      into.set(this.values);
+    },
+    write(from) {
+      this.values = [...from];
+    },
+  };
+}
+
+Deno.test("restore() brings back what take() copied", () => {
+  const [a, b] = [tensor(), tensor()];
+  const ring = new SnapshotRing([a, b], { capacity: 2 });
+  a.values = [1, 2, 3];
+  b.values = [4, 5, 6];
+  ring.take(10);
+  a.values = b.values = [9, 9, 9];
+  ring.take(20);
+  ring.restore(10);
+  assertEquals([a.values, b.values], [[1, 2, 3], [4, 5, 6]]);
+});
+
+Deno.test("take() makes room by letting the oldest copy go", () => {
+  const ring = new SnapshotRing([tensor()], { capacity: 2 });
+  for (const step of [10, 20, 30]) ring.take(step);
+  assertEquals([10, 20, 30].map((step) => ring.has(step)), [false, true, true]);
+});
+
+Deno.test("take() copies a step anew that it holds already", () => {
+  const a = tensor();
+  const ring = new SnapshotRing([a], { capacity: 2 });
+  for (const step of [10, 20, 20]) {
+    a.values = [step, step, step];
+    ring.take(step);
+  }
+  assertEquals(ring.has(10), true);
+});
+
+Deno.test("take() does not write into a copy that is still held", () => {
+  const a = tensor();
+  const ring = new SnapshotRing([a], { capacity: 2 });
+  for (const step of [1, 2, 3]) {
+    a.values = [step, step, step];
+    ring.take(step);
+  }
+  ring.restore(2);
+  assertEquals(a.values, [2, 2, 2]);
+});
+
+Deno.test("retain() lets every other copy go", () => {
+  const ring = new SnapshotRing([tensor()], { capacity: 3 });
+  for (const step of [10, 20, 30]) ring.take(step);
+  ring.retain([20, 99]);
+  assertEquals([10, 20, 30].map((step) => ring.has(step)), [false, true, false]);
+});
+
+Deno.test("bytes are those of all copies that it may hold", () => {
+  assertEquals(new SnapshotRing([tensor(), tensor()], { capacity: 3 }).bytes, 18);
+});
+
+Deno.test("take() keeps nothing when there is room for none", () => {
+  const ring = new SnapshotRing([tensor()], { capacity: 0 });
+  ring.take(10);
+  assertEquals(ring.has(10), false);
+});
+
+Deno.test("restore() refuses a step that it does not hold", () => {
+  assertThrows(() => new SnapshotRing([], { capacity: 1 }).restore(3), RangeError, "step 3");
+});
+
+Deno.test("availableHostBytes() is what /proc/meminfo says", () => {
+  const bytes = availableHostBytes();
+  assertEquals(bytes !== null && bytes > 2 ** 20 && bytes % 1024 === 0, true);
+});
