@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define TB_ABI_VERSION 2
+#define TB_ABI_VERSION 3
 #define TB_API __attribute__((visibility("default")))
 
 typedef int32_t tb_status;
@@ -102,6 +102,9 @@ TB_API tb_status tb_copy_to_device(tb_context* context, uint64_t to, const void*
 TB_API tb_status tb_copy_to_host(tb_context* context, void* to, uint64_t from, int64_t bytes);
 TB_API tb_status tb_copy(tb_context* context, uint64_t to, uint64_t from, int64_t bytes);
 TB_API tb_status tb_fill(tb_context* context, uint64_t to, int32_t byte_value, int64_t bytes);
+
+/* Memory that can be had now and in all: the card's; in the CPU build the host's, or its cgroup's where that is less. */
+TB_API tb_status tb_memory(tb_context* context, int64_t* free_bytes, int64_t* total_bytes);
 
 /* Fills n float32 with N(0, std²): Philox4x32-10 keyed by seed, counter (stream, index), Box-Muller in double.
  * The same numbers in both builds: computed on the host. */

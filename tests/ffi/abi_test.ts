@@ -32,6 +32,7 @@ const HOST_POINTERS: Record<string, readonly string[]> = {
   tb_alloc: ["address"],
   tb_copy_to_device: ["from"],
   tb_copy_to_host: ["to"],
+  tb_memory: ["free_bytes", "total_bytes"],
   tb_graph_end: ["graph"],
   tb_event_create: ["event"],
   tb_event_elapsed: ["milliseconds"],

@@ -153,6 +153,14 @@ export const CORE_SYMBOLS = {
     ],
     result: "i32",
   },
+  tb_memory: {
+    parameters: [
+      "u64", // tb_context* context
+      "buffer", // int64_t* free_bytes
+      "buffer", // int64_t* total_bytes
+    ],
+    result: "i32",
+  },
   tb_random_normal: {
     parameters: [
       "u64", // tb_context* context
