@@ -236,8 +236,10 @@ TB_API tb_status tb_head_loss(tb_context* context, tb_dtype dtype, const void* x
 /* out (1) f32 = scale * sum of x (n) f32 (+ out by accumulate); summed in double in blocks of fixed size. */
 TB_API tb_status tb_sum(tb_context* context, const float* x, float scale, float* out, int64_t n,
                         int32_t accumulate);
-/* out (1) f32 = sqrt(sum x²), in double, blocks of fixed size; not finite where any x is not. */
-TB_API tb_status tb_norm(tb_context* context, const float* x, float* out, int64_t n);
+/* out (1) f32 = sqrt(sum x² (+ out² by accumulate)) of x (n) of dtype, in double, blocks of fixed size; not finite where any x, or
+ * the out that is added to, is not. Both dtypes in both builds. */
+TB_API tb_status tb_norm(tb_context* context, tb_dtype dtype, const void* x, float* out, int64_t n,
+                         int32_t accumulate);
 
 /* hyper (8) f32 on the device: lr, beta1, beta2, eps, weight_decay, 1 - beta1^t, 1 - beta2^t, max_grad_norm (0: no clipping).
  * g is multiplied by min(1, max_grad_norm / grad_norm[0]). AdamW (arXiv:1711.05101):

@@ -519,9 +519,11 @@ export const CORE_SYMBOLS = {
   tb_norm: {
     parameters: [
       "u64", // tb_context* context
-      "u64", // const float* x
+      "i32", // tb_dtype dtype
+      "u64", // const void* x
       "u64", // float* out
       "i64", // int64_t n
+      "i32", // int32_t accumulate
     ],
     result: "i32",
   },
