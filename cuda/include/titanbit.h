@@ -168,10 +168,11 @@ TB_API tb_status tb_gemm_ternary_packed_forward(tb_context* context, const int8_
 TB_API tb_status tb_gemm_ternary_backward_input(tb_context* context, tb_dtype dtype, const void* dy,
                                                 const int8_t* w, const float* w_scale, void* dx, int64_t M,
                                                 int64_t N, int64_t K, int32_t accumulate);
-/* dw (N, K) f32 = dyᵀ (N, M) . (x_scale (M) * x (M, K)). */
+/* dw (N, K) of dw_dtype = dyᵀ (N, M) . (x_scale (M) * x (M, K)); sums, and the addition to what dw held, in float32, rounded once
+ * to dw_dtype. CUDA: TB_BF16 where dy is; the CPU build answers TB_UNSUPPORTED to it. */
 TB_API tb_status tb_gemm_ternary_backward_weight(tb_context* context, tb_dtype dtype, const void* dy,
-                                                 const int8_t* x, const float* x_scale, float* dw, int64_t M,
-                                                 int64_t N, int64_t K, int32_t accumulate);
+                                                 const int8_t* x, const float* x_scale, tb_dtype dw_dtype, void* dw,
+                                                 int64_t M, int64_t N, int64_t K, int32_t accumulate);
 /* c (M, N) of c_dtype = op(a) . op(b) + residual; a is (M, K), or (K, M) where transpose_a; b is (K, N), or (N, K) where
  * transpose_b; both of dtype. c may be residual. */
 TB_API tb_status tb_gemm(tb_context* context, tb_dtype dtype, const void* a, const void* b, tb_dtype c_dtype,

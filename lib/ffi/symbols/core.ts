@@ -329,7 +329,8 @@ export const CORE_SYMBOLS = {
       "u64", // const void* dy
       "u64", // const int8_t* x
       "u64", // const float* x_scale
-      "u64", // float* dw
+      "i32", // tb_dtype dw_dtype
+      "u64", // void* dw
       "i64", // int64_t M
       "i64", // int64_t N
       "i64", // int64_t K
