@@ -15,6 +15,7 @@ const SCALARS: Record<string, string> = {
   double: "f64",
   tb_status: "i32",
   tb_dtype: "i32",
+  tb_state_dtype: "i32",
   tb_activation_quant: "i32",
   tb_hidden_act: "i32",
 };

@@ -108,7 +108,7 @@ for (const [kind, options] of Object.entries(KINDS)) {
     let loss = Infinity;
     for (let step = 1; step <= 200; step++) {
       loss = gradientsOfStep(model, ids);
-      optimizer.step({ step, lr: 3e-3, weightDecay: () => 0 });
+      optimizer.step({ lr: 3e-3, weightDecay: () => 0 });
       model.parametersChanged();
     }
     assertLess(loss, 0.1);
@@ -129,7 +129,7 @@ cudaTest("twenty steps end in the same bits when they are run again", (device) =
     using optimizer = new AdamW(model.parameters).commit(device);
     for (let step = 1; step <= 20; step++) {
       gradientsOfStep(model, idsOf(random));
-      optimizer.step({ step, lr: 3e-3, weightDecay: () => 0.1 });
+      optimizer.step({ lr: 3e-3, weightDecay: () => 0.1 });
       model.parametersChanged();
     }
     return model.parameters.groups.map(({ value }) => value.toFloat32Array());

@@ -528,15 +528,30 @@ export const CORE_SYMBOLS = {
     ],
     result: "i32",
   },
+  tb_adamw_begin: {
+    parameters: [
+      "u64", // tb_context* context
+      "u64", // const float* grad_norm
+      "u64", // int32_t* updates
+      "u64", // float* hyper
+      "i64", // int64_t groups
+    ],
+    result: "i32",
+  },
   tb_adamw: {
     parameters: [
       "u64", // tb_context* context
       "u64", // float* w
-      "u64", // const float* g
-      "u64", // float* m
-      "u64", // float* v
+      "i32", // tb_dtype g_dtype
+      "u64", // const void* g
+      "i32", // tb_state_dtype state_dtype
+      "u64", // void* m
+      "u64", // void* v
+      "u64", // float* m_absmax
+      "u64", // float* v_absmax
       "u64", // const float* hyper
       "u64", // const float* grad_norm
+      "u64", // const int32_t* updates
       "i64", // int64_t n
     ],
     result: "i32",
