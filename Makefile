@@ -54,6 +54,8 @@ endef
 $(eval $(call ISA_RULE,portable,-DTB_LAUNCHERS=1 -DTB_ISA_LEVEL=0))
 $(eval $(call ISA_RULE,avx2,-DTB_LAUNCHERS=0 -DTB_ISA_LEVEL=1))
 $(eval $(call ISA_RULE,avx512,-DTB_LAUNCHERS=0 -DTB_ISA_LEVEL=2))
+# Its operations are rounded one by one, so that every instruction set, and the card, gives the same bits (host/adamw_math.h).
+$(foreach isa,portable avx2 avx512,$(OBJ)/cpu/ops/adamw.$(isa).o): CXXFLAGS_COMMON += -ffp-contract=off
 
 .PHONY: cpu-dirs
 cpu-dirs: compiler

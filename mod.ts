@@ -16,7 +16,7 @@
  *   model.parameters.zeroGradients();
  *   const { loss } = model.forward(ids, { labels: ids });
  *   model.backward();
- *   optimizer.step({ step, lr: 1e-2, weightDecay: () => 0 });
+ *   optimizer.step({ lr: 1e-2, weightDecay: () => 0 });
  *   model.parametersChanged();
  *   console.log(step, loss);
  * }
@@ -95,7 +95,7 @@ export { Arena } from "./lib/tensor/arena.ts";
 export { type DType } from "./lib/tensor/dtype.ts";
 
 // Optimisation
-export { AdamW, type AdamWOptions, type AdamWStep } from "./lib/optim/adamw.ts";
+export { AdamW, type AdamWOptions, type AdamWState, type AdamWStep } from "./lib/optim/adamw.ts";
 export {
   createSchedule,
   type Schedule,

@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define TB_ABI_VERSION 2
+#define TB_ABI_VERSION 3
 #define TB_API __attribute__((visibility("default")))
 
 typedef int32_t tb_status;
@@ -41,6 +41,14 @@ enum {
 /* Element types of activation tensors. The CPU build computes in TB_F32 and answers TB_UNSUPPORTED to TB_BF16. */
 typedef int32_t tb_dtype;
 enum { TB_F32 = 0, TB_BF16 = 1 };
+
+/* What AdamW's moments are kept in; every build has all three. */
+typedef int32_t tb_state_dtype;
+enum {
+  TB_STATE_F32 = 0,
+  TB_STATE_BF16 = 1, /* rounded stochastically, by bits that depend on element, update and moment alone */
+  TB_STATE_INT8 = 2, /* 8-bit codes with a float32 scale for every 256 elements */
+};
 
 /* Per-token activation quantiser of the norm ops. */
 typedef int32_t tb_activation_quant;
@@ -102,6 +110,8 @@ TB_API tb_status tb_copy_to_device(tb_context* context, uint64_t to, const void*
 TB_API tb_status tb_copy_to_host(tb_context* context, void* to, uint64_t from, int64_t bytes);
 TB_API tb_status tb_copy(tb_context* context, uint64_t to, uint64_t from, int64_t bytes);
 TB_API tb_status tb_fill(tb_context* context, uint64_t to, int32_t byte_value, int64_t bytes);
+/* Memory that can be had now and in all: the card's; in the CPU build the host's, or its cgroup's where that is less. */
+TB_API tb_status tb_memory(tb_context* context, int64_t* free_bytes, int64_t* total_bytes);
 
 /* Fills n float32 with N(0, std²): Philox4x32-10 keyed by seed, counter (stream, index), Box-Muller in double.
  * The same numbers in both builds: computed on the host. */
@@ -165,10 +175,11 @@ TB_API tb_status tb_gemm_ternary_packed_forward(tb_context* context, const int8_
 TB_API tb_status tb_gemm_ternary_backward_input(tb_context* context, tb_dtype dtype, const void* dy,
                                                 const int8_t* w, const float* w_scale, void* dx, int64_t M,
                                                 int64_t N, int64_t K, int32_t accumulate);
-/* dw (N, K) f32 = dyᵀ (N, M) . (x_scale (M) * x (M, K)). */
+/* dw (N, K) of dw_dtype = dyᵀ (N, M) . (x_scale (M) * x (M, K)); sums, and the addition to what dw held, in float32, rounded once
+ * to dw_dtype. CUDA: TB_BF16 where dy is; the CPU build answers TB_UNSUPPORTED to it. */
 TB_API tb_status tb_gemm_ternary_backward_weight(tb_context* context, tb_dtype dtype, const void* dy,
-                                                 const int8_t* x, const float* x_scale, float* dw, int64_t M,
-                                                 int64_t N, int64_t K, int32_t accumulate);
+                                                 const int8_t* x, const float* x_scale, tb_dtype dw_dtype, void* dw,
+                                                 int64_t M, int64_t N, int64_t K, int32_t accumulate);
 /* c (M, N) of c_dtype = op(a) . op(b) + residual; a is (M, K), or (K, M) where transpose_a; b is (K, N), or (N, K) where
  * transpose_b; both of dtype. c may be residual. */
 TB_API tb_status tb_gemm(tb_context* context, tb_dtype dtype, const void* a, const void* b, tb_dtype c_dtype,
@@ -233,15 +244,36 @@ TB_API tb_status tb_head_loss(tb_context* context, tb_dtype dtype, const void* x
 /* out (1) f32 = scale * sum of x (n) f32 (+ out by accumulate); summed in double in blocks of fixed size. */
 TB_API tb_status tb_sum(tb_context* context, const float* x, float scale, float* out, int64_t n,
                         int32_t accumulate);
-/* out (1) f32 = sqrt(sum x²), in double, blocks of fixed size; not finite where any x is not. */
-TB_API tb_status tb_norm(tb_context* context, const float* x, float* out, int64_t n);
+/* out (1) f32 = sqrt(sum x² (+ out² by accumulate)) of x (n) of dtype, in double, blocks of fixed size; not finite where any x, or
+ * the out that is added to, is not. Both dtypes in both builds. */
+TB_API tb_status tb_norm(tb_context* context, tb_dtype dtype, const void* x, float* out, int64_t n,
+                         int32_t accumulate);
 
 /* hyper (8) f32 on the device: lr, beta1, beta2, eps, weight_decay, 1 - beta1^t, 1 - beta2^t, max_grad_norm (0: no clipping).
- * g is multiplied by min(1, max_grad_norm / grad_norm[0]). AdamW (arXiv:1711.05101):
+ *
+ * Begins update t, once for all groups: where grad_norm[0] is finite, updates (1) on the device becomes t = updates + 1. Then
+ * elements 5 and 6 of each group's hyper (groups, 8) are written from its betas and max(updates, 1), in double, rounded once. Where
+ * the norm is not finite, updates stays, so that a step that is left out leaves no trace. The host need not know: norms, begin
+ * and updates can be recorded as one graph. */
+TB_API tb_status tb_adamw_begin(tb_context* context, const float* grad_norm, int32_t* updates, float* hyper,
+                                int64_t groups);
+
+/* g is multiplied by min(1, max_grad_norm / grad_norm[0]). AdamW (arXiv:1711.05101), in float32 whatever the dtypes of g and moments:
  *   m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g²;  w = w (1 - lr wd) - lr (m / c1) / (sqrt(v / c2) + eps).
- * A grad_norm that is not finite leaves w, m and v untouched. */
-TB_API tb_status tb_adamw(tb_context* context, float* w, const float* g, float* m, float* v, const float* hyper,
-                          const float* grad_norm, int64_t n);
+ * A grad_norm that is not finite leaves w, m and v untouched. Every operation is rounded on its own, in one order: the same bits in
+ * both builds.
+ *
+ * m and v (n), by state_dtype:
+ *   TB_STATE_F32   float32.
+ *   TB_STATE_BF16  bfloat16, each of its two neighbours with the chance that leaves the mean: nearest would keep v where it is as soon
+ *                  as (1 - b2) g² is below half a unit of its last place. The random bits hash element and updates[0].
+ *   TB_STATE_INT8  uint8 codes: element i is map[code] * absmax[i / 256], absmax (ceil(n / 256)) f32 each. The maps are bitsandbytes'
+ *                  dynamic ones of 8 bits, signed for m and unsigned for v; the nearest entry is taken, but a v above 0 never becomes
+ *                  0: then m / (sqrt(0) + eps) would be unbounded. Fresh moments: m's codes 127, v's 0, or absmax 0.
+ * updates: for TB_STATE_BF16 alone; m_absmax, v_absmax: for TB_STATE_INT8 alone. */
+TB_API tb_status tb_adamw(tb_context* context, float* w, tb_dtype g_dtype, const void* g, tb_state_dtype state_dtype, void* m,
+                          void* v, float* m_absmax /*[null]*/, float* v_absmax /*[null]*/, const float* hyper,
+                          const float* grad_norm, const int32_t* updates /*[null]*/, int64_t n);
 
 /* ---- Token files (host code, the same in every build; symbols in lib/ffi/symbols/token_file.ts) ----------------- */
 

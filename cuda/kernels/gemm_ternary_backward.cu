@@ -1,11 +1,11 @@
 // ---- Contract -------------------------------------------------------------------------------------------------------
 //
 // The two gradients of y = (x . wᵀ) * x_scale * w_scale, both quantisers passed straight through:
-//   dx (M, K) = dy (M, N) . (w_scale (N) * w (N, K))        dw (N, K) f32 = dyᵀ (N, M) . (x_scale (M) * x (M, K))
+//   dx (M, K) = dy (M, N) . (w_scale (N) * w (N, K))        dw (N, K) = dyᵀ (N, M) . (x_scale (M) * x (M, K))
 // bfloat16 dy: the int8 operand times its factor is rounded to bfloat16 (half to even) in the context's scratch, then the dense
-// product (gemm.cu) sums in float32. Where the scratch is too small, dx is made in slices of its columns (same result), dw in slices
-// of M that add up in float32.
-// float32 dy: products, and the factor times the integer (rounded once), in float32 (gemm_f32.cu).
+// product (gemm.cu) sums in float32. Where the scratch is too small, dx and dw are made in slices of their columns: a sum is never
+// divided, and dw in bfloat16 is rounded once whatever the slices.
+// float32 dy: products, and the factor times the integer (rounded once), in float32 (gemm_f32.cu). dw is float32 then.
 // "accumulate" adds to what the output holds. Deterministic.
 
 #include "gemm_kernels.cuh"
@@ -85,21 +85,21 @@ tb_status backward_input(tb_context* context, tb_dtype dtype, const void* dy, co
   return TB_OK;
 }
 
-tb_status backward_weight(tb_context* context, tb_dtype dtype, const void* dy, const int8_t* x, const float* x_scale, float* dw,
-                          int64_t M, int64_t N, int64_t K, bool accumulate) {
+tb_status backward_weight(tb_context* context, tb_dtype dtype, const void* dy, const int8_t* x, const float* x_scale,
+                          tb_dtype dw_dtype, void* dw, int64_t M, int64_t N, int64_t K, bool accumulate) {
   const char* op = "tb_gemm_ternary_backward_weight";
   if (dtype == TB_F32)
     return gemm_plain_int8(context, op, {TB_F32, dy, x, TB_F32, accumulate ? dw : nullptr, dw, N, K, M, true, false, 0}, x_scale);
-  const int64_t slice = lines_in_scratch(M, K);
-  TB_REQUIRE(context, slice > 0, "Cannot run %s as 64 rows of x must fit %lld bytes of scratch: current K is %lld", op,
-             (long long)kOperandBytes, (long long)K);
-  for (int64_t m = 0; m < M; m += slice) {
-    const int64_t rows = slice < M - m ? slice : M - m;
-    tb_status status = launch_dequantize(context, op, x + m * K, x_scale + m, rows, K, 0, K);
+  const int64_t slice = lines_in_scratch(K, M);
+  TB_REQUIRE(context, slice > 0, "Cannot run %s as 64 columns of x must fit %lld bytes of scratch: current M is %lld", op,
+             (long long)kOperandBytes, (long long)M);
+  for (int64_t k = 0; k < K; k += slice) {
+    const int64_t width = slice < K - k ? slice : K - k;
+    tb_status status = launch_dequantize(context, op, x, x_scale, M, K, k, width);
     if (status != TB_OK) return status;
-    const bf16* gradient = static_cast<const bf16*>(dy) + m * N;
-    const void* before = accumulate || m > 0 ? dw : nullptr;
-    status = gemm_any(context, op, {TB_BF16, gradient, operand_of(context), TB_F32, before, dw, N, K, rows, true, false, 0});
+    void* to = static_cast<char*>(dw) + k * bytes_of(dw_dtype);
+    status = gemm_any(context, op,
+                      {TB_BF16, dy, operand_of(context), dw_dtype, accumulate ? to : nullptr, to, N, width, M, true, false, K});
     if (status != TB_OK) return status;
   }
   return TB_OK;
@@ -124,16 +124,21 @@ tb_status tb_gemm_ternary_backward_input(tb_context* context, tb_dtype dtype, co
 }
 
 tb_status tb_gemm_ternary_backward_weight(tb_context* context, tb_dtype dtype, const void* dy, const int8_t* x,
-                                          const float* x_scale, float* dw, int64_t M, int64_t N, int64_t K,
-                                          int32_t accumulate) {
+                                          const float* x_scale, tb_dtype dw_dtype, void* dw, int64_t M, int64_t N,
+                                          int64_t K, int32_t accumulate) {
   TB_ENTER(context);
   TB_REQUIRE_DTYPE(context, dtype, "tb_gemm_ternary_backward_weight");
+  TB_REQUIRE_DTYPE(context, dw_dtype, "tb_gemm_ternary_backward_weight");
+  if (dtype == TB_F32 && dw_dtype != TB_F32)
+    return tb::fail(context, TB_UNSUPPORTED,
+                    "Cannot run tb_gemm_ternary_backward_weight as dw must be float32 where dy is: current dw_dtype is %d",
+                    int(dw_dtype));
   TB_REQUIRE(context, M > 0 && N > 0 && K > 0,
              "Cannot run tb_gemm_ternary_backward_weight as M, N and K must be positive: current values are %lld, %lld, %lld",
              (long long)M, (long long)N, (long long)K);
   TB_REQUIRE(context, dy != nullptr && x != nullptr && x_scale != nullptr && dw != nullptr,
              "Cannot run tb_gemm_ternary_backward_weight as dy, x, x_scale and dw must not be null");
-  return tb::backward_weight(context, dtype, dy, x, x_scale, dw, M, N, K, accumulate != 0);
+  return tb::backward_weight(context, dtype, dy, x, x_scale, dw_dtype, dw, M, N, K, accumulate != 0);
 }
 
 }  // extern "C"

@@ -1,4 +1,4 @@
-// Sums and norms of long float32 vectors.
+// Sums of long float32 vectors, and norms of float32 and bfloat16 ones.
 //
 // Every value is widened to double. Blocks of 16384 elements are summed apart, then one block of threads adds their sums: two
 // launches, an order that n alone decides. The last place of the double may differ from the CPU build's.
@@ -20,8 +20,8 @@ __device__ __forceinline__ double term(float value) {
   return Squared ? double(value) * double(value) : double(value);
 }
 
-template <bool Squared>
-__global__ void __launch_bounds__(kThreads) sum_blocks(const float* __restrict__ x, double* __restrict__ sums, int64_t n,
+template <bool Squared, typename T>
+__global__ void __launch_bounds__(kThreads) sum_blocks(const T* __restrict__ x, double* __restrict__ sums, int64_t n,
                                                        int64_t block_size, bool aligned) {
   const int64_t from = int64_t(blockIdx.x) * block_size;
   const int64_t to = from + block_size < n ? from + block_size : n;
@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(kThreads) sum_blocks(const float* __restrict__
     } else {
 #pragma unroll
       for (int k = 0; k < 4; ++k)
-        if (i + k < to) values[k] = x[i + k];
+        if (i + k < to) values[k] = to_float(x[i + k]);
     }
 #pragma unroll
     for (int k = 0; k < 4; ++k) total += term<Squared>(values[k]);
@@ -56,21 +56,21 @@ __global__ void __launch_bounds__(kFinishThreads) finish_sum(const double* __res
 }
 
 __global__ void __launch_bounds__(kFinishThreads) finish_norm(const double* __restrict__ sums, int64_t blocks,
-                                                              float* __restrict__ out) {
+                                                              float* __restrict__ out, bool accumulate) {
   const double total = sum_of_sums(sums, blocks);
-  if (threadIdx.x == 0) *out = float(sqrt(total));
+  if (threadIdx.x == 0) *out = float(sqrt(total + (accumulate ? double(*out) * double(*out) : 0.0)));
 }
 
 // Launches the first stage; the number of sums in the scratch.
-template <bool Squared>
-int64_t launch_blocks(tb_context* context, const float* x, int64_t n) {
+template <bool Squared, typename T>
+int64_t launch_blocks(tb_context* context, const T* x, int64_t n) {
   // A block grows only where their sums would not fit the scratch.
   int64_t block_size = kBlock;
   while (ceil_div(n, block_size) > kScratchBytes / 8) block_size *= 2;
   const int64_t blocks = ceil_div(n, block_size);
   if (blocks > 0)
     sum_blocks<Squared><<<unsigned(blocks), kThreads, 0, context->stream>>>(
-        x, reinterpret_cast<double*>(context->scratch), n, block_size, is_aligned(x, 16));
+        x, reinterpret_cast<double*>(context->scratch), n, block_size, is_aligned(x, 4 * sizeof(T)));
   return blocks;
 }
 
@@ -89,11 +89,14 @@ extern "C" tb_status tb_sum(tb_context* context, const float* x, float scale, fl
   return tb::launched(context, "tb_sum");
 }
 
-extern "C" tb_status tb_norm(tb_context* context, const float* x, float* out, int64_t n) {
+extern "C" tb_status tb_norm(tb_context* context, tb_dtype dtype, const void* x, float* out, int64_t n, int32_t accumulate) {
   TB_ENTER(context);
+  TB_REQUIRE_DTYPE(context, dtype, "tb_norm");
   TB_REQUIRE(context, n >= 0, "Cannot run tb_norm as n must be at least 0: current value is %lld", (long long)n);
   TB_REQUIRE(context, out != nullptr && (n == 0 || x != nullptr), "Cannot run tb_norm as x or out is null");
-  const int64_t blocks = tb::launch_blocks<true>(context, x, n);
-  tb::finish_norm<<<1, tb::kFinishThreads, 0, context->stream>>>(reinterpret_cast<double*>(context->scratch), blocks, out);
+  const int64_t blocks = dtype == TB_BF16 ? tb::launch_blocks<true>(context, static_cast<const tb::bf16*>(x), n)
+                                          : tb::launch_blocks<true>(context, static_cast<const float*>(x), n);
+  tb::finish_norm<<<1, tb::kFinishThreads, 0, context->stream>>>(reinterpret_cast<double*>(context->scratch), blocks, out,
+                                                                 accumulate != 0);
   return tb::launched(context, "tb_norm");
 }

@@ -103,4 +103,15 @@ tb_status tb_fill(tb_context* context, uint64_t to, int32_t byte_value, int64_t 
                      "fill memory");
 }
 
+tb_status tb_memory(tb_context* context, int64_t* free_bytes, int64_t* total_bytes) {
+  TB_ENTER(context);
+  TB_REQUIRE(context, free_bytes != nullptr && total_bytes != nullptr,
+             "Cannot tell the card's memory as free_bytes or total_bytes is null");
+  size_t free_now = 0, total = 0;
+  const tb_status status = tb::checked(context, cudaMemGetInfo(&free_now, &total), "tell the card's memory");
+  *free_bytes = int64_t(free_now);
+  *total_bytes = int64_t(total);
+  return status;
+}
+
 }  // extern "C"

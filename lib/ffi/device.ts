@@ -128,6 +128,15 @@ export class Device implements Disposable {
     this.check(this.symbols.tb_fill(this.context, to, byteValue, BigInt(bytes)), "tb_fill");
   }
 
+  /**
+   * Memory that can be had now, and in all: the card's; on the CPU the host's, or its cgroup's where that is less.
+   */
+  memory(): { freeBytes: number; totalBytes: number } {
+    const free = new BigInt64Array(1), total = new BigInt64Array(1);
+    this.check(this.symbols.tb_memory(this.context, free, total), "tb_memory");
+    return { freeBytes: Number(free[0]), totalBytes: Number(total[0]) };
+  }
+
   /** Waits for every op. */
   synchronize(): void {
     this.check(this.symbols.tb_synchronize(this.context), "tb_synchronize");

@@ -56,7 +56,7 @@ export interface GemmTernaryBackwardWeightOperands {
   x: Tensor;
   /** (M) float32. */
   xScale: Tensor;
-  /** (N, K) float32. */
+  /** (N, K) float32, or bfloat16 where dy is: sums stay float32 and are rounded once. */
   dw: Tensor;
   /** Add to dw instead of overwriting it. @default false */
   accumulate?: boolean;
@@ -165,7 +165,7 @@ export function gemmTernaryBackwardWeight(operands: GemmTernaryBackwardWeightOpe
   const [, K] = matrixShape(x, op);
   expectTensor(x, { op, dtype: "int8", shape: [M, K] });
   expectTensor(xScale, { op, dtype: "float32", shape: [M] });
-  expectTensor(dw, { op, dtype: "float32", shape: [N, K] });
+  expectTensor(dw, { op, shape: [N, K] });
   const device = dw.device;
   device.check(
     device.symbols.tb_gemm_ternary_backward_weight(
@@ -174,6 +174,7 @@ export function gemmTernaryBackwardWeight(operands: GemmTernaryBackwardWeightOpe
       dy.address,
       x.address,
       xScale.address,
+      activationCode(dw.dtype),
       dw.address,
       BigInt(M),
       BigInt(N),

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { activationCode } from "../tensor/dtype.ts";
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
 
 /**
@@ -38,15 +39,31 @@ export function sum(
   );
 }
 
-/** `out` (1) = sqrt(sum of x²) of `x`; float32, summed in double. Not finite where any value is not. */
-export function norm(operands: { x: Tensor; out: Tensor }): void {
+/**
+ * `out` (1) float32 = sqrt(sum of x²) of `x`, float32 or bfloat16, summed in double. With `accumulate` the square of what `out`
+ * holds is added under the root, for a norm over several tensors. Not finite where any value is not.
+ */
+export function norm(
+  operands: {
+    x: Tensor;
+    out: Tensor;
+    /** @default false */
+    accumulate?: boolean;
+  },
+): void {
   const op = "tb_norm";
-  const { x, out } = operands;
-  expectTensor(x, { op, dtype: "float32" });
+  const { x, out, accumulate } = operands;
   expectTensor(out, { op, dtype: "float32", shape: [1] });
   const device = x.device;
   device.check(
-    device.symbols.tb_norm(device.context, x.address, out.address, BigInt(x.length)),
+    device.symbols.tb_norm(
+      device.context,
+      activationCode(x.dtype),
+      x.address,
+      out.address,
+      BigInt(x.length),
+      accumulate ? 1 : 0,
+    ),
     op,
   );
 }

@@ -26,7 +26,7 @@ import { declareWeight, type Projection, type ProjectionSpec } from "./projectio
 export class BitLinear implements Projection {
   readonly outFeatures: number;
   readonly inFeatures: number;
-  /** Latent weight and gradient, (out, in) float32. */
+  /** Latent weight, (out, in) float32, and its gradient, float32 or bfloat16. */
   readonly weight: StackedParameter;
   /** T(W), (out, in) int8. */
   readonly ternary: Tensor;

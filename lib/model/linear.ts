@@ -15,7 +15,7 @@ import { declareWeight, type Projection, type ProjectionSpec } from "./projectio
 export class Linear implements Projection {
   readonly outFeatures: number;
   readonly inFeatures: number;
-  /** Weight and gradient, (out, in) float32. */
+  /** Weight, (out, in) float32, and its gradient, float32 or bfloat16. */
   readonly weight: StackedParameter;
   readonly #compute: ComputeWeight;
 

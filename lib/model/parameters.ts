@@ -8,12 +8,13 @@
 import type { Device } from "../ffi/device.ts";
 import { randomNormal } from "../kernels/random.ts";
 import { Arena } from "../tensor/arena.ts";
+import type { ActivationDType } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** Parameters that the optimizer treats alike: `projections` are the matrices that become ternary. */
 export type ParameterGroup = "projections" | "embeddings" | "norms";
 
-/** The groups in the order of the flat block. */
+/** The groups in the order of their flat blocks. */
 export const PARAMETER_GROUPS: readonly ParameterGroup[] = ["projections", "embeddings", "norms"];
 
 /** One named parameter, as checkpoints know it. */
@@ -24,15 +25,28 @@ export interface Parameter {
   readonly shape: readonly number[];
   /** float32 latent values. */
   readonly value: Tensor;
-  /** float32 gradient, same shape; null in a model that is not trained. */
+  /** Gradient in the same shape, of its group's dtype; null in a model that is not trained. */
   readonly grad: Tensor | null;
 }
 
 /** A flat block of one group: every parameter of it, back to back. */
 export interface FlatGroup {
   readonly group: ParameterGroup;
+  /** (n) float32. */
   readonly value: Tensor;
+  /** (n) float32; bfloat16 for projections laid out so. */
   readonly grad: Tensor | null;
+}
+
+/** What {@linkcode ParameterStore.layOut} lays out. */
+export interface LayOutOptions {
+  /** Whether gradients are kept. */
+  gradients: boolean;
+  /**
+   * Dtype of the projections' gradients. Those of embeddings and norms stay float32: kernels add to them row by row, many small
+   * terms to one number, which bfloat16 would swallow, and they are few. @default "float32"
+   */
+  gradientDtype?: ActivationDType;
 }
 
 /** What a layer declares: rows of named matrices stacked on each other, or one vector. */
@@ -120,11 +134,6 @@ export class ParameterStore implements Disposable {
     return parameter;
   }
 
-  /** Every gradient in one flat block, for norms over all of them. */
-  get flatGradients(): Tensor {
-    return this.#gradients.whole("gradients", "float32");
-  }
-
   /** Announces parameters; they have memory after {@linkcode ParameterStore.layOut}. */
   declare(declaration: ParameterDeclaration): StackedParameter {
     const stacked = new StackedParameter();
@@ -133,16 +142,16 @@ export class ParameterStore implements Disposable {
   }
 
   /** Gives every declared parameter its place in its group's flat block. */
-  layOut(options: { gradients: boolean }): void {
+  layOut(options: LayOutOptions): void {
+    const { gradients, gradientDtype = "float32" } = options;
     const groups: FlatGroup[] = [];
     for (const group of PARAMETER_GROUPS) {
       const members = this.#declared.filter((member) => member.declaration.group === group);
       const length = members.reduce((sum, member) => sum + lengthOf(member.declaration), 0);
       if (length === 0) continue;
       const value = this.#values.tensor(group, "float32", [length]);
-      const grad = options.gradients
-        ? this.#gradients.tensor(`${group}.grad`, "float32", [length])
-        : null;
+      const dtype = group === "projections" ? gradientDtype : "float32";
+      const grad = gradients ? this.#gradients.tensor(`${group}.grad`, dtype, [length]) : null;
       groups.push({ group, value, grad });
       let offset = 0;
       for (const { declaration, stacked } of members) {
@@ -184,7 +193,7 @@ export class ParameterStore implements Disposable {
 
   /** Sets every gradient to 0. */
   zeroGradients(): void {
-    this.flatGradients.zero();
+    this.#gradients.zero();
   }
 
   [Symbol.dispose](): void {

@@ -26,6 +26,8 @@ export interface CreateOptions {
   training?: boolean;
   /** Dtype of activations; the CPU build has float32 alone. @default the device's */
   dtype?: ActivationDType;
+  /** Dtype of the projections' gradients; the CPU build has float32 alone. @default "float32" */
+  gradientDtype?: ActivationDType;
   /** Seed of the initial weights; null leaves them 0, for a caller that loads them. @default 0 */
   seed?: number | null;
   /** Layers to put in the place of BitNet's own. */
@@ -65,7 +67,12 @@ export class BitNetTransformer implements Disposable {
   /** Plans a model without taking memory; see {@linkcode BitNetTransformer.create}. */
   constructor(
     config: BitNetConfig,
-    options: { training: boolean; dtype?: ActivationDType; layers?: Partial<Layers> },
+    options: {
+      training: boolean;
+      dtype?: ActivationDType;
+      gradientDtype?: ActivationDType;
+      layers?: Partial<Layers>;
+    },
   ) {
     this.config = config;
     this.#training = options.training;
@@ -85,7 +92,10 @@ export class BitNetTransformer implements Disposable {
     );
     this.norm = new RmsNorm(context.parameters, config, "model.norm", config.hiddenSize);
     this.head = new Head(context, this.embedding);
-    context.parameters.layOut({ gradients: options.training });
+    context.parameters.layOut({
+      gradients: options.training,
+      ...(options.gradientDtype !== undefined && { gradientDtype: options.gradientDtype }),
+    });
   }
 
   /**
@@ -104,6 +114,7 @@ export class BitNetTransformer implements Disposable {
       model = new BitNetTransformer(config, {
         training: options.training ?? true,
         dtype: options.dtype ?? device.activationDtype,
+        ...(options.gradientDtype !== undefined && { gradientDtype: options.gradientDtype }),
         ...(options.layers !== undefined && { layers: options.layers }),
       });
       model.#device = device;

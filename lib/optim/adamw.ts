@@ -5,24 +5,26 @@
  */
 
 import type { Device } from "../ffi/device.ts";
-import { adamw } from "../kernels/adamw.ts";
+import { adamw, ADAMW_BLOCK, ADAMW_HYPER, adamwBegin } from "../kernels/adamw.ts";
 import { norm } from "../kernels/reduce.ts";
 import { Arena } from "../tensor/arena.ts";
+import type { DType } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** A flat block of parameters that share their hyper-parameters. */
 export interface OptimizedGroup {
   readonly group: string;
   readonly value: Tensor; // (n) float32
-  readonly grad: Tensor | null; // (n) float32
+  readonly grad: Tensor | null; // (n) float32 or bfloat16
 }
 
 /** What the optimizer is given to optimize. */
 export interface OptimizedParameters {
   readonly groups: readonly OptimizedGroup[];
-  /** Every gradient in one block, whatever its group. */
-  readonly flatGradients: Tensor;
 }
+
+/** What moments are kept in: 8, 4 or 2.03 bytes a weight. */
+export type AdamWState = "fp32" | "bf16" | "int8";
 
 /** Hyper-parameters that stay the same over a run. */
 export interface AdamWOptions {
@@ -34,30 +36,45 @@ export interface AdamWOptions {
   eps?: number;
   /** Largest global gradient norm; larger gradients are scaled down to it. 0 turns clipping off. @default 1 */
   maxGradNorm?: number;
+  /**
+   * What moments are kept in. Those of the groups `embeddings` and `norms` are float32 in any case: rows of rare tokens have
+   * gradients that are mostly 0, which share no scale with their neighbours', and there are few of them. @default "fp32"
+   */
+  state?: AdamWState;
 }
 
 /** Hyper-parameters of one step. */
 export interface AdamWStep {
-  /** Number of this step, from 1: what the bias correction goes by. */
-  readonly step: number;
   readonly lr: number;
   /** Decoupled weight decay of a group; norms are never decayed by the trainer. */
   readonly weightDecay: (group: string) => number;
 }
 
-const HYPER = 8; // floats of a group in titanbit.h's order
+/** Moments of a group, flat like the group. */
+export interface Moments {
+  readonly state: AdamWState;
+  readonly m: Tensor; // (n) float32, bfloat16 or uint8
+  readonly v: Tensor; // (n) of m's dtype
+  readonly mAbsmax: Tensor | null; // (ceil(n / 256)) float32, with uint8 alone
+  readonly vAbsmax: Tensor | null; // the same
+}
+
+const HYPER = ADAMW_HYPER.length;
+const FLOAT32_GROUPS: readonly string[] = ["embeddings", "norms"];
+const DTYPES: Record<AdamWState, DType> = { fp32: "float32", bf16: "bfloat16", int8: "uint8" };
 
 /**
- * Decoupled weight decay regularisation (arXiv:1711.05101), moments in float32. It owns the moments: hold it with `using`.
+ * Decoupled weight decay regularisation (arXiv:1711.05101). It owns the moments: hold it with `using`.
  *
- * A step whose gradient norm is not finite changes nothing.
+ * A step whose gradient norm is not finite changes nothing and is not counted; the device decides, no one waits for it.
  */
 export class AdamW implements Disposable {
   readonly #parameters: OptimizedParameters;
   readonly #arena = new Arena("optimizer");
-  readonly #moments: ReadonlyMap<string, { m: Tensor; v: Tensor }>;
+  readonly #moments: ReadonlyMap<string, Moments>;
   readonly #hyper: Tensor; // (groups, 8)
   readonly #gradNorm: Tensor; // (1)
+  readonly #updates: Tensor; // (1) int32
   readonly #hyperValues: Float32Array<ArrayBuffer>;
   readonly #beta1: number;
   readonly #beta2: number;
@@ -71,13 +88,15 @@ export class AdamW implements Disposable {
     this.#beta2 = options.beta2 ?? 0.95;
     this.#eps = options.eps ?? 1e-8;
     this.#maxGradNorm = options.maxGradNorm ?? 1;
-    this.#moments = new Map(parameters.groups.map(({ group, value }) => [group, {
-      m: this.#arena.tensor(`${group}.exp_avg`, "float32", value.shape),
-      v: this.#arena.tensor(`${group}.exp_avg_sq`, "float32", value.shape),
-    }]));
-    this.#hyper = this.#arena.tensor("hyper", "float32", [parameters.groups.length, HYPER]);
+    const { groups } = parameters;
+    this.#moments = new Map(groups.map(({ group, value }) => [
+      group,
+      this.#plan(group, value.length, options.state ?? "fp32"),
+    ]));
+    this.#hyper = this.#arena.tensor("hyper", "float32", [groups.length, HYPER]);
     this.#gradNorm = this.#arena.tensor("grad_norm", "float32", [1]);
-    this.#hyperValues = new Float32Array(parameters.groups.length * HYPER);
+    this.#updates = this.#arena.tensor("updates", "int32", [1]);
+    this.#hyperValues = new Float32Array(groups.length * HYPER);
   }
 
   /** Bytes of the moments. */
@@ -85,46 +104,74 @@ export class AdamW implements Disposable {
     return this.#arena.bytes;
   }
 
-  /** Takes the memory; moments start at 0. */
+  /** Takes the memory; moments and the number of updates start at 0. */
   commit(device: Device): this {
     this.#arena.commit(device);
     return this;
   }
 
-  /** First and second moment of a group, each flat like the group. */
-  moments(group: string): { m: Tensor; v: Tensor } {
+  /** First and second moment of a group, and what they are kept in. */
+  moments(group: string): Moments {
     const moments = this.#moments.get(group);
     if (moments === undefined) throw new RangeError(`Cannot find optimizer group ${group}`);
     return moments;
   }
 
-  /**
-   * Updates every group from its gradients. Asynchronous; {@linkcode AdamW.gradNorm} then waits for the norm.
-   */
+  /** Updates every group from its gradients. Asynchronous; {@linkcode AdamW.gradNorm} then waits for the norm. */
   step(options: AdamWStep): void {
-    const { groups, flatGradients } = this.#parameters;
-    norm({ x: flatGradients, out: this.#gradNorm });
-    for (const [index, { group }] of groups.entries()) {
-      this.#hyperValues.set([
-        options.lr,
-        this.#beta1,
-        this.#beta2,
-        this.#eps,
-        options.weightDecay(group),
-        1 - this.#beta1 ** options.step,
-        1 - this.#beta2 ** options.step,
-        this.#maxGradNorm,
-      ], index * HYPER);
+    this.prepare(options);
+    this.update();
+  }
+
+  /** Sends the hyper-parameters of the next {@linkcode AdamW.update} to the device. */
+  prepare({ lr, weightDecay }: AdamWStep): void {
+    for (const [index, { group }] of this.#parameters.groups.entries()) {
+      // The bias corrections, here 1, follow from the number of updates, which the device counts.
+      const row = [lr, this.#beta1, this.#beta2, this.#eps, weightDecay(group), 1, 1];
+      this.#hyperValues.set([...row, this.#maxGradNorm], index * HYPER);
     }
     this.#hyper.upload(this.#hyperValues);
-    for (const [index, { group, value, grad }] of groups.entries()) {
+  }
+
+  /**
+   * {@linkcode AdamW.step} with what was prepared: ops alone, nothing is copied to or from the host, so that a graph can record
+   * it.
+   */
+  update(): void {
+    const groups = this.#parameters.groups.map(({ group, value, grad }) => {
       if (grad === null) {
         throw new Error("Cannot optimize a model that was created without gradients");
       }
-      const { m, v } = this.moments(group);
+      return { group, w: value, g: grad };
+    });
+    const gradNorm = this.#gradNorm, updates = this.#updates;
+    groups.forEach(({ g }, index) => norm({ x: g, out: gradNorm, accumulate: index > 0 }));
+    adamwBegin({ gradNorm, updates, hyper: this.#hyper });
+    for (const [index, { group, w, g }] of groups.entries()) {
+      const { m, v, mAbsmax, vAbsmax } = this.moments(group);
       const hyper = this.#hyper.view([HYPER], { offset: index * HYPER });
-      adamw({ w: value, g: grad, m, v, hyper, gradNorm: this.#gradNorm });
+      adamw({ w, g, m, v, mAbsmax, vAbsmax, hyper, gradNorm, updates });
     }
+  }
+
+  /** Updates since the moments were 0, skipped steps not among them. Waits for the device. */
+  get updates(): number {
+    return this.#updates.download(new Int32Array(1))[0]!;
+  }
+
+  /** Says how many updates the moments have had, when they come out of a checkpoint. */
+  restoreUpdates(updates: number): void {
+    if (!Number.isInteger(updates) || updates < 0 || updates >= 2 ** 31) {
+      throw new RangeError(
+        `Cannot restore the optimizer as its updates must be a whole number below 2^31: current value is ${updates}`,
+      );
+    }
+    this.#updates.upload(Int32Array.of(updates));
+  }
+
+  /** Where the global gradient norm of the last step stands, (1) float32. */
+  get gradNormTensor(): Tensor {
+    return this.#gradNorm;
   }
 
   /** Global gradient norm of the last step, before clipping. Waits for the device. */
@@ -134,5 +181,22 @@ export class AdamW implements Disposable {
 
   [Symbol.dispose](): void {
     this.#arena[Symbol.dispose]();
+  }
+
+  #plan(group: string, length: number, wanted: AdamWState): Moments {
+    const state = FLOAT32_GROUPS.includes(group) ? "fp32" : wanted;
+    const moment = (name: string) =>
+      this.#arena.tensor(`${group}.${name}`, DTYPES[state], [length]);
+    const absmax = (name: string) =>
+      state !== "int8" ? null : this.#arena.tensor(`${group}.${name}.absmax`, "float32", [
+        Math.ceil(length / ADAMW_BLOCK),
+      ]);
+    return {
+      state,
+      m: moment("exp_avg"),
+      v: moment("exp_avg_sq"),
+      mAbsmax: absmax("exp_avg"),
+      vAbsmax: absmax("exp_avg_sq"),
+    };
   }
 }

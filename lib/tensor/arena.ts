@@ -65,9 +65,9 @@ export class Arena implements Storage, Disposable {
     }
   }
 
-  /** Everything planned so far as one flat tensor; what pads the tensors in it to whole lines is 0. */
-  whole(name: string, dtype: DType): Tensor {
-    return new Tensor(this, { name, dtype, shape: [this.#peak / BYTES[dtype]] });
+  /** Sets every byte of every tensor to 0, in one fill. */
+  zero(): void {
+    this.device.fill(this.address, 0, this.#peak);
   }
 
   /** Takes the memory, filled with zeros. Throws `NativeError` (out of memory) where the device has less. */

@@ -13,7 +13,7 @@ export interface LoopState {
   readonly step: number;
   /** Tokens trained on. */
   readonly tokens: number;
-  /** Updates of the weights: what AdamW's bias correction goes by. */
+  /** Updates of the weights, which AdamW counts: its bias correction goes by them. */
   readonly updates: number;
   /** Steps left out since the run began, and in a row up to now. */
   readonly skipped: number;

@@ -13,8 +13,6 @@ import type { AdamW } from "../optim/adamw.ts";
 export interface StepOptions {
   /** Micro-batches whose gradients are added up. */
   readonly accumulationSteps: number;
-  /** Number of this update, from 1. */
-  readonly update: number;
   readonly lr: number;
   /** Decoupled weight decay of matrices and embeddings; norms have none. */
   readonly weightDecay: number;
@@ -60,7 +58,6 @@ export class TrainingStep {
       pass.addLoss({ scale: perToken, first: micro === 0 });
     }
     this.#optimizer.step({
-      step: options.update,
       lr: options.lr,
       weightDecay: (group) => group === "norms" ? 0 : weightDecay,
     });

@@ -187,6 +187,7 @@ export class Trainer implements Disposable {
       parameters: parameterTensors(trainer.model.parameters),
       optimizer: optimizerTensors(trainer.model.parameters, trainer.#optimizer),
     });
+    trainer.#optimizer.restoreUpdates(trainer.#state.updates);
     trainer.model.parametersChanged();
     trainer.#resources = resources.move();
     return trainer;
@@ -233,8 +234,7 @@ export class Trainer implements Disposable {
     const lr = this.#schedule.lrAt(before.step);
     const weightDecay = this.#schedule.weightDecayAt(before.step);
     const started = performance.now();
-    const update = before.updates + 1;
-    const result = this.#step.run(this.#loader, { accumulationSteps, update, lr, weightDecay });
+    const result = this.#step.run(this.#loader, { accumulationSteps, lr, weightDecay });
     this.#speed.add(performance.now() - started);
     const decision = this.#policy.judge(result);
     const skipped = decision === "continue" ? 0 : 1;

@@ -15,6 +15,7 @@ const SCALARS: Record<string, string> = {
   double: "f64",
   tb_status: "i32",
   tb_dtype: "i32",
+  tb_state_dtype: "i32",
   tb_activation_quant: "i32",
   tb_hidden_act: "i32",
 };
@@ -32,6 +33,7 @@ const HOST_POINTERS: Record<string, readonly string[]> = {
   tb_alloc: ["address"],
   tb_copy_to_device: ["from"],
   tb_copy_to_host: ["to"],
+  tb_memory: ["free_bytes", "total_bytes"],
   tb_graph_end: ["graph"],
   tb_event_create: ["event"],
   tb_event_elapsed: ["milliseconds"],

@@ -44,6 +44,18 @@ cudaTest("alloc() says what was asked for and what is free when memory ends", (d
   device.free(device.alloc(256)); // the device goes on
 });
 
+cudaTest("memory() falls by what is allocated and comes back", (device) => {
+  const before = device.memory();
+  assert(before.freeBytes > 0 && before.freeBytes <= before.totalBytes);
+  const bytes = 2 ** 30;
+  const address = device.alloc(bytes);
+  const during = device.memory();
+  assertEquals(during.totalBytes, before.totalBytes);
+  // Others on the card may take or give some meanwhile.
+  assert(Math.abs(before.freeBytes - during.freeBytes - bytes) < 2 ** 28);
+  device.free(address);
+});
+
 cudaTest("alloc() aligns to 256 bytes", (device) => {
   const addresses = [1, 100, 1000].map((bytes) => device.alloc(bytes));
   assertEquals(addresses.map((address) => address % 256n), [0n, 0n, 0n]);

@@ -10,6 +10,7 @@ import type { ActivationDType } from "../../lib/tensor/dtype.ts";
 import { assertSameBits } from "../support/compare.ts";
 import { cudaTest, openCpu } from "../support/devices.ts";
 import { Random } from "../support/random.ts";
+import { floatsOf } from "../support/sentinel.ts";
 
 const SMALL: BitNetConfigOptions = {
   vocabSize: 200,
@@ -35,10 +36,12 @@ function create(
   device: Device,
   options: Partial<BitNetConfigOptions>,
   dtype: ActivationDType,
+  gradientDtype: ActivationDType = "float32",
 ): BitNetTransformer {
   return BitNetTransformer.create(new BitNetConfig({ ...SMALL, ...options }), {
     device,
     dtype,
+    gradientDtype,
     seed: 3,
   });
 }
@@ -52,9 +55,7 @@ function gradientsOf(model: BitNetTransformer, ids: Int32Array[]) {
   model.parameters.zeroGradients();
   const { loss } = model.forward(ids, { labels: ids });
   model.backward();
-  const gradients = model.parameters.all.map(({ name, grad }) =>
-    [name, grad!.toFloat32Array()] as const
-  );
+  const gradients = model.parameters.all.map(({ name, grad }) => [name, floatsOf(grad!)] as const);
   return { loss: loss!, gradients };
 }
 
@@ -101,18 +102,44 @@ for (const [kind, options] of Object.entries(KINDS)) {
     { products: true },
   );
 
-  cudaTest(`${kind}: a small model overfits a batch in bfloat16`, (device, random) => {
-    const ids = idsOf(random).map((row) => row.subarray(0, 20));
-    using model = create(device, options, "bfloat16");
-    using optimizer = new AdamW(model.parameters).commit(device);
-    let loss = Infinity;
-    for (let step = 1; step <= 200; step++) {
-      loss = gradientsOfStep(model, ids);
-      optimizer.step({ step, lr: 3e-3, weightDecay: () => 0 });
-      model.parametersChanged();
-    }
-    assertLess(loss, 0.1);
-  });
+  cudaTest(
+    `${kind}: gradients in bfloat16 are those in float32 rounded once, and twice where they add up`,
+    (device, random) => {
+      const ids = idsOf(random);
+      using exact = create(device, options, "bfloat16");
+      using rounded = create(device, options, "bfloat16", "bfloat16");
+      const expected = gradientsOf(exact, ids).gradients;
+      for (const [index, [name, gradient]] of gradientsOf(rounded, ids).gradients.entries()) {
+        assertLess(distance(gradient, expected[index]![1]), 2 ** -8, name);
+      }
+      rounded.forward(ids, { labels: ids });
+      rounded.backward();
+      for (const [index, { name, grad }] of rounded.parameters.all.entries()) {
+        const twice = expected[index]![1].map((value) => 2 * value);
+        assertLess(distance(floatsOf(grad!), twice), 2 ** -7, name);
+      }
+    },
+    { products: true },
+  );
+
+  for (const state of ["fp32", "bf16", "int8"] as const) {
+    const gradientDtype = state === "fp32" ? "float32" : "bfloat16";
+    cudaTest(
+      `${kind}: a small model overfits a batch in bfloat16 with ${state} moments and ${gradientDtype} gradients`,
+      (device, random) => {
+        const ids = idsOf(random).map((row) => row.subarray(0, 20));
+        using model = create(device, options, "bfloat16", gradientDtype);
+        using optimizer = new AdamW(model.parameters, { state }).commit(device);
+        let loss = Infinity;
+        for (let step = 1; step <= 200; step++) {
+          loss = gradientsOfStep(model, ids);
+          optimizer.step({ lr: 3e-3, weightDecay: () => 0 });
+          model.parametersChanged();
+        }
+        assertLess(loss, 0.1);
+      },
+    );
+  }
 }
 
 function gradientsOfStep(model: BitNetTransformer, ids: Int32Array[]): number {
@@ -129,7 +156,7 @@ cudaTest("twenty steps end in the same bits when they are run again", (device) =
     using optimizer = new AdamW(model.parameters).commit(device);
     for (let step = 1; step <= 20; step++) {
       gradientsOfStep(model, idsOf(random));
-      optimizer.step({ step, lr: 3e-3, weightDecay: () => 0.1 });
+      optimizer.step({ lr: 3e-3, weightDecay: () => 0.1 });
       model.parametersChanged();
     }
     return model.parameters.groups.map(({ value }) => value.toFloat32Array());
@@ -154,7 +181,8 @@ cudaTest(
       pass.forward();
       pass.backward({ gradScale: 1 / flat.length });
     };
-    const gradients = () => model.parameters.flatGradients.toFloat32Array();
+    const gradients = () =>
+      Float32Array.from(model.parameters.groups.flatMap(({ grad }) => [...grad!.toFloat32Array()]));
     step(); // warm: libraries are opened, algorithms chosen
     model.parameters.zeroGradients();
     step();

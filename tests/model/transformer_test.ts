@@ -264,7 +264,7 @@ for (const activationQuant of ["absmax", "absmean"] as const) {
       model.parameters.zeroGradients();
       loss = model.forward(IDS, { labels: IDS }).loss!;
       model.backward();
-      optimizer.step({ step, lr: 1e-2, weightDecay: () => 0 });
+      optimizer.step({ lr: 1e-2, weightDecay: () => 0 });
       model.parametersChanged();
     }
     assertLess(loss, 0.02);

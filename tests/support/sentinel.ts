@@ -11,6 +11,7 @@ export type HostArray =
   | Float32Array<ArrayBuffer>
   | Uint16Array<ArrayBuffer>
   | Int8Array<ArrayBuffer>
+  | Uint8Array<ArrayBuffer>
   | Int32Array<ArrayBuffer>;
 
 const GUARD_BYTES = 256; // keeps the 64-byte alignment
@@ -118,5 +119,6 @@ export function int32sOf(tensor: Tensor): Int32Array<ArrayBuffer> {
 function dtypeOf(values: HostArray): DType {
   if (values instanceof Float32Array) return "float32";
   if (values instanceof Uint16Array) return "bfloat16";
+  if (values instanceof Uint8Array) return "uint8";
   return values instanceof Int8Array ? "int8" : "int32";
 }

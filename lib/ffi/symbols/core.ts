@@ -153,6 +153,14 @@ export const CORE_SYMBOLS = {
     ],
     result: "i32",
   },
+  tb_memory: {
+    parameters: [
+      "u64", // tb_context* context
+      "buffer", // int64_t* free_bytes
+      "buffer", // int64_t* total_bytes
+    ],
+    result: "i32",
+  },
   tb_random_normal: {
     parameters: [
       "u64", // tb_context* context
@@ -321,7 +329,8 @@ export const CORE_SYMBOLS = {
       "u64", // const void* dy
       "u64", // const int8_t* x
       "u64", // const float* x_scale
-      "u64", // float* dw
+      "i32", // tb_dtype dw_dtype
+      "u64", // void* dw
       "i64", // int64_t M
       "i64", // int64_t N
       "i64", // int64_t K
@@ -511,9 +520,21 @@ export const CORE_SYMBOLS = {
   tb_norm: {
     parameters: [
       "u64", // tb_context* context
-      "u64", // const float* x
+      "i32", // tb_dtype dtype
+      "u64", // const void* x
       "u64", // float* out
       "i64", // int64_t n
+      "i32", // int32_t accumulate
+    ],
+    result: "i32",
+  },
+  tb_adamw_begin: {
+    parameters: [
+      "u64", // tb_context* context
+      "u64", // const float* grad_norm
+      "u64", // int32_t* updates
+      "u64", // float* hyper
+      "i64", // int64_t groups
     ],
     result: "i32",
   },
@@ -521,11 +542,16 @@ export const CORE_SYMBOLS = {
     parameters: [
       "u64", // tb_context* context
       "u64", // float* w
-      "u64", // const float* g
-      "u64", // float* m
-      "u64", // float* v
+      "i32", // tb_dtype g_dtype
+      "u64", // const void* g
+      "i32", // tb_state_dtype state_dtype
+      "u64", // void* m
+      "u64", // void* v
+      "u64", // float* m_absmax
+      "u64", // float* v_absmax
       "u64", // const float* hyper
       "u64", // const float* grad_norm
+      "u64", // const int32_t* updates
       "i64", // int64_t n
     ],
     result: "i32",

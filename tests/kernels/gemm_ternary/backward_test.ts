@@ -1,5 +1,6 @@
-import { assertThrows } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import type { Device } from "../../../lib/ffi/device.ts";
+import { NativeError } from "../../../lib/ffi/errors.ts";
 import {
   gemmTernaryBackwardInput,
   gemmTernaryBackwardWeight,
@@ -172,4 +173,20 @@ Deno.test("gemmTernaryBackwardInput() throws RangeError when dx has another shap
     RangeError,
     "dx must have shape (3,5)",
   );
+});
+
+Deno.test("gemmTernaryBackwardWeight() names the dtype when the device can't keep dw in it", () => {
+  onEveryDevice((device) => {
+    using memory = new GuardedMemory(device);
+    const dy = memory.output("dy", "float32", [2, 3]);
+    const x = memory.output("x", "int8", [2, 5]);
+    const xScale = memory.output("xScale", "float32", [2]);
+    const dw = memory.output("dw", "bfloat16", [3, 5]);
+    const error = assertThrows(
+      () => gemmTernaryBackwardWeight({ dy, x, xScale, dw }),
+      NativeError,
+      "current dw_dtype is 1",
+    );
+    assertEquals(error.status, "unsupported");
+  });
 });

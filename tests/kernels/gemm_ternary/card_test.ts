@@ -170,46 +170,51 @@ for (const accumulate of [false, true]) {
     }),
   });
 
-  Deno.test({
-    name: `gemmTernaryBackwardWeight() of bfloat16 is as good as a plain loop ${when}`,
-    ignore,
-    fn: withRandom((random) => {
-      for (const sizes of [...SHAPES, { M: 520, N: 264, K: 136 }]) {
-        const { M, N, K } = sizes;
-        const dy = toBfloat16(random.normals(M * N)), dw0 = random.normals(N * K);
-        const x = random.int8s(M * K), xScale = random.normals(M, 0.01);
-        const operands = {
-          dy: fromBfloat16(dy),
-          xReal: dequantizeBfloat16(x, xScale, K),
-          ...(accumulate && { dw0 }),
-        };
-        const expected = backwardWeight(operands, sizes);
-        const plain = backwardWeight(operands, sizes, Math.fround);
-        onCuda((device) => {
-          using memory = new GuardedMemory(device);
-          const dw = accumulate
-            ? memory.inout("dw", [N, K], dw0)
-            : memory.output("dw", "float32", [N, K]);
-          gemmTernaryBackwardWeight({
-            dy: memory.input("dy", [M, N], dy),
-            x: memory.input("x", [M, K], x),
-            xScale: memory.input("xScale", [M], xScale),
-            dw,
-            accumulate,
-          });
-          memory.check();
-          assertAsGoodAsPlain({
-            name: `dw of ${M} x ${N} x ${K}`,
-            actual: floatsOf(dw),
-            expected,
-            plain,
-            shape: [N, K],
-            floor: TENSOR_CORE_FLOOR,
-          });
-        }, { products: true });
-      }
-    }),
-  });
+  for (const dwDtype of ["float32", "bfloat16"] as const) {
+    Deno.test({
+      name:
+        `gemmTernaryBackwardWeight() of bfloat16 into ${dwDtype} is as good as a plain loop ${when}`,
+      ignore,
+      fn: withRandom((random) => {
+        for (const sizes of [...SHAPES, { M: 520, N: 264, K: 136 }]) {
+          const { M, N, K } = sizes;
+          const dy = toBfloat16(random.normals(M * N)), start = random.normals(N * K);
+          const dw0 = dwDtype === "float32" ? start : toBfloat16(start);
+          const x = random.int8s(M * K), xScale = random.normals(M, 0.01);
+          const operands = {
+            dy: fromBfloat16(dy),
+            xReal: dequantizeBfloat16(x, xScale, K),
+            ...(accumulate && { dw0: dw0 instanceof Float32Array ? dw0 : fromBfloat16(dw0) }),
+          };
+          const expected = backwardWeight(operands, sizes);
+          const sums = backwardWeight(operands, sizes, Math.fround);
+          const plain = dwDtype === "float32" ? sums : sums.map(roundToBfloat16);
+          onCuda((device) => {
+            using memory = new GuardedMemory(device);
+            const dw = accumulate
+              ? memory.inout("dw", [N, K], dw0)
+              : memory.output("dw", dwDtype, [N, K]);
+            gemmTernaryBackwardWeight({
+              dy: memory.input("dy", [M, N], dy),
+              x: memory.input("x", [M, K], x),
+              xScale: memory.input("xScale", [M], xScale),
+              dw,
+              accumulate,
+            });
+            memory.check();
+            assertAsGoodAsPlain({
+              name: `dw of ${M} x ${N} x ${K}`,
+              actual: floatsOf(dw),
+              expected,
+              plain,
+              shape: [N, K],
+              floor: TENSOR_CORE_FLOOR,
+            });
+          }, { products: true });
+        }
+      }),
+    });
+  }
 }
 
 /** `n` int8 that repeat after a prime number: as good as random for a product, and made at once. */
@@ -263,48 +268,52 @@ Deno.test({
   }),
 });
 
-Deno.test({
-  name:
-    "gemmTernaryBackwardWeight() of bfloat16 equals the FP64 gradient when x exceeds the scratch",
-  ignore,
-  fn: withRandom((random) => {
-    const M = 60000, N = 8, K = 2064;
-    const dy = toBfloat16(random.normals(M * N)), dw0 = random.normals(N * K);
-    const x = repeated(random, M * K, -128, 127), xScale = random.normals(M, 0.01);
-    const columns = [0, 1, 1023, 2062, 2063];
-    const sizes = { M, N, K: columns.length };
-    const chosen = Int8Array.from(
-      { length: M * columns.length },
-      (_, i) => x[Math.floor(i / columns.length) * K + columns[i % columns.length]!]!,
-    );
-    const pick = (values: Float32Array) =>
-      Array.from({ length: N }, (_, n) => columns.map((k) => values[n * K + k]!)).flat();
-    const operands = {
-      dy: fromBfloat16(dy),
-      xReal: dequantizeBfloat16(chosen, xScale, columns.length),
-      dw0: pick(dw0),
-    };
-    onCuda((device) => {
-      using memory = new GuardedMemory(device);
-      const dw = memory.inout("dw", [N, K], dw0);
-      gemmTernaryBackwardWeight({
-        dy: memory.input("dy", [M, N], dy),
-        x: memory.input("x", [M, K], x),
-        xScale: memory.input("xScale", [M], xScale),
-        dw,
-        accumulate: true,
-      });
-      memory.check();
-      assertAsGoodAsPlain({
-        name: "columns of dw",
-        actual: pick(floatsOf(dw)),
-        expected: backwardWeight(operands, sizes),
-        plain: backwardWeight(operands, sizes, Math.fround),
-        floor: 16 * TENSOR_CORE_FLOOR, // 60,000 terms
-      });
-    }, { products: true });
-  }),
-});
+for (const dwDtype of ["float32", "bfloat16"] as const) {
+  Deno.test({
+    name:
+      `gemmTernaryBackwardWeight() of bfloat16 into ${dwDtype} equals the FP64 gradient when x exceeds the scratch`,
+    ignore,
+    fn: withRandom((random) => {
+      const M = 60000, N = 8, K = 2064;
+      const dy = toBfloat16(random.normals(M * N)), start = random.normals(N * K);
+      const dw0 = dwDtype === "float32" ? start : toBfloat16(start);
+      const x = repeated(random, M * K, -128, 127), xScale = random.normals(M, 0.01);
+      const columns = [0, 1, 1023, 1900, 1919, 1920, 1921, 2062, 2063];
+      const sizes = { M, N, K: columns.length };
+      const chosen = Int8Array.from(
+        { length: M * columns.length },
+        (_, i) => x[Math.floor(i / columns.length) * K + columns[i % columns.length]!]!,
+      );
+      const pick = (values: Float32Array) =>
+        Array.from({ length: N }, (_, n) => columns.map((k) => values[n * K + k]!)).flat();
+      const operands = {
+        dy: fromBfloat16(dy),
+        xReal: dequantizeBfloat16(chosen, xScale, columns.length),
+        dw0: pick(dw0 instanceof Float32Array ? dw0 : fromBfloat16(dw0)),
+      };
+      const sums = backwardWeight(operands, sizes, Math.fround);
+      onCuda((device) => {
+        using memory = new GuardedMemory(device);
+        const dw = memory.inout("dw", [N, K], dw0);
+        gemmTernaryBackwardWeight({
+          dy: memory.input("dy", [M, N], dy),
+          x: memory.input("x", [M, K], x),
+          xScale: memory.input("xScale", [M], xScale),
+          dw,
+          accumulate: true,
+        });
+        memory.check();
+        assertAsGoodAsPlain({
+          name: "columns of dw",
+          actual: pick(floatsOf(dw)),
+          expected: backwardWeight(operands, sizes),
+          plain: dwDtype === "float32" ? sums : sums.map(roundToBfloat16),
+          floor: 16 * TENSOR_CORE_FLOOR, // 60,000 terms
+        });
+      }, { products: true });
+    }),
+  });
+}
 
 Deno.test({
   name: "gemmTernaryBackwardWeight() of bfloat16 gives the same bits when it runs again",

@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import type { Device } from "../../../lib/ffi/device.ts";
 import { norm, sum } from "../../../lib/kernels/reduce.ts";
+import { fromBfloat16, toBfloat16 } from "../../support/bfloat16.ts";
 import { assertClose } from "../../support/compare.ts";
 import { assertSameForThreads, onEveryDevice, openCpu } from "../../support/devices.ts";
 import { withRandom } from "../../support/random.ts";
@@ -21,10 +22,21 @@ function runSum(
   return out.toFloat32Array()[0]!;
 }
 
-function runNorm(device: Device, x: Float32Array<ArrayBuffer>): number {
+/** x: a Uint16Array holds bits of bfloat16. `shift`: elements by which x lies off an aligned address. */
+function runNorm(
+  device: Device,
+  x: Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>,
+  options: { accumulate?: boolean; before?: number; shift?: number } = {},
+): number {
+  const { before = NaN, shift = 0, ...rest } = options;
   using memory = new GuardedMemory(device);
-  const out = memory.output("out", "float32", [1]);
-  norm({ x: memory.input("x", [x.length], x), out });
+  const out = memory.inout("out", [1], new Float32Array([before]));
+  const moved = x instanceof Float32Array
+    ? new Float32Array(x.length + shift)
+    : new Uint16Array(x.length + shift);
+  moved.set(x, shift);
+  const whole = memory.input("x", [moved.length], moved);
+  norm({ x: whole.view([x.length], { offset: shift }), out, ...rest });
   memory.check();
   return out.toFloat32Array()[0]!;
 }
@@ -75,6 +87,56 @@ Deno.test(
   }),
 );
 
+Deno.test(
+  "norm() of bfloat16 is that of the numbers its bits stand for, on aligned addresses and others",
+  withRandom((random) => {
+    for (const n of LENGTHS) {
+      const x = toBfloat16(random.normals(n));
+      const exact = Math.sqrt(fromBfloat16(x).reduce((total, value) => total + value * value, 0));
+      onEveryDevice((device) => {
+        for (const shift of [0, 1, 3]) {
+          assertClose({
+            name: `norm of ${n}`,
+            actual: [runNorm(device, x, { shift })],
+            expected: [exact],
+            relative: 2 ** -24 + 2 ** -40,
+          });
+        }
+      });
+    }
+  }),
+);
+
+Deno.test(
+  "norm() takes the norm of what is there and of what comes when accumulate is given",
+  withRandom((random) => {
+    const x = random.normals(20_001), square = x.reduce((total, value) => total + value * value, 0);
+    onEveryDevice((device) => {
+      assertEquals(runNorm(device, Float32Array.of(3), { accumulate: true, before: 4 }), 5);
+      assertEquals(runNorm(device, toBfloat16([3]), { accumulate: true, before: -4 }), 5);
+      assertEquals(runNorm(device, new Float32Array(0), { accumulate: true, before: 4 }), 4);
+      assertClose({
+        name: "norm",
+        actual: [
+          runNorm(device, x, { accumulate: true, before: 250 }),
+          runNorm(device, Float32Array.of(0), { accumulate: true, before: 1e30 }),
+        ],
+        expected: [Math.sqrt(250 ** 2 + square), 1e30],
+        relative: 2 ** -24 + 2 ** -40,
+      });
+    });
+  }),
+);
+
+Deno.test("norm() stays not finite when it is accumulated to what is not finite", () => {
+  onEveryDevice((device) => {
+    for (const before of [NaN, Infinity, -Infinity]) {
+      const found = runNorm(device, Float32Array.of(1), { accumulate: true, before });
+      assertEquals(Number.isFinite(found), false);
+    }
+  });
+});
+
 Deno.test("norm() does not overflow when squares exceed float32", () => {
   onEveryDevice((device) => {
     const x = new Float32Array(100).fill(1e30);
@@ -89,7 +151,12 @@ Deno.test(
       for (const n of [1, 65, 20_000]) {
         const x = random.normals(n);
         x[random.integer(0, n - 1)] = bad;
-        onEveryDevice((device) => assertEquals(Number.isFinite(runNorm(device, x)), false));
+        onEveryDevice((device) => {
+          assertEquals(Number.isFinite(runNorm(device, x)), false);
+          assertEquals(Number.isFinite(runNorm(device, toBfloat16(x))), false);
+          const options = { accumulate: true, before: 1 };
+          assertEquals(Number.isFinite(runNorm(device, x, options)), false);
+        });
       }
     }
   }),
@@ -102,6 +169,7 @@ Deno.test(
     assertSameForThreads((device) => ({
       sum: Float32Array.of(runSum(device, x)),
       norm: Float32Array.of(runNorm(device, x)),
+      bfloat16: Float32Array.of(runNorm(device, toBfloat16(x))),
     }));
   }),
 );
