@@ -9,6 +9,7 @@
 import * as z from "zod";
 import { PRESET_NAMES } from "../model/presets.ts";
 import { SCHEDULE_TYPES } from "../optim/schedule.ts";
+import { GRADIENT_DTYPES, OPTIMIZER_STATES, RECOMPUTE } from "./run_config.ts";
 
 function count(min: number) {
   const error = `a whole number of at least ${min}`;
@@ -98,6 +99,8 @@ const training = section({
   eval_every: count(0).optional(),
   eval_batches: count(1).optional(),
   compute_dtype: oneOf(["auto", "float32", "bfloat16"]).optional(),
+  recompute: oneOf(RECOMPUTE).optional(),
+  gradient_dtype: oneOf(GRADIENT_DTYPES).optional(),
 });
 
 /** `optimizer.schedule`: the learning rate over the run. */
@@ -123,6 +126,7 @@ const optimizer = section({
   eps: positive().optional(),
   weight_decay: atLeastZero().optional(),
   max_grad_norm: atLeastZero().optional(),
+  state: oneOf(OPTIMIZER_STATES).optional(),
   schedule,
 });
 
@@ -149,6 +153,7 @@ const logging = section({
   every_steps: count(1).optional(),
   jsonl: text(PATH).nullable().optional(),
   console: oneOf(["auto", "bar", "plain"]).optional(),
+  peak_tflops: positive().nullable().optional(),
 });
 
 /** A whole file. */
