@@ -65,11 +65,9 @@ cpu-dirs: compiler
 
 NVCC ?= nvcc
 # Compute capabilities to compile for: those of the cards here, else the ones that others may have. `make cuda CUDA_ARCH=89`.
+CARDS := $(sort $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | grep -E '^[0-9]+\.[0-9]$$' | tr -d .))
 ifndef CUDA_ARCH
-CUDA_ARCH := $(subst 90,90a,$(sort $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | grep -E '^[0-9]+\.[0-9]$$' | tr -d .)))
-ifeq ($(CUDA_ARCH),)
-CUDA_ARCH := 80 89 90a ptx
-endif
+CUDA_ARCH := $(if $(CARDS),$(subst 90,90a,$(CARDS)),80 89 90a ptx)
 endif
 # Cards newer than every architecture named compile the PTX when they load it.
 CUDA_PTX := -gencode arch=compute_89,code=compute_89
@@ -158,10 +156,13 @@ $(DENO_BUILT):
 deno-path: $(DENO)
 	@echo "$(DENO)"
 
-test: cpu deps
+# Where there is a card and a compiler for it, the suite tests the CUDA build too.
+LIBRARIES := cpu $(if $(and $(CARDS),$(shell command -v $(firstword $(NVCC)))),cuda)
+
+test: $(LIBRARIES) deps
 	@"$(DENO)" task --quiet test
 
-ok: cpu deps
+ok: $(LIBRARIES) deps
 	@"$(DENO)" task --quiet ok
 
 quickstart: cpu deps

@@ -6,13 +6,13 @@
 
 import { type Command, main, type ParsedArgs, UsageError } from "../lib/cli/command.ts";
 import { nearest } from "../lib/cli/nearest.ts";
-import { loadRunConfig } from "../lib/config/load.ts";
-import type { RunConfig } from "../lib/config/run_config.ts";
+import { type LoadedRunConfig, loadRunConfig } from "../lib/config/load.ts";
 import type { DeviceKind } from "../lib/ffi/library.ts";
 import { BitNetConfig } from "../lib/model/config.ts";
 import { findPresetName, PRESET_NAMES, presetOptions } from "../lib/model/presets.ts";
 import { costReport } from "../lib/training/cost_report.ts";
-import { findDevice, findLibraries } from "../lib/training/machine.ts";
+import { fitRun } from "../lib/training/fit.ts";
+import { findDevice, findLibraries, type FoundDevice } from "../lib/training/machine.ts";
 import { formatCosts, formatFindings } from "../lib/cli/cost_text.ts";
 
 /** `info`. */
@@ -79,12 +79,14 @@ async function run(args: ParsedArgs): Promise<void> {
   const found = findLibraries();
   let costs = null;
   if (asked !== null) {
-    const { model, training } = asked;
+    const { model } = asked;
+    const training = asked.loaded?.config.training;
     const device = findDevice({
       kind: asked.device,
       required: args.has("device"),
       measure: args.boolean("measure"),
     });
+    const microBatch = args.optionalInteger("micro-batch") ?? microBatchOn(device, asked.loaded);
     const configured = training?.computeDtype === "auto" ? undefined : training?.computeDtype;
     const dtype = args.optionalString("activations") ?? configured ?? device.dtype;
     const seqLen = args.optionalInteger("seq-len") ?? training?.seqLen ?? model.maxSeqLen;
@@ -99,9 +101,12 @@ async function run(args: ParsedArgs): Promise<void> {
       speed: device.speed,
       not_measured: device.notMeasured,
       ...costReport(model, {
-        microBatch: args.optionalInteger("micro-batch") ?? training?.microBatch ?? 1,
+        microBatch,
         seqLen,
         dtype: dtype as "float32" | "bfloat16",
+        recompute: training?.recompute ?? "none",
+        gradientDtype: training?.gradientDtype ?? "float32",
+        state: asked.loaded?.config.optimizer.state ?? "fp32",
         ...(training && { tokens: training.steps * training.tokensPerStep }),
         speed: device.speed,
       }),
@@ -115,10 +120,20 @@ async function run(args: ParsedArgs): Promise<void> {
   console.log(formatFindings(found));
 }
 
+/** The config's micro-batch, as training would choose it on this device; 1 without a config. */
+function microBatchOn(device: FoundDevice, loaded: LoadedRunConfig | null): number {
+  if (loaded === null) return 1;
+  const { backend, name, memoryBytes, dtype } = device;
+  if (backend === null || name === null || memoryBytes === null) {
+    return loaded.config.training.microBatch;
+  }
+  return fitRun(loaded, { backend, name, memoryBytes, dtype }).config.training.microBatch;
+}
+
 interface AskedModel {
   name: string;
   model: BitNetConfig;
-  training: RunConfig["training"] | null;
+  loaded: LoadedRunConfig | null;
   device: DeviceKind;
 }
 
@@ -135,9 +150,9 @@ async function askedModel(args: ParsedArgs): Promise<AskedModel | null> {
     throw new UsageError("Cannot run info as --set changes a config's keys: give --config too");
   }
   if (file !== undefined) {
-    const { config } = await loadRunConfig(file, { set: args.list("set") });
-    const wanted = args.has("device") ? device : config.training.device;
-    return { name: file, model: config.model, training: config.training, device: wanted };
+    const loaded = await loadRunConfig(file, { set: args.list("set") });
+    const { model, training } = loaded.config;
+    return { name: file, model, loaded, device: args.has("device") ? device : training.device };
   }
   if (size === undefined) return null;
   const name = findPresetName(size);
@@ -148,7 +163,7 @@ async function askedModel(args: ParsedArgs): Promise<AskedModel | null> {
       }${nearest(size, PRESET_NAMES)}`,
     );
   }
-  return { name, model: new BitNetConfig(presetOptions(name)), training: null, device };
+  return { name, model: new BitNetConfig(presetOptions(name)), loaded: null, device };
 }
 
 if (import.meta.main) await main(command);

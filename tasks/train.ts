@@ -11,6 +11,9 @@ import { onInterrupt } from "../lib/cli/interrupt.ts";
 import { TrainingReport } from "../lib/cli/training_report.ts";
 import { loadRunConfig } from "../lib/config/load.ts";
 import { runConfigToYaml } from "../lib/config/print.ts";
+import { fitRun, planRun } from "../lib/training/fit.ts";
+import { describeDevice } from "../lib/training/machine.ts";
+import { describePlan } from "../lib/training/memory_plan.ts";
 import { runTraining } from "../lib/training/run.ts";
 
 export const command: Command = {
@@ -38,6 +41,13 @@ export const command: Command = {
       choices: ["auto", "cuda", "cpu"],
       help: "short for --set training.device=…",
     },
+    {
+      name: "peak-tflops",
+      kind: "string",
+      placeholder: "N",
+      help:
+        "dense bfloat16 peak of a card that isn't known, for MFU; short for --set logging.peak_tflops=…",
+    },
     { name: "print-config", kind: "boolean", help: "print the complete config and exit" },
   ],
   examples: [
@@ -47,22 +57,30 @@ export const command: Command = {
   ],
   async run(args) {
     const resume = args.optionalString("resume");
-    const config = await loadRunConfig(configFile(args.optionalString("config"), resume), {
+    const short = (flag: string, key: string) => {
+      const value = args.optionalString(flag);
+      return value === undefined ? [] : [`${key}=${value}`];
+    };
+    const loaded = await loadRunConfig(configFile(args.optionalString("config"), resume), {
       set: [
         ...args.list("set"),
-        ...(args.optionalString("device") ? [`training.device=${args.string("device")}`] : []),
+        ...short("device", "training.device"),
+        ...short("peak-tflops", "logging.peak_tflops"),
       ],
     });
-    const yaml = runConfigToYaml(config.config, config);
     if (args.boolean("print-config")) {
-      console.log(yaml.trimEnd());
+      console.log(runConfigToYaml(loaded.config, loaded).trimEnd());
       return;
     }
-    console.error(yaml);
-    const { steps } = config.config.training;
-    const report = new TrainingReport({ steps, style: config.config.logging.console });
+    const device = describeDevice(loaded.config.training.device);
+    const fitted = fitRun(loaded, device);
+    const { config } = fitted;
+    console.error(runConfigToYaml(config, fitted));
+    console.error(`memory  ${describePlan(planRun(config, device.dtype))}`);
+    const { steps } = config.training;
+    const report = new TrainingReport({ steps, style: config.logging.console });
     using interrupt = onInterrupt(() => report.warn("stopping after this step"));
-    const result = await runTraining(config.config, {
+    const result = await runTraining(config, {
       ...(resume !== undefined && { resume }),
       version: meta.version,
       observer: report,

@@ -63,6 +63,7 @@ export function resolveRunConfig(raw: RawRunConfig, runName: string): Resolution
       eps: resolver.pick("optimizer.eps", optimizer.eps, 1e-8),
       weightDecay: resolver.pick("optimizer.weight_decay", optimizer.weight_decay, 0.1),
       maxGradNorm: resolver.pick("optimizer.max_grad_norm", optimizer.max_grad_norm, 1),
+      state: resolver.pick("optimizer.state", optimizer.state, "fp32"),
       schedule,
     },
     stability: resolveStability(stability, training.steps, resolver),
@@ -83,6 +84,7 @@ export function resolveRunConfig(raw: RawRunConfig, runName: string): Resolution
         "in the run's folder",
       ),
       console: resolver.pick("logging.console", logging.console, "auto"),
+      peakTflops: resolver.pick("logging.peak_tflops", logging.peak_tflops, null),
     },
   };
   checkFiles(config, resolver);
@@ -120,7 +122,7 @@ function resolveTraining(
       "training.micro_batch",
       undefined,
       automatic,
-      `largest divisor of ${batch} sequences within ${AUTO_MICRO_BATCH_TOKENS} tokens`,
+      `largest divisor of ${batch} sequences within ${AUTO_MICRO_BATCH_TOKENS} tokens; a card takes the largest that fits`,
     );
   resolver.require(batch % microBatch === 0, {
     key: "training.micro_batch",
@@ -145,6 +147,16 @@ function resolveTraining(
   });
   const device = resolver.pick("training.device", training.device, "auto");
   const computeDtype = resolver.pick("training.compute_dtype", training.compute_dtype, "auto");
+  const gradientDtype = resolver.pick(
+    "training.gradient_dtype",
+    training.gradient_dtype,
+    "float32",
+  );
+  resolver.require(!(device === "cpu" && gradientDtype === "bfloat16"), {
+    key: "training.gradient_dtype",
+    expected: "float32 where training.device is cpu",
+    got: gradientDtype,
+  });
   resolver.require(!(device === "cpu" && computeDtype === "bfloat16"), {
     key: "training.compute_dtype",
     expected: "auto or float32 where training.device is cpu",
@@ -163,6 +175,8 @@ function resolveTraining(
     evalEvery,
     evalBatches: resolver.pick("training.eval_batches", training.eval_batches, 16),
     computeDtype,
+    recompute: resolver.pick("training.recompute", training.recompute, "none"),
+    gradientDtype,
   };
 }
 
@@ -280,7 +294,8 @@ function checkFiles({ data, checkpoint }: RunConfig, resolver: Resolver): void {
   });
 }
 
-function largestDivisor(value: number, limit: number): number {
+/** The largest divisor of `value` up to `limit`. */
+export function largestDivisor(value: number, limit: number): number {
   for (let divisor = Math.min(value, limit); divisor > 1; divisor--) {
     if (value % divisor === 0) return divisor;
   }

@@ -46,6 +46,18 @@ export type DeviceChoice = "auto" | "cuda" | "cpu";
 /** Dtype of activations: `auto` is bfloat16 on CUDA and float32 on a CPU. */
 export type ComputeDtype = "auto" | "float32" | "bfloat16";
 
+/**
+ * What the backward pass computes again instead of keeping it, to the same bits: the wide tensors of the feed-forward layers, or
+ * everything of a block but its output.
+ */
+export const RECOMPUTE = ["none", "mlp", "block"] as const;
+
+/** Dtype in which gradients of the projections add up; the other gradients are float32. */
+export const GRADIENT_DTYPES = ["float32", "bfloat16"] as const;
+
+/** How AdamW's moments of the projections are kept: 8, 4 or 2 bytes a weight. */
+export const OPTIMIZER_STATES = ["fp32", "bf16", "int8"] as const;
+
 /** How long and in what batches. */
 export interface TrainingConfig {
   /** Optimizer steps of the whole run. */
@@ -54,7 +66,10 @@ export interface TrainingConfig {
   readonly seqLen: number;
   /** Sequences of an optimizer step. */
   readonly batchSequences: number;
-  /** Sequences of one forward and backward pass. @default the largest divisor of the batch within 16,384 tokens */
+  /**
+   * Sequences of one forward and backward pass. @default the largest divisor of the batch that fits a card's memory; on a CPU
+   * within 16,384 tokens
+   */
   readonly microBatch: number;
   /** Derived: forward and backward passes of an optimizer step. */
   readonly accumulationSteps: number;
@@ -72,6 +87,10 @@ export interface TrainingConfig {
   readonly evalBatches: number;
   /** @default "auto" */
   readonly computeDtype: ComputeDtype;
+  /** @default "none" */
+  readonly recompute: typeof RECOMPUTE[number];
+  /** bfloat16 on a card alone. @default "float32" */
+  readonly gradientDtype: typeof GRADIENT_DTYPES[number];
 }
 
 /** How weights move. */
@@ -87,6 +106,8 @@ export interface OptimizerConfig {
   readonly weightDecay: number;
   /** Largest global gradient norm; larger ones are scaled down to it, 0 never clips. @default 1 */
   readonly maxGradNorm: number;
+  /** @default "fp32" */
+  readonly state: typeof OPTIMIZER_STATES[number];
   /** How the rate goes over the run. */
   readonly schedule: ScheduleConfig;
 }
@@ -131,6 +152,8 @@ export interface LoggingConfig {
   readonly jsonl: string | null;
   /** `auto` draws a bar on a terminal and plain lines elsewhere. @default "auto" */
   readonly console: "auto" | "bar" | "plain";
+  /** Dense bfloat16 peak of the device in TFLOP/s, MFU's denominator; null takes the known card's. @default null */
+  readonly peakTflops: number | null;
 }
 
 /** Why a field has the value it has, where the YAML left it open. */

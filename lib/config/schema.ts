@@ -10,6 +10,7 @@ import * as z from "zod";
 import { PRESET_NAMES } from "../model/presets.ts";
 import { SCHEDULE_TYPES } from "../optim/schedule.ts";
 import { NON_FINITE_ANSWERS, SPIKE_ANSWERS } from "../stability/options.ts";
+import { GRADIENT_DTYPES, OPTIMIZER_STATES, RECOMPUTE } from "./run_config.ts";
 
 function count(min: number) {
   const error = `a whole number of at least ${min}`;
@@ -109,6 +110,8 @@ const training = section({
   eval_every: count(0).optional(),
   eval_batches: count(1).optional(),
   compute_dtype: oneOf(["auto", "float32", "bfloat16"]).optional(),
+  recompute: oneOf(RECOMPUTE).optional(),
+  gradient_dtype: oneOf(GRADIENT_DTYPES).optional(),
 });
 
 /** `optimizer.schedule`: the learning rate over the run. */
@@ -134,6 +137,7 @@ const optimizer = section({
   eps: positive().optional(),
   weight_decay: atLeastZero().optional(),
   max_grad_norm: atLeastZero().optional(),
+  state: oneOf(OPTIMIZER_STATES).optional(),
   schedule,
 });
 
@@ -177,6 +181,7 @@ const logging = section({
   every_steps: count(1).optional(),
   jsonl: text(PATH).nullable().optional(),
   console: oneOf(["auto", "bar", "plain"]).optional(),
+  peak_tflops: positive().nullable().optional(),
 });
 
 /** A whole file. */

@@ -39,6 +39,11 @@ export class DeviceEvent implements Disposable {
     return this.#milliseconds[0]!;
   }
 
+  /** Waits until the point is passed. */
+  wait(): void {
+    this.millisecondsSince(this);
+  }
+
   [Symbol.dispose](): void {
     if (this.#handle === null) return;
     const { symbols, context } = this.#device;

@@ -39,6 +39,12 @@ export interface StepRecord {
   /** Global norm before clipping. */
   readonly grad_norm: number;
   readonly step_ms: number;
+  /** Device time of the last step's forward passes, of its backward passes, and of its update; `null` where none was measured. */
+  readonly forward_ms: number | null;
+  readonly backward_ms: number | null;
+  readonly optimizer_ms: number | null;
+  /** Host time a step for reading batches, most of it while the device works. */
+  readonly data_ms: number | null;
   readonly tokens_per_s: number;
   /** All model FLOPs over the card's bfloat16 peak; `null` on an unknown card. */
   readonly mfu_bf16: number | null;

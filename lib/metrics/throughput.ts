@@ -10,13 +10,14 @@ export class ThroughputMeter {
   readonly #warmup: number;
   readonly #tokens: number[] = [];
   readonly #ms: number[] = [];
+  readonly #steps: number[] = [];
   #seen = 0;
   #totalTokens = 0;
   #totalMs = 0;
 
   /**
-   * @param options.window Steps that count. @default 20
-   * @param options.warmup First steps that don't: they pay for page faults and caches. @default 1
+   * @param options.window Measurements that count. @default 20
+   * @param options.warmup First ones that don't: they pay for page faults and caches. @default 1
    */
   constructor(options: { window?: number; warmup?: number } = {}) {
     this.#window = options.window ?? 20;
@@ -28,16 +29,19 @@ export class ThroughputMeter {
     }
   }
 
-  /** Adds a step of `tokens` that took `ms`. */
-  add(step: { tokens: number; ms: number }): void {
-    this.#totalTokens += step.tokens;
-    this.#totalMs += step.ms;
+  /** Adds a step, or `steps` of them that were measured together, of `tokens` that took `ms`. */
+  add(measured: { tokens: number; ms: number; steps?: number }): void {
+    const { tokens, ms, steps = 1 } = measured;
+    this.#totalTokens += tokens;
+    this.#totalMs += ms;
     if (this.#seen++ < this.#warmup) return;
-    this.#tokens.push(step.tokens);
-    this.#ms.push(step.ms);
+    this.#tokens.push(tokens);
+    this.#ms.push(ms);
+    this.#steps.push(steps);
     if (this.#tokens.length > this.#window) {
       this.#tokens.shift();
       this.#ms.shift();
+      this.#steps.shift();
     }
   }
 
@@ -49,7 +53,7 @@ export class ThroughputMeter {
 
   /** Mean ms a step over the window, 0 before it has any. */
   get stepMs(): number {
-    return this.#ms.length === 0 ? 0 : sum(this.#ms) / this.#ms.length;
+    return this.#ms.length === 0 ? 0 : sum(this.#ms) / sum(this.#steps);
   }
 
   /** Tokens a second over everything that was added. */

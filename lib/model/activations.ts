@@ -16,9 +16,6 @@ import type { BitNetConfig } from "./config.ts";
  */
 export type Recompute = "none" | "mlp" | "block";
 
-/** Values of {@linkcode Recompute}, from the fastest to the smallest. */
-export const RECOMPUTE: readonly Recompute[] = ["none", "mlp", "block"];
-
 /** Shape and purpose of a pass. */
 export interface PassShape {
   /** B: sequences. */

@@ -93,6 +93,16 @@ export class Tensor {
     return values;
   }
 
+  /** Copies another tensor of the same dtype and number of elements in, on the device. */
+  copyFrom(other: Tensor): void {
+    if (other.dtype !== this.dtype || other.length !== this.length) {
+      throw new RangeError(
+        `Cannot copy ${other.name} (${other.shape}) ${other.dtype} to ${this.name} (${this.shape}) ${this.dtype} as both must have the same dtype and number of elements`,
+      );
+    }
+    this.device.copy(this.address, other.address, this.bytes);
+  }
+
   /** The values of a float32 tensor, copied to the host. */
   toFloat32Array(): Float32Array<ArrayBuffer> {
     if (this.dtype !== "float32") {

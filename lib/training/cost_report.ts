@@ -12,16 +12,10 @@ import {
   trainingFlopsPerToken,
 } from "../model/flops.ts";
 import { type DeviceSpeed, secondsPerToken } from "./device_speed.ts";
-import { planMemory } from "./memory_plan.ts";
+import { type MemoryShape, planMemory } from "./memory_plan.ts";
 
 /** Options of {@linkcode costReport}. */
-export interface CostOptions {
-  /** Sequences of a micro-batch. */
-  microBatch: number;
-  /** Tokens of a sequence. */
-  seqLen: number;
-  /** Dtype of activations. */
-  dtype: "float32" | "bfloat16";
+export interface CostOptions extends Required<MemoryShape> {
   /** Tokens of the run that is estimated. @default 20 a parameter */
   tokens?: number;
   /** Measured rates of a device, or `null` where none was measured. @default null */
@@ -35,7 +29,7 @@ export type CostReport = ReturnType<typeof costReport>;
 export function costReport(config: BitNetConfig, options: CostOptions) {
   const { microBatch, seqLen, dtype, speed = null } = options;
   const counts = countParameters(config);
-  const memory = planMemory(config, { microBatch, seqLen, dtype });
+  const memory = planMemory(config, options);
   const packed = packedInferenceBytes(config);
   const flops = trainingFlopsPerToken(config, seqLen);
   const chinchilla = chinchillaTokens(config);
@@ -70,6 +64,9 @@ export function costReport(config: BitNetConfig, options: CostOptions) {
       micro_batch: microBatch,
       seq_len: seqLen,
       activation_dtype: dtype,
+      recompute: options.recompute,
+      gradient_dtype: options.gradientDtype,
+      optimizer_state: options.state,
       weights_bytes: memory.weights,
       gradients_bytes: memory.gradients,
       optimizer_bytes: memory.optimizer,

@@ -6,8 +6,14 @@
 
 import { Device } from "../ffi/device.ts";
 import { NativeError } from "../ffi/errors.ts";
-import { describeLibraries, type DeviceKind, type LibraryDescription } from "../ffi/library.ts";
+import {
+  describeLibraries,
+  type DeviceKind,
+  type LibraryDescription,
+  openLibrary,
+} from "../ffi/library.ts";
 import { type DeviceSpeed, measureDeviceSpeed } from "./device_speed.ts";
+import type { TrainingDevice } from "./fit.ts";
 
 /** Native builds, and why they can't be used where they can't. */
 export interface FoundLibraries {
@@ -22,6 +28,7 @@ export interface FoundLibraries {
 
 /** A device, where there is one. */
 export interface FoundDevice {
+  readonly backend: "cuda" | "cpu" | null;
   readonly name: string | null;
   readonly memoryBytes: number | null;
   /** Dtype of its activations; float32 where there is no device. */
@@ -56,6 +63,7 @@ export function findDevice(
   } catch (error) {
     if (!(error instanceof NativeError) || options.required) throw error;
     return {
+      backend: null,
       name: null,
       memoryBytes: null,
       dtype: "float32",
@@ -66,10 +74,31 @@ export function findDevice(
   using device = opened;
   const { name, memoryBytes } = device.description;
   return {
+    backend: device.backend,
     name,
     memoryBytes,
     dtype: device.activationDtype,
     speed: options.measure ? measureDeviceSpeed(device) : null,
     notMeasured: options.measure ? null : "--no-measure",
   };
+}
+
+/**
+ * What a run would train on, without opening it.
+ *
+ * @throws {NativeError} Where there is no such device.
+ */
+export function describeDevice(kind: DeviceKind): TrainingDevice {
+  const { backend, path, description } = openLibrary({ device: kind });
+  const device = description.devices.find(({ usable }) => usable !== false);
+  if (device === undefined) {
+    throw new NativeError(
+      `Cannot train as ${path} finds no device: ${
+        description.reason ?? "none is new enough"
+      }; run with --device cpu`,
+      { status: "no device", op: "tb_describe" },
+    );
+  }
+  const { name, memoryBytes } = device;
+  return { backend, name, memoryBytes, dtype: backend === "cuda" ? "bfloat16" : "float32" };
 }

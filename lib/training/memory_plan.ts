@@ -4,10 +4,28 @@
  * @module
  */
 
-import { AdamW } from "../optim/adamw.ts";
-import type { ActivationDType } from "../tensor/dtype.ts";
+import type { RunConfig } from "../config/run_config.ts";
+import type { Recompute } from "../model/activations.ts";
 import type { BitNetConfig } from "../model/config.ts";
 import { BitNetTransformer } from "../model/transformer.ts";
+import { AdamW } from "../optim/adamw.ts";
+import type { ActivationDType } from "../tensor/dtype.ts";
+
+/** What the memory of a training depends on besides the network. */
+export interface MemoryShape {
+  /** Sequences of a micro-batch. */
+  readonly microBatch: number;
+  /** Tokens of a sequence. */
+  readonly seqLen: number;
+  /** Dtype of activations. @default "float32" */
+  readonly dtype?: ActivationDType;
+  /** @default "none" */
+  readonly recompute?: Recompute;
+  /** Dtype of the projections' gradients. @default "float32" */
+  readonly gradientDtype?: "float32" | "bfloat16";
+  /** Moments of AdamW. @default "fp32" */
+  readonly state?: "fp32" | "bf16" | "int8";
+}
 
 /** Bytes by purpose. */
 export interface MemoryPlan {
@@ -23,23 +41,49 @@ export interface MemoryPlan {
 }
 
 /** Bytes that training takes with a micro-batch of so many sequences. */
-export function planMemory(
-  config: BitNetConfig,
-  shape: { microBatch: number; seqLen: number; dtype?: ActivationDType },
-): MemoryPlan {
+export function planMemory(config: BitNetConfig, shape: MemoryShape): MemoryPlan {
+  const { microBatch, seqLen, dtype, recompute, gradientDtype, state } = shape;
   const model = new BitNetTransformer(config, {
     training: true,
-    ...(shape.dtype !== undefined && { dtype: shape.dtype }),
+    ...(dtype !== undefined && { dtype }),
+    ...(gradientDtype !== undefined && { gradientDtype }),
   });
-  const optimizer = new AdamW(model.parameters);
+  const optimizer = new AdamW(model.parameters, { ...(state !== undefined && { state }) });
   const pass = model.plan({
-    sequences: shape.microBatch,
-    tokens: shape.seqLen,
+    sequences: microBatch,
+    tokens: seqLen,
     training: true,
+    ...(recompute !== undefined && { recompute }),
   });
   const { weights: latent, gradients } = model.parameters.bytes;
   const weights = latent + model.derivedBytes;
   const { activations, workspace } = pass.memory.bytes;
   const total = weights + gradients + optimizer.bytes + activations + workspace;
   return { weights, gradients, optimizer: optimizer.bytes, activations, workspace, total };
+}
+
+/** The shape of a run's memory, with activations in `dtype`. */
+export function memoryShapeOf(config: RunConfig, dtype: ActivationDType): MemoryShape {
+  const { microBatch, seqLen, recompute, gradientDtype } = config.training;
+  const { state } = config.optimizer;
+  return { microBatch, seqLen, dtype, recompute, gradientDtype, state };
+}
+
+/** Dtype of a run's activations on a device that computes in `deviceDtype` by itself. */
+export function activationDtypeOf(
+  config: RunConfig,
+  deviceDtype: ActivationDType,
+): ActivationDType {
+  const { computeDtype } = config.training;
+  return computeDtype === "auto" ? deviceDtype : computeDtype;
+}
+
+/** A plan as one line: what takes how much. */
+export function describePlan(plan: MemoryPlan): string {
+  const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(2);
+  return `${gib(plan.total)} GiB: weights ${gib(plan.weights)} + gradients ${
+    gib(plan.gradients)
+  } + ` +
+    `optimizer ${gib(plan.optimizer)} + activations ${gib(plan.activations)} + ` +
+    `workspace ${gib(plan.workspace)}`;
 }

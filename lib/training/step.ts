@@ -1,18 +1,25 @@
 /**
- * One optimizer step: gradients of some micro-batches, then AdamW.
+ * Optimizer steps: gradients of some micro-batches, then AdamW and the new ternary weights.
+ *
+ * A step is queued, not waited for. On CUDA the ops of a micro-batch are one graph and those of the update another, recorded
+ * after a first step that ran them one by one; the host's work is then a copy of tokens and a launch a micro-batch, and results
+ * stay on the card until they are asked for.
  *
  * @module
  */
 
 import type { BatchLoader } from "../data/loader.ts";
+import { DeviceEvent } from "../ffi/event.ts";
+import { Graph } from "../ffi/graph.ts";
+import { sum } from "../kernels/reduce.ts";
 import type { Pass } from "../model/pass.ts";
 import type { BitNetTransformer } from "../model/transformer.ts";
 import type { AdamW } from "../optim/adamw.ts";
+import { Arena } from "../tensor/arena.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 
-/** What a step takes. */
+/** What changes from step to step. */
 export interface StepOptions {
-  /** Micro-batches whose gradients are added up. */
-  readonly accumulationSteps: number;
   readonly lr: number;
   /** Decoupled weight decay of matrices and embeddings; norms have none. */
   readonly weightDecay: number;
@@ -26,42 +33,177 @@ export interface StepResult {
   readonly gradNorm: number;
 }
 
-/** Trains on batches of one shape. */
-export class TrainingStep {
+/** Where a step's time goes, in milliseconds of the device; the last step's, its micro-batches all taken to be like the last. */
+export interface StepPhases {
+  readonly forwardMs: number;
+  readonly backwardMs: number;
+  readonly optimizerMs: number;
+}
+
+/** What {@linkcode TrainingStep.settle} gives. */
+export interface SettledSteps {
+  /** One a step, in order. */
+  readonly results: readonly StepResult[];
+  readonly phases: StepPhases;
+  /** Milliseconds a step that the host spent on reading batches. */
+  readonly dataMs: number;
+}
+
+/** Steps that the host may be ahead of the device: enough to keep it busy, few enough to stop soon. */
+const LEAD = 2;
+
+/** Trains on batches of one shape. It owns graphs and events: hold it with `using`. */
+export class TrainingStep implements Disposable {
+  /** Steps that can be queued before they must be settled. */
+  readonly capacity: number;
   readonly #model: BitNetTransformer;
   readonly #optimizer: AdamW;
   readonly #pass: Pass;
+  readonly #accumulationSteps: number;
   readonly #batch: { ids: Int32Array<ArrayBuffer>; targets: Int32Array<ArrayBuffer> };
+  readonly #arena = new Arena("results of steps");
+  readonly #lossSum: Tensor; // (1), of the step's micro-batches up to now
+  readonly #result: Tensor; // (2): loss and grad norm of the last step
+  readonly #results: Tensor; // (capacity, 2), of the steps that are not settled
+  readonly #hostResults: Float32Array<ArrayBuffer>;
+  readonly #resources = new DisposableStack();
+  readonly #events: Record<"start" | "forward" | "backward" | "update" | "end", DeviceEvent>;
+  readonly #ends: readonly DeviceEvent[]; // of the last LEAD steps
+  #graphs: { micro: Graph; update: Graph } | null = null;
+  #steps = 0;
+  #queued = 0;
+  #dataMs = 0;
 
-  /** `pass` was planned for training, with the micro-batch's shape, and committed. */
-  constructor(model: BitNetTransformer, optimizer: AdamW, pass: Pass) {
+  /** `pass` was planned for training, with the micro-batch's shape, and committed, as the optimizer was. */
+  constructor(
+    model: BitNetTransformer,
+    parts: { optimizer: AdamW; pass: Pass; accumulationSteps: number; capacity: number },
+  ) {
+    const { optimizer, pass, accumulationSteps, capacity } = parts;
+    const { device } = model;
     this.#model = model;
     this.#optimizer = optimizer;
     this.#pass = pass;
+    this.#accumulationSteps = accumulationSteps;
+    this.capacity = capacity;
     const { rows } = pass.memory;
     this.#batch = { ids: new Int32Array(rows), targets: new Int32Array(rows) };
+    this.#lossSum = this.#arena.tensor("loss.sum", "float32", [1]);
+    this.#result = this.#arena.tensor("result", "float32", [2]);
+    this.#results = this.#arena.tensor("results", "float32", [capacity, 2]);
+    this.#hostResults = new Float32Array(2 * capacity);
+    const own = <Owned extends Disposable>(owned: Owned) => this.#resources.use(owned);
+    own(this.#arena.commit(device));
+    const event = () => own(new DeviceEvent(device));
+    this.#events = {
+      start: event(),
+      forward: event(),
+      backward: event(),
+      update: event(),
+      end: event(),
+    };
+    this.#ends = Array.from({ length: LEAD }, event);
+    model.parameters.zeroGradients();
   }
 
-  /** Takes the next micro-batches from the loader and updates the weights by them. */
-  run(loader: BatchLoader, options: StepOptions): StepResult {
-    const model = this.#model;
-    const pass = this.#pass;
-    const { accumulationSteps, weightDecay } = options;
-    const perToken = 1 / (accumulationSteps * pass.memory.rows);
-    model.parameters.zeroGradients();
-    for (let micro = 0; micro < accumulationSteps; micro++) {
-      loader.next(this.#batch);
-      pass.ids.upload(this.#batch.ids);
-      pass.targets.upload(this.#batch.targets);
-      pass.forward();
-      pass.backward({ gradScale: perToken });
-      pass.addLoss({ scale: perToken, first: micro === 0 });
+  /** Steps that were queued and not settled. */
+  get queued(): number {
+    return this.#queued;
+  }
+
+  /** Takes the next micro-batches from the loader and queues the update of the weights by them. */
+  queue(loader: BatchLoader, options: StepOptions): void {
+    if (this.#queued === this.capacity) {
+      throw new RangeError(
+        `Cannot queue a step as at most ${this.capacity} may wait to be settled`,
+      );
     }
-    this.#optimizer.step({
-      lr: options.lr,
+    if (this.#steps === 1) this.#record();
+    const end = this.#ends[this.#steps % LEAD]!;
+    if (this.#steps >= LEAD) end.wait();
+    this.#model.prepare();
+    for (let micro = 0; micro < this.#accumulationSteps; micro++) {
+      const started = performance.now();
+      loader.next(this.#batch);
+      this.#dataMs += performance.now() - started;
+      this.#pass.ids.upload(this.#batch.ids);
+      this.#pass.targets.upload(this.#batch.targets);
+      if (this.#graphs === null) this.#micro();
+      else this.#graphs.micro.launch();
+    }
+    const { lr, weightDecay } = options;
+    this.#optimizer.prepare({
+      lr,
       weightDecay: (group) => group === "norms" ? 0 : weightDecay,
     });
+    if (this.#graphs === null) this.#update();
+    else this.#graphs.update.launch();
+    this.#results.view([2], { offset: 2 * this.#queued }).copyFrom(this.#result);
+    end.record();
+    this.#queued++;
+    this.#steps++;
+  }
+
+  /** Waits for the queued steps and gives their results; `null` where there are none. */
+  settle(): SettledSteps | null {
+    const count = this.#queued;
+    if (count === 0) return null;
+    this.#results.rows(0, count).download(this.#hostResults.subarray(0, 2 * count));
+    const results = Array.from({ length: count }, (_, step) => ({
+      loss: this.#hostResults[2 * step]!,
+      gradNorm: this.#hostResults[2 * step + 1]!,
+    }));
+    const { start, forward, backward, update, end } = this.#events;
+    const dataMs = this.#dataMs / count;
+    this.#queued = 0;
+    this.#dataMs = 0;
+    return {
+      results,
+      phases: {
+        forwardMs: this.#accumulationSteps * forward.millisecondsSince(start),
+        backwardMs: this.#accumulationSteps * backward.millisecondsSince(forward),
+        optimizerMs: end.millisecondsSince(update),
+      },
+      dataMs,
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.#resources.dispose();
+  }
+
+  #record(): void {
+    const { device } = this.#model;
+    if (!Graph.isSupported(device)) return;
+    this.#graphs = {
+      micro: this.#resources.use(Graph.record(device, () => this.#micro())),
+      update: this.#resources.use(Graph.record(device, () => this.#update())),
+    };
+  }
+
+  /** The ops of a micro-batch. */
+  #micro(): void {
+    const pass = this.#pass;
+    const perToken = 1 / (this.#accumulationSteps * pass.memory.rows);
+    this.#events.start.record();
+    pass.forward();
+    this.#events.forward.record();
+    pass.backward({ gradScale: perToken });
+    sum({ x: pass.tokenLoss, scale: perToken, out: this.#lossSum, accumulate: true });
+    this.#events.backward.record();
+  }
+
+  /** The ops after the last micro-batch; they leave the gradients 0 and the ternary weights new. */
+  #update(): void {
+    const model = this.#model;
+    this.#events.update.record();
+    this.#optimizer.update();
+    this.#result.view([1]).copyFrom(this.#lossSum);
+    this.#result.view([1], { offset: 1 }).copyFrom(this.#optimizer.gradNormTensor);
+    this.#lossSum.zero();
+    model.parameters.zeroGradients();
     model.parametersChanged();
-    return { loss: pass.readLoss(), gradNorm: this.#optimizer.gradNorm() };
+    model.prepare();
+    this.#events.end.record();
   }
 }

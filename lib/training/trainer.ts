@@ -25,10 +25,15 @@ import { NonFinitePolicy } from "../stability/non_finite.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type LoopState, parseLoopState } from "./loop_state.ts";
 import { RunCheckpoints } from "./run_checkpoints.ts";
+import { requireMemory } from "./fit.ts";
+import { activationDtypeOf } from "./memory_plan.ts";
 import { runFolder } from "./run_folder.ts";
 import { Speedometer } from "./speedometer.ts";
-import { TrainingStep } from "./step.ts";
+import { type StepResult, TrainingStep } from "./step.ts";
 import { optimizerTensors, parameterTensors } from "./tensor_io.ts";
+
+/** Steps that may be queued on a card before their results are looked at, however rarely records are due. */
+const MAX_QUEUED = 32;
 
 /** Whom a trainer tells what happens. */
 export interface TrainingObserver {
@@ -72,7 +77,12 @@ export class Trainer implements Disposable {
   readonly #checkpoints: RunCheckpoints;
   readonly #speed: Speedometer;
   readonly #version: string;
+  /** Where the run stands, but for steps that are queued and not settled. */
   #state: LoopState;
+  /** Rates of the queued steps, in order. */
+  #queued: { lr: number; weightDecay: number }[] = [];
+  /** When the first of them was queued. */
+  #queuedAt = 0;
   /** Losses of the steps since the last record. */
   #lossSinceRecord = { sum: 0, count: 0 };
   /** The last step's. */
@@ -107,7 +117,12 @@ export class Trainer implements Disposable {
     });
     if (parts.resumed !== null) this.#loader.seek(parts.resumed.sampler);
     this.model = resources.use(
-      BitNetTransformer.create(config.model, { device, seed: training.seed }),
+      BitNetTransformer.create(config.model, {
+        device,
+        seed: training.seed,
+        dtype: activationDtypeOf(config, device.activationDtype),
+        gradientDtype: training.gradientDtype,
+      }),
     );
     this.#optimizer = resources.use(
       new AdamW(this.model.parameters, {
@@ -115,6 +130,7 @@ export class Trainer implements Disposable {
         beta2: optimizer.betas[1],
         eps: optimizer.eps,
         maxGradNorm: optimizer.maxGradNorm,
+        state: optimizer.state,
       }),
     ).commit(device);
     this.#pass = resources.use(
@@ -122,9 +138,18 @@ export class Trainer implements Disposable {
         sequences: training.microBatch,
         tokens: training.seqLen,
         training: true,
+        recompute: training.recompute,
       }),
     ).commit(device);
-    this.#step = new TrainingStep(this.model, this.#optimizer, this.#pass);
+    this.#step = resources.use(
+      new TrainingStep(this.model, {
+        optimizer: this.#optimizer,
+        pass: this.#pass,
+        accumulationSteps: training.accumulationSteps,
+        // The CPU is done with a step when the call returns: its result is there to be judged.
+        capacity: device.backend === "cpu" ? 1 : Math.min(config.logging.everySteps, MAX_QUEUED),
+      }),
+    );
     const { tokenizer, validation: dataset } = parts;
     this.#validation = dataset === null ? null : {
       dataset,
@@ -152,7 +177,8 @@ export class Trainer implements Disposable {
   /**
    * Opens everything a run needs, checks it, and takes the memory.
    *
-   * Throws `DataError`, `CheckpointError`, `NativeError` or `TokenizerError` for what can't be opened; nothing is written.
+   * Throws `DataError`, `CheckpointError`, `NativeError` or `TokenizerError` for what can't be opened, `MemoryError` where
+   * the plan does not fit; nothing is written.
    */
   static async open(config: RunConfig, options: TrainerOptions): Promise<Trainer> {
     using resources = new DisposableStack();
@@ -163,6 +189,18 @@ export class Trainer implements Disposable {
       kind: training.device,
       ...(training.threads !== "auto" && { threads: training.threads }),
     }));
+    requireMemory(config, {
+      backend: device.backend,
+      name: device.description.name,
+      memoryBytes: device.description.memoryBytes,
+      dtype: device.activationDtype,
+      freeBytes: device.memory().freeBytes,
+    });
+    if (device.library.description.cublasLt === null) {
+      options.observer.warn(
+        "No cuBLASLt was found: bfloat16 products run on the project's own kernels, which are slower; install CUDA's libraries or put them on LD_LIBRARY_PATH",
+      );
+    }
     const tokenizer = data.tokenizer === null
       ? null
       : resources.use(await loadTokenizer(data.tokenizer));
@@ -193,7 +231,7 @@ export class Trainer implements Disposable {
     return trainer;
   }
 
-  /** Where the run stands. */
+  /** Where the run stands, as far as the results of its steps are known. */
   get state(): LoopState {
     return this.#state;
   }
@@ -208,16 +246,20 @@ export class Trainer implements Disposable {
     this.#recordStart();
     let saved: string | null = null;
     let interrupted = false;
-    while (this.#state.step < training.steps && !interrupted) {
-      this.#trainStep();
-      const { step } = this.#state;
+    let step = this.#state.step;
+    while (step < training.steps && !interrupted) {
+      this.#queueStep(step++);
+      if (this.#step.queued === this.#step.capacity) this.#settle();
       interrupted = options.shouldStop?.() ?? false;
       const last = step === training.steps;
-      if (due(step, logging.everySteps) || last || interrupted || step === 1) this.#recordStep();
-      if (due(step, training.evalEvery) || (last && training.evalEvery > 0)) this.#validate();
-      saved = due(step, checkpoint.everySteps) || (last && checkpoint.saveFinal) || interrupted
-        ? await this.#save()
-        : null;
+      const records = due(step, logging.everySteps) || last || interrupted || step === 1;
+      const validates = due(step, training.evalEvery) || (last && training.evalEvery > 0);
+      const saves = due(step, checkpoint.everySteps) || (last && checkpoint.saveFinal) ||
+        interrupted;
+      if (records || validates || saves) this.#settle();
+      if (records) this.#recordStep();
+      if (validates) this.#validate();
+      saved = saves ? await this.#save() : null;
     }
     const ended = interrupted ? "interrupted" : "finished";
     this.#event(ended, interrupted ? "asked to stop" : "all steps done");
@@ -228,25 +270,40 @@ export class Trainer implements Disposable {
     this.#resources.dispose();
   }
 
-  #trainStep(): void {
-    const { accumulationSteps, tokensPerStep } = this.config.training;
+  /** Queues the step after `step` others. */
+  #queueStep(step: number): void {
+    const rates = {
+      lr: this.#schedule.lrAt(step),
+      weightDecay: this.#schedule.weightDecayAt(step),
+    };
+    if (this.#queued.length === 0) this.#queuedAt = performance.now();
+    this.#queued.push(rates);
+    this.#step.queue(this.#loader, rates);
+  }
+
+  /** Waits for the queued steps and judges them one by one. */
+  #settle(): void {
+    const settled = this.#step.settle();
+    if (settled === null) return;
+    this.#speed.add(settled, performance.now() - this.#queuedAt);
+    const rates = this.#queued;
+    this.#queued = [];
+    for (const [index, result] of settled.results.entries()) this.#judge(result, rates[index]!);
+  }
+
+  #judge(result: StepResult, rates: { lr: number; weightDecay: number }): void {
     const before = this.#state;
-    const lr = this.#schedule.lrAt(before.step);
-    const weightDecay = this.#schedule.weightDecayAt(before.step);
-    const started = performance.now();
-    const result = this.#step.run(this.#loader, { accumulationSteps, lr, weightDecay });
-    this.#speed.add(performance.now() - started);
     const decision = this.#policy.judge(result);
     const skipped = decision === "continue" ? 0 : 1;
     this.#state = {
       step: before.step + 1,
-      tokens: before.tokens + tokensPerStep,
+      tokens: before.tokens + this.config.training.tokensPerStep,
       updates: before.updates + 1 - skipped,
       skipped: before.skipped + skipped,
       consecutiveSkips: this.#policy.consecutive,
       sampler: this.#loader.state,
     };
-    this.#last = { lr, weightDecay, gradNorm: result.gradNorm };
+    this.#last = { ...rates, gradNorm: result.gradNorm };
     if (skipped === 0) {
       this.#lossSinceRecord.sum += result.loss;
       this.#lossSinceRecord.count++;
@@ -319,6 +376,7 @@ export class Trainer implements Disposable {
 
   /** Saves where the run stands. A full disk costs the checkpoint, not the run. */
   async #save(): Promise<string | null> {
+    this.#state = { ...this.#state, updates: this.#optimizer.updates };
     const { step } = this.#state;
     const record = { type: "checkpoint", step } as const;
     let saved: SavedCheckpoint;

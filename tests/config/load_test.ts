@@ -60,6 +60,8 @@ Deno.test("parseRunConfig() fills every open key from a minimal file", () => {
         evalEvery: 0,
         evalBatches: 16,
         computeDtype: "auto",
+        recompute: "none",
+        gradientDtype: "float32",
       },
       optimizer: {
         name: "adamw",
@@ -68,6 +70,7 @@ Deno.test("parseRunConfig() fills every open key from a minimal file", () => {
         eps: 1e-8,
         weightDecay: 0.1,
         maxGradNorm: 1,
+        state: "fp32",
         schedule: {
           type: "bitnet",
           warmupSteps: 10,
@@ -85,7 +88,12 @@ Deno.test("parseRunConfig() fills every open key from a minimal file", () => {
         keepEvery: 0,
         saveFinal: true,
       },
-      logging: { everySteps: 10, jsonl: "checkpoints/run/metrics.jsonl", console: "auto" },
+      logging: {
+        everySteps: 10,
+        jsonl: "checkpoints/run/metrics.jsonl",
+        console: "auto",
+        peakTflops: null,
+      },
     },
   );
 });
@@ -313,6 +321,12 @@ const IMPOSSIBLE: [name: string, text: string, key: string, expected: string][] 
     MINIMAL.replace("steps: 100", "steps: 100\n  device: cpu\n  compute_dtype: bfloat16"),
     "training.compute_dtype",
     "expected auto or float32 where training.device is cpu",
+  ],
+  [
+    "bfloat16 gradients on a CPU",
+    MINIMAL.replace("steps: 100", "steps: 100\n  device: cpu\n  gradient_dtype: bfloat16"),
+    "training.gradient_dtype",
+    "expected float32 where training.device is cpu",
   ],
   [
     "evaluation without data",

@@ -22,6 +22,13 @@ Deno.test("ThroughputMeter forgets steps before its window, but not in the total
   assertEquals([meter.tokensPerS, meter.averageTokensPerS, meter.totalTokens], [1000, 250, 300]);
 });
 
+Deno.test("ThroughputMeter divides what was measured together among its steps", () => {
+  const meter = new ThroughputMeter({ warmup: 0 });
+  meter.add({ tokens: 300, ms: 300, steps: 3 });
+  meter.add({ tokens: 100, ms: 500 });
+  assertEquals([meter.tokensPerS, meter.stepMs], [500, 200]);
+});
+
 Deno.test("ThroughputMeter is 0 before any step", () => {
   const meter = new ThroughputMeter();
   assertEquals([meter.tokensPerS, meter.stepMs, meter.averageTokensPerS], [0, 0, 0]);

@@ -11,6 +11,7 @@ import { CheckpointError } from "../../lib/checkpoint/errors.ts";
 import type { StepRecord } from "../../lib/metrics/records.ts";
 import { DataError } from "../../lib/data/errors.ts";
 import { DivergedError } from "../../lib/stability/diverged_error.ts";
+import { trainingFlopsPerToken } from "../../lib/model/flops.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
 import type { RunConfig } from "../../lib/config/run_config.ts";
 import { recorder, tensorsOf, tinyRun } from "./support.ts";
@@ -73,6 +74,39 @@ Deno.test("run() gives the same gradient whatever the micro-batch, within roundi
   assertAlmostEquals(small.steps[0]!.loss, large.steps[0]!.loss, 1e-5);
   assertAlmostEquals(small.steps[0]!.grad_norm, large.steps[0]!.grad_norm, 1e-4);
 });
+
+Deno.test("run() gives MFU by the peak that the config names, and null on a device that isn't known", async () => {
+  await using run = await tinyRun();
+  const set = ["training.steps=4", "checkpoint.every_steps=0", "optimizer.schedule.warmup_steps=1"];
+  const plain = await train(run.config(...set, "checkpoint.run=plain"));
+  assertEquals(plain.steps.map(({ mfu_bf16 }) => mfu_bf16), [null, null, null, null]);
+  const config = run.config(...set, "checkpoint.run=named", "logging.peak_tflops=2");
+  const { steps } = await train(config);
+  const { total } = trainingFlopsPerToken(config.model, config.training.seqLen);
+  for (const { mfu_bf16, mfu_mixed, tokens_per_s } of steps) {
+    assertAlmostEquals(mfu_bf16!, total * tokens_per_s / 2e12, 1e-9);
+    assertEquals(mfu_mixed, null); // the int8 peak isn't known
+  }
+});
+
+Deno.test("run() tells where a step's time goes", async () => {
+  await using run = await tinyRun();
+  const { steps } = await train(run.config("checkpoint.every_steps=0"));
+  const { forward_ms, backward_ms, optimizer_ms, data_ms } = steps.at(-1)!;
+  for (const ms of [forward_ms, backward_ms, optimizer_ms, data_ms]) assert(ms! > 0, String(ms));
+});
+
+for (const set of ["training.recompute=mlp", "training.recompute=block"]) {
+  Deno.test(`run() ends in the bits of a run without when ${set}`, async () => {
+    await using run = await tinyRun();
+    const plain = await train(run.config("checkpoint.run=plain"));
+    const again = await train(run.config("checkpoint.run=again", set));
+    assertEquals(
+      await tensorsOf(again.result.checkpoint!),
+      await tensorsOf(plain.result.checkpoint!),
+    );
+  });
+}
 
 Deno.test("run() saves, validates and records when they are due", async () => {
   await using run = await tinyRun();

@@ -1,0 +1,166 @@
+/**
+ * Makes a run fit a device's memory, or says what would.
+ *
+ * @module
+ */
+
+import { GRADIENT_DTYPES, OPTIMIZER_STATES, RECOMPUTE } from "../config/run_config.ts";
+import type { LoadedRunConfig } from "../config/load.ts";
+import { largestDivisor } from "../config/resolve.ts";
+import type { RunConfig } from "../config/run_config.ts";
+import type { ActivationDType } from "../tensor/dtype.ts";
+import {
+  activationDtypeOf,
+  describePlan,
+  type MemoryPlan,
+  memoryShapeOf,
+  planMemory,
+} from "./memory_plan.ts";
+
+/** What is known of a device before it is opened. */
+export interface TrainingDevice {
+  readonly backend: "cuda" | "cpu";
+  readonly name: string;
+  readonly memoryBytes: number;
+  /** Dtype of its activations unless the config names one. */
+  readonly dtype: ActivationDType;
+}
+
+/** The run does not fit the device's memory. */
+export class MemoryError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "MemoryError";
+  }
+}
+
+const GIB = 2 ** 30;
+/** Of a card's memory, what the driver's context, the library's scratch, recorded graphs and cuBLASLt take beside the plan. */
+const CARD_RESERVE = 1.5 * GIB;
+/** The same of what is free once the context is there. */
+const OPEN_RESERVE = 0.5 * GIB;
+
+/**
+ * Completes a run for a device: where the config left `training.micro_batch` open, a card takes the largest divisor of the batch
+ * whose plan fits its whole memory. It depends on the card alone, not on what else uses it, so that a resumed run goes on with
+ * the same one. A CPU keeps the config's choice: memory is not what limits it.
+ */
+export function fitRun(loaded: LoadedRunConfig, device: TrainingDevice): LoadedRunConfig {
+  const open = loaded.defaults.some(({ key }) => key === "training.micro_batch");
+  if (!open || device.backend === "cpu") return loaded;
+  const { config } = loaded;
+  const dtype = activationDtypeOf(config, device.dtype);
+  const limit = device.memoryBytes - CARD_RESERVE;
+  const microBatch = largestMicroBatch(config, { dtype, limit }) ?? 1;
+  return {
+    ...loaded,
+    config: withMicroBatch(config, microBatch),
+    defaults: loaded.defaults.map((choice) =>
+      choice.key !== "training.micro_batch" ? choice : {
+        ...choice,
+        value: microBatch,
+        reason: `largest divisor of ${config.training.batchSequences} sequences that fits the ${
+          gib(device.memoryBytes)
+        } of ${device.name}`,
+      }
+    ),
+  };
+}
+
+/** Memory that a run plans to take on a device that computes in `deviceDtype` by itself. */
+export function planRun(config: RunConfig, deviceDtype: ActivationDType): MemoryPlan {
+  return planMemory(config.model, memoryShapeOf(config, activationDtypeOf(config, deviceDtype)));
+}
+
+/**
+ * Checks a run against what an open device has free.
+ *
+ * @throws {MemoryError} With the plan and the settings that would fit, the least costly first.
+ */
+export function requireMemory(
+  config: RunConfig,
+  device: TrainingDevice & { freeBytes: number },
+): void {
+  const plan = planRun(config, device.dtype);
+  // A CPU's pages can be won back from caches: the machine's whole memory is the limit there.
+  const limit = device.backend === "cpu" ? device.memoryBytes : device.freeBytes - OPEN_RESERVE;
+  if (plan.total <= limit) return;
+  const fitting = settingsThatFit(config, { dtype: device.dtype, limit, backend: device.backend });
+  const remedy = fitting.length === 0
+    ? "no setting makes it fit: take a smaller model, a shorter training.seq_len or a larger device"
+    : "what would fit, the least costly first:\n" + fitting.map((line) => `  ${line}`).join("\n");
+  throw new MemoryError(
+    `Cannot train on ${device.name} as the run must fit the ${gib(limit)} that are free for it: ` +
+      `its plan takes ${describePlan(plan)}; ${remedy}`,
+  );
+}
+
+/** Changes of a run that make it fit, as `--set` arguments and the memory they lead to. */
+function settingsThatFit(
+  config: RunConfig,
+  options: { dtype: ActivationDType; limit: number; backend: "cuda" | "cpu" },
+): string[] {
+  const { dtype, limit, backend } = options;
+  const from = <Value>(values: readonly Value[], value: Value) =>
+    values.slice(values.indexOf(value));
+  const { training, optimizer } = config;
+  const gradients = backend === "cpu" ? [training.gradientDtype] : from(
+    GRADIENT_DTYPES,
+    training.gradientDtype,
+  );
+  const lines: string[] = [];
+  let best = 0; // a costlier setting is worth telling where it allows a larger micro-batch
+  for (const state of from(OPTIMIZER_STATES, optimizer.state)) {
+    for (const gradientDtype of gradients) {
+      for (const recompute of from(RECOMPUTE, training.recompute)) {
+        const changed: RunConfig = {
+          ...config,
+          training: { ...training, recompute, gradientDtype },
+          optimizer: { ...optimizer, state },
+        };
+        const microBatch = largestMicroBatch(changed, {
+          dtype: activationDtypeOf(config, dtype),
+          limit,
+          most: training.microBatch,
+        });
+        if (microBatch === null || microBatch <= best) continue;
+        best = microBatch;
+        const sets = [
+          ["optimizer.state", optimizer.state, state],
+          ["training.gradient_dtype", training.gradientDtype, gradientDtype],
+          ["training.recompute", training.recompute, recompute],
+          ["training.micro_batch", training.microBatch, microBatch],
+        ].flatMap(([key, old, value]) => old === value ? [] : [`--set ${key}=${value}`]);
+        const plan = planRun(withMicroBatch(changed, microBatch), dtype);
+        lines.push(`${sets.join(" ")} (${gib(plan.total)})`);
+      }
+    }
+  }
+  return lines;
+}
+
+/** The largest divisor of the batch, up to `most`, whose plan is within `limit` bytes; `null` where there is none. */
+function largestMicroBatch(
+  config: RunConfig,
+  options: { dtype: ActivationDType; limit: number; most?: number },
+): number | null {
+  const { dtype, limit } = options;
+  const { batchSequences } = config.training;
+  let microBatch = largestDivisor(batchSequences, options.most ?? batchSequences);
+  while (true) {
+    const shape = { ...memoryShapeOf(config, dtype), microBatch };
+    if (planMemory(config.model, shape).total <= limit) return microBatch;
+    if (microBatch === 1) return null;
+    microBatch = largestDivisor(batchSequences, microBatch - 1);
+  }
+}
+
+function withMicroBatch(config: RunConfig, microBatch: number): RunConfig {
+  const { training } = config;
+  const accumulationSteps = training.batchSequences / microBatch;
+  return { ...config, training: { ...training, microBatch, accumulationSteps } };
+}
+
+function gib(bytes: number): string {
+  return `${(bytes / GIB).toFixed(2)} GiB`;
+}

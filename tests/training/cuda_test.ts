@@ -1,0 +1,130 @@
+import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
+import type { RunConfig } from "../../lib/config/run_config.ts";
+import type { StepRecord } from "../../lib/metrics/records.ts";
+import { DivergedError } from "../../lib/stability/diverged_error.ts";
+import { Trainer } from "../../lib/training/trainer.ts";
+import { hasCuda } from "../support/devices.ts";
+import { recorder, tensorsOf, tinyRun } from "./support.ts";
+
+/** A test of a whole run on the card; shown as ignored where there is none. */
+function trainingTest(name: string, body: () => Promise<void>): void {
+  const ignore = !hasCuda();
+  Deno.test({ name: ignore ? `${name} (no card)` : name, ignore, fn: body });
+}
+
+async function train(config: RunConfig, options: { resume?: string; stopAfter?: number } = {}) {
+  const observer = recorder();
+  using trainer = await Trainer.open(config, {
+    observer,
+    version: "test",
+    ...(options.resume !== undefined && { resume: options.resume }),
+  });
+  let asked = trainer.state.step;
+  const result = await trainer.run({ shouldStop: () => ++asked === options.stopAfter });
+  const steps = observer.records.filter((record): record is StepRecord => record.type === "step");
+  return { ...observer, result, steps };
+}
+
+const CUDA = ["training.device=cuda", "training.eval_every=0"];
+
+trainingTest(
+  "a run of 50 steps on the card ends in the same bits when it is run twice",
+  async () => {
+    await using run = await tinyRun();
+    const set = [...CUDA, "training.steps=50", "checkpoint.every_steps=0"];
+    const first = await train(run.config(...set, "checkpoint.run=first"));
+    const second = await train(run.config(...set, "checkpoint.run=second"));
+    assertLess(first.steps.at(-1)!.loss, first.steps[0]!.loss - 0.5);
+    assertEquals(
+      await tensorsOf(second.result.checkpoint!),
+      await tensorsOf(first.result.checkpoint!),
+    );
+  },
+);
+
+for (const state of ["fp32", "bf16", "int8"]) {
+  trainingTest(
+    `a run on the card with ${state} moments ends in the same bits when it was interrupted and resumed`,
+    async () => {
+      await using run = await tinyRun();
+      const set = [...CUDA, `optimizer.state=${state}`, "logging.every_steps=6"];
+      const straight = await train(run.config(...set, "checkpoint.run=straight"));
+      const before = await train(run.config(...set), { stopAfter: 7 });
+      assertEquals([before.result.ended, before.result.state.step], ["interrupted", 7]);
+      const after = await train(run.config(...set), { resume: "latest" });
+      assertEquals(
+        await tensorsOf(after.result.checkpoint!),
+        await tensorsOf(straight.result.checkpoint!),
+      );
+    },
+  );
+}
+
+for (const recompute of ["mlp", "block"]) {
+  trainingTest(
+    `a run on the card with recompute ${recompute} ends in the bits of one without`,
+    async () => {
+      await using run = await tinyRun();
+      const plain = await train(run.config(...CUDA, "checkpoint.run=plain"));
+      const again = await train(
+        run.config(...CUDA, "checkpoint.run=again", `training.recompute=${recompute}`),
+      );
+      assertEquals(
+        await tensorsOf(again.result.checkpoint!),
+        await tensorsOf(plain.result.checkpoint!),
+      );
+    },
+  );
+}
+
+trainingTest(
+  "results that are looked at late are those that are looked at once a step",
+  async () => {
+    await using run = await tinyRun();
+    const often = await train(run.config(...CUDA, "checkpoint.run=often"));
+    const seldom = await train(
+      run.config(...CUDA, "checkpoint.run=seldom", "logging.every_steps=8"),
+    );
+    const mean = (from: number, to: number) =>
+      often.steps.slice(from, to).reduce((sum, { loss }) => sum + loss, 0) / (to - from);
+    assertEquals(seldom.steps.map(({ step }) => step), [1, 8, 16, 20]);
+    assertEquals(
+      seldom.steps.map(({ loss }) => loss),
+      [mean(0, 1), mean(1, 8), mean(8, 16), mean(16, 20)],
+    );
+    assertEquals(
+      await tensorsOf(seldom.result.checkpoint!),
+      await tensorsOf(often.result.checkpoint!),
+    );
+  },
+);
+
+trainingTest("records of the card tell where a step's time goes", async () => {
+  await using run = await tinyRun();
+  const { steps } = await train(run.config(...CUDA));
+  for (const { forward_ms, backward_ms, optimizer_ms, data_ms } of steps) {
+    for (const ms of [forward_ms, backward_ms, optimizer_ms, data_ms]) assert(ms! > 0, String(ms));
+  }
+});
+
+trainingTest(
+  "steps that are not finite leave the weights and are counted, though the host learns of them late",
+  async () => {
+    await using run = await tinyRun();
+    const observer = recorder();
+    const config = run.config(
+      ...CUDA,
+      "stability.max_consecutive_skips=2",
+      "logging.every_steps=10",
+      "checkpoint.every_steps=0",
+    );
+    using trainer = await Trainer.open(config, { observer, version: "test" });
+    const poisoned = trainer.model.parameters.get("model.norm.weight").value;
+    poisoned.upload(poisoned.toFloat32Array().fill(NaN));
+    const other = trainer.model.parameters.get("model.embed_tokens.weight").value;
+    const before = other.toFloat32Array();
+    await assertRejects(() => trainer.run(), DivergedError, "Cannot go on at step 3");
+    assertEquals(other.toFloat32Array(), before);
+    assertEquals([trainer.state.updates, trainer.state.skipped], [0, 3]);
+  },
+);
