@@ -108,7 +108,8 @@ export { type LoadedRunConfig, loadRunConfig } from "./lib/config/load.ts";
 export { ConfigError } from "./lib/config/errors.ts";
 export { type RunConfig } from "./lib/config/run_config.ts";
 export { type RunOptions, runTraining, TrainingError } from "./lib/training/run.ts";
-export { type RunResult, type TrainingObserver } from "./lib/training/trainer.ts";
+export type { TrainingObserver } from "./lib/training/observer.ts";
+export type { RunResult } from "./lib/training/trainer.ts";
 export { planMemory } from "./lib/training/memory_plan.ts";
 
 // Text and tokens

@@ -9,6 +9,7 @@ import meta from "../deno.json" with { type: "json" };
 import { type Command, main, UsageError } from "../lib/cli/command.ts";
 import { onInterrupt } from "../lib/cli/interrupt.ts";
 import { TrainingReport } from "../lib/cli/training_report.ts";
+import { loadFaults } from "../lib/config/load_faults.ts";
 import { loadRunConfig } from "../lib/config/load.ts";
 import { runConfigToYaml } from "../lib/config/print.ts";
 import { fitRun, planRun } from "../lib/training/fit.ts";
@@ -48,6 +49,12 @@ export const command: Command = {
       help:
         "dense bfloat16 peak of a card that isn't known, for MFU; short for --set logging.peak_tflops=…",
     },
+    {
+      name: "inject",
+      kind: "string",
+      placeholder: "FILE",
+      help: "make the faults of a YAML list on purpose, see docs/stability.md",
+    },
     { name: "print-config", kind: "boolean", help: "print the complete config and exit" },
   ],
   examples: [
@@ -79,10 +86,13 @@ export const command: Command = {
     console.error(`memory  ${describePlan(planRun(config, device.dtype))}`);
     const { steps } = config.training;
     const report = new TrainingReport({ steps, style: config.logging.console });
+    const inject = args.optionalString("inject");
+    const faults = inject === undefined ? [] : await loadFaults(inject);
     using interrupt = onInterrupt(() => report.warn("stopping after this step"));
     const result = await runTraining(config, {
       ...(resume !== undefined && { resume }),
       version: meta.version,
+      faults,
       observer: report,
       signal: interrupt.signal,
     });

@@ -82,8 +82,8 @@ export interface CheckpointRecord {
 export interface EventRecord {
   readonly type: "event";
   readonly step: number;
-  /** `non_finite` skips a step, `interrupted` is a signal, `finished` the last step. */
-  readonly event: "non_finite" | "interrupted" | "stopped" | "finished";
+  /** `interrupted` is a signal, `stopped` is stability giving up, `finished` the last step. */
+  readonly event: "interrupted" | "stopped" | "finished";
   readonly message: string;
 }
 

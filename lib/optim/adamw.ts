@@ -145,12 +145,19 @@ export class AdamW implements Disposable {
       return { group, w: value, g: grad };
     });
     const gradNorm = this.#gradNorm, updates = this.#updates;
-    groups.forEach(({ g }, index) => norm({ x: g, out: gradNorm, accumulate: index > 0 }));
+    this.measureGradNorm();
     adamwBegin({ gradNorm, updates, hyper: this.#hyper });
     for (const [index, { group, w, g }] of groups.entries()) {
       const { m, v, mAbsmax, vAbsmax } = this.moments(group);
       const hyper = this.#hyper.view([HYPER], { offset: index * HYPER });
       adamw({ w, g, m, v, mAbsmax, vAbsmax, hyper, gradNorm, updates });
+    }
+  }
+
+  /** Computes the global gradient norm alone, for one who must know it before an update. Asynchronous. */
+  measureGradNorm(): void {
+    for (const [index, { grad }] of this.#parameters.groups.entries()) {
+      if (grad !== null) norm({ x: grad, out: this.#gradNorm, accumulate: index > 0 });
     }
   }
 

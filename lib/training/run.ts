@@ -7,8 +7,10 @@
 import { dirname } from "@std/path";
 import type { RunConfig } from "../config/run_config.ts";
 import { JsonlSink, type MetricsSink, nullSink } from "../metrics/sinks.ts";
+import type { Fault } from "../stability/faults.ts";
 import type { MetricsRecord } from "../metrics/records.ts";
-import type { RunResult, TrainingObserver } from "./trainer.ts";
+import type { TrainingObserver } from "./observer.ts";
+import type { RunResult } from "./trainer.ts";
 import type { WorkerMessage, WorkerTask } from "./worker_messages.ts";
 
 /** Options of {@linkcode runTraining}. */
@@ -16,6 +18,8 @@ export interface RunOptions {
   /** A checkpoint's folder, or `latest`; a new run where left out. */
   readonly resume?: string;
   readonly version: string;
+  /** Faults made on purpose. @default none */
+  readonly faults?: readonly Fault[];
   /** Told of every record and warning, on this thread. */
   readonly observer: TrainingObserver;
   /** Aborting it stops the run after its step, with a checkpoint. */
@@ -66,6 +70,7 @@ export async function runTraining(config: RunConfig, options: RunOptions): Promi
         config,
         resume: options.resume ?? null,
         version: options.version,
+        faults: options.faults ?? [],
         stop,
       };
       worker.postMessage(task);

@@ -4,7 +4,11 @@
  * @module
  */
 
-import { applyRetention } from "../checkpoint/retention.ts";
+import { join } from "@std/path";
+import { CheckpointError } from "../checkpoint/errors.ts";
+import { stepFolderName } from "../checkpoint/layout.ts";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/open.ts";
+import { applyRetention, discardCheckpoints } from "../checkpoint/retention.ts";
 import { saveCheckpoint, type SavedCheckpoint } from "../checkpoint/save.ts";
 import { runConfigToYaml } from "../config/print.ts";
 import type { RunConfig } from "../config/run_config.ts";
@@ -12,19 +16,62 @@ import type { TensorSource } from "../interop/safetensors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { LoopState } from "./loop_state.ts";
 import { runFolder } from "./run_folder.ts";
+import type { TrainingObserver } from "./observer.ts";
 
-/** Saves a run's checkpoints. */
+/** What {@linkcode RunCheckpoints.keep} saves and deletes besides the state. */
+export interface KeptTensors {
+  readonly tensors: { readonly parameters: TensorSource[]; readonly optimizer: TensorSource[] };
+  /** Checkpoints after `from` up to `to` are deleted once the new one is in place: their steps are undone. @default none */
+  readonly undone?: { readonly from: number; readonly to: number };
+}
+
+/** Keeps a run's checkpoints and records what becomes of them. */
 export class RunCheckpoints {
   readonly #config: RunConfig;
   readonly #tokenizer: Tokenizer | null;
+  readonly #observer: TrainingObserver;
 
-  constructor(config: RunConfig, tokenizer: Tokenizer | null) {
+  constructor(
+    config: RunConfig,
+    parts: { tokenizer: Tokenizer | null; observer: TrainingObserver },
+  ) {
     this.#config = config;
-    this.#tokenizer = tokenizer;
+    this.#tokenizer = parts.tokenizer;
+    this.#observer = parts.observer;
   }
 
-  /** Saves one. Throws `CheckpointError` where it can't be written; the earlier ones then stay as they are. */
-  async save(
+  /**
+   * Saves a checkpoint and deletes those that need not stay; its path, or null where it could not be written: a full disk costs
+   * the checkpoint, not the run.
+   */
+  async keep(state: LoopState, { tensors, undone }: KeptTensors): Promise<string | null> {
+    const record = { type: "checkpoint", step: state.step } as const;
+    let saved: SavedCheckpoint;
+    try {
+      saved = await this.#save(state, tensors);
+    } catch (error) {
+      const { message } = checkpointError(error);
+      this.#observer.record({ ...record, path: "", write_ms: 0, size_bytes: 0, error: message });
+      this.#observer.warn(`${message}; training goes on`);
+      return null;
+    }
+    const { path, ms, bytes } = saved;
+    this.#observer.record({ ...record, path, write_ms: ms, size_bytes: bytes, error: null });
+    try {
+      if (undone !== undefined) await discardCheckpoints(runFolder(this.#config), undone);
+      await this.#tidy(saved, state);
+    } catch (error) {
+      this.#observer.warn(`${checkpointError(error).message}; training goes on`);
+    }
+    return path;
+  }
+
+  /** Opens the one of a step. Throws `CheckpointError` where it is not sound. */
+  async open(step: number): Promise<Checkpoint> {
+    return await openCheckpoint(join(runFolder(this.#config), stepFolderName(step)));
+  }
+
+  async #save(
     state: LoopState,
     tensors: { parameters: TensorSource[]; optimizer: TensorSource[] },
   ): Promise<SavedCheckpoint> {
@@ -46,13 +93,20 @@ export class RunCheckpoints {
     });
   }
 
-  /** Deletes those that need not stay now that `saved` is in place. Throws `CheckpointError` where it can't. */
-  async tidy(saved: SavedCheckpoint): Promise<void> {
+  /** Those that the run may go back to stay whatever else says. */
+  async #tidy(saved: SavedCheckpoint, state: LoopState): Promise<void> {
     const { keepLast, keepEvery } = this.#config.checkpoint;
     await applyRetention(runFolder(this.#config), {
       keepLast,
       keepEvery: keepEvery === 0 ? null : keepEvery,
       justSaved: saved.path,
+      protect: state.stability.snapshots.filter(({ disk }) => disk).map(({ step }) => step),
     });
   }
+}
+
+/** Only a checkpoint's own errors are survived. */
+function checkpointError(error: unknown): CheckpointError {
+  if (error instanceof CheckpointError) return error;
+  throw error;
 }

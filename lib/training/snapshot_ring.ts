@@ -5,9 +5,10 @@
  */
 
 import type { TensorSink, TensorSource } from "../interop/safetensors.ts";
+import { tensorBytes } from "../interop/safetensors_header.ts";
 
 /** A tensor that can be copied off the device and back. */
-export type CopiedTensor = TensorSource & TensorSink & { readonly bytes: number };
+export type CopiedTensor = TensorSource & TensorSink;
 
 /** Snapshots by step. Buffers are taken when they are first needed, and used again. */
 export class SnapshotRing {
@@ -25,7 +26,7 @@ export class SnapshotRing {
 
   /** Bytes of host memory that it may take. */
   get bytes(): number {
-    return this.capacity * this.#tensors.reduce((sum, { bytes }) => sum + bytes, 0);
+    return this.capacity * this.#tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
   }
 
   /** Whether it holds the snapshot of a step. */
@@ -38,7 +39,8 @@ export class SnapshotRing {
     if (this.capacity === 0) return;
     this.#release(step);
     if (this.#copies.size === this.capacity) this.#release(Math.min(...this.#copies.keys()));
-    const copy = this.#free.pop() ?? this.#tensors.map(({ bytes }) => new Uint8Array(bytes));
+    const copy = this.#free.pop() ??
+      this.#tensors.map((tensor) => new Uint8Array(tensorBytes(tensor)));
     for (const [index, tensor] of this.#tensors.entries()) tensor.read(copy[index]!, 0);
     this.#copies.set(step, copy);
   }

@@ -17,12 +17,17 @@ import type { BitNetTransformer } from "../model/transformer.ts";
 import type { AdamW } from "../optim/adamw.ts";
 import { Arena } from "../tensor/arena.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { StepFaults } from "./step_faults.ts";
 
 /** What changes from step to step. */
 export interface StepOptions {
   readonly lr: number;
   /** Decoupled weight decay of matrices and embeddings; norms have none. */
   readonly weightDecay: number;
+  /** Judges the step before its update, which costs a wait for the device; `false` leaves it out. @default none */
+  readonly accepts?: (result: StepResult) => boolean;
+  /** Faults made on purpose. @default none */
+  readonly faults?: StepFaults | null;
 }
 
 /** What a step gives. */
@@ -125,18 +130,21 @@ export class TrainingStep implements Disposable {
     for (let micro = 0; micro < this.#accumulationSteps; micro++) {
       const started = performance.now();
       loader.next(this.#batch);
+      options.faults?.corrupt(this.#batch);
       this.#dataMs += performance.now() - started;
       this.#pass.ids.upload(this.#batch.ids);
       this.#pass.targets.upload(this.#batch.targets);
       if (this.#graphs === null) this.#micro();
       else this.#graphs.micro.launch();
     }
-    const { lr, weightDecay } = options;
+    const { lr, weightDecay, accepts, faults } = options;
+    if (faults?.poisonsGradient) this.#poison();
     this.#optimizer.prepare({
       lr,
       weightDecay: (group) => group === "norms" ? 0 : weightDecay,
     });
-    if (this.#graphs === null) this.#update();
+    if (accepts !== undefined && !accepts(this.#look())) this.#leaveOut();
+    else if (this.#graphs === null) this.#update();
     else this.#graphs.update.launch();
     this.#results.view([2], { offset: 2 * this.#queued }).copyFrom(this.#result);
     end.record();
@@ -193,13 +201,39 @@ export class TrainingStep implements Disposable {
     this.#events.backward.record();
   }
 
+  /** Loss and grad norm of the step before its update. Waits for the device. */
+  #look(): StepResult {
+    this.#optimizer.measureGradNorm();
+    this.#takeResult();
+    const [loss, gradNorm] = this.#result.toFloat32Array();
+    return { loss: loss!, gradNorm: gradNorm! };
+  }
+
+  /** In place of the update: the gradients are gone, all else is as before. */
+  #leaveOut(): void {
+    this.#events.update.record();
+    this.#lossSum.zero();
+    this.#model.parameters.zeroGradients();
+    this.#events.end.record();
+  }
+
+  #takeResult(): void {
+    this.#result.view([1]).copyFrom(this.#lossSum);
+    this.#result.view([1], { offset: 1 }).copyFrom(this.#optimizer.gradNormTensor);
+  }
+
+  /** Makes a gradient NaN. */
+  #poison(): void {
+    const group = this.#model.parameters.groups.find(({ grad }) => grad?.dtype === "float32");
+    group!.grad!.view([1]).upload(Float32Array.of(NaN));
+  }
+
   /** The ops after the last micro-batch; they leave the gradients 0 and the ternary weights new. */
   #update(): void {
     const model = this.#model;
     this.#events.update.record();
     this.#optimizer.update();
-    this.#result.view([1]).copyFrom(this.#lossSum);
-    this.#result.view([1], { offset: 1 }).copyFrom(this.#optimizer.gradNormTensor);
+    this.#takeResult();
     this.#lossSum.zero();
     model.parameters.zeroGradients();
     model.parametersChanged();

@@ -4,44 +4,36 @@
  * @module
  */
 
-import { type Checkpoint, openCheckpoint } from "../checkpoint/open.ts";
-import { CheckpointError } from "../checkpoint/errors.ts";
-import { listCheckpoints, openLatest } from "../checkpoint/find.ts";
-import type { SavedCheckpoint } from "../checkpoint/save.ts";
 import type { RunConfig } from "../config/run_config.ts";
-import { DataError } from "../data/errors.ts";
 import { BatchLoader } from "../data/loader.ts";
-import { TokenDataset } from "../data/shards.ts";
+import type { TokenDataset } from "../data/shards.ts";
 import { LanguageModelEvaluator } from "../evaluation/language_model.ts";
 import { TokenBytes } from "../evaluation/token_bytes.ts";
 import { Device } from "../ffi/device.ts";
-import type { MetricsRecord } from "../metrics/records.ts";
 import type { Pass } from "../model/pass.ts";
 import { BitNetTransformer } from "../model/transformer.ts";
 import { AdamW } from "../optim/adamw.ts";
 import { createSchedule, type Schedule } from "../optim/schedule.ts";
-import { DivergedError } from "../stability/diverged_error.ts";
-import { NonFinitePolicy } from "../stability/non_finite.ts";
+import type { Fault } from "../stability/faults.ts";
+import type { Decision, RollbackDecision } from "../stability/policy.ts";
+import type { SnapshotPoint } from "../stability/snapshots.ts";
+import { NEW_STABILITY_STATE } from "../stability/state.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
-import { type LoopState, parseLoopState } from "./loop_state.ts";
+import { openDatasets } from "./datasets.ts";
+import { findResumed } from "./find_resumed.ts";
+import { type LoopState, parseLoopState, samplerAt, windowOf } from "./loop_state.ts";
 import { RunCheckpoints } from "./run_checkpoints.ts";
+import { RunRecords } from "./run_records.ts";
+import type { TrainingObserver } from "./observer.ts";
 import { requireMemory } from "./fit.ts";
 import { activationDtypeOf } from "./memory_plan.ts";
-import { runFolder } from "./run_folder.ts";
-import { Speedometer } from "./speedometer.ts";
+import { gaveUp, type GuardedTensors, StabilityGuard } from "./stability_guard.ts";
 import { type StepResult, TrainingStep } from "./step.ts";
+import type { StepFaults } from "./step_faults.ts";
 import { optimizerTensors, parameterTensors } from "./tensor_io.ts";
 
 /** Steps that may be queued on a card before their results are looked at, however rarely records are due. */
 const MAX_QUEUED = 32;
-
-/** Whom a trainer tells what happens. */
-export interface TrainingObserver {
-  /** A record of the run, in order. */
-  record(record: MetricsRecord): void;
-  /** Something the user should know that does not end the run. */
-  warn(message: string): void;
-}
 
 /** Options of {@linkcode Trainer.open}. */
 export interface TrainerOptions {
@@ -50,6 +42,21 @@ export interface TrainerOptions {
   readonly observer: TrainingObserver;
   /** Version of the program, for the records. */
   readonly version: string;
+  /** Faults made on purpose. @default none */
+  readonly faults?: readonly Fault[];
+  /** Steps that may be queued before their results are looked at. @default 1 on a CPU, else 32 */
+  readonly maxQueued?: number;
+}
+
+/** A step that waits to be settled. */
+interface QueuedStep {
+  readonly lr: number;
+  readonly weightDecay: number;
+  /** Windows of data taken since the run began, this step's among them. */
+  readonly window: number;
+  readonly faults: StepFaults | null;
+  /** Where it was judged before its update. */
+  readonly decision: Decision | null;
 }
 
 /** How a run ended. */
@@ -66,27 +73,22 @@ export class Trainer implements Disposable {
   readonly config: RunConfig;
   readonly model: BitNetTransformer;
   #resources: DisposableStack;
-  readonly #observer: TrainingObserver;
   readonly #optimizer: AdamW;
   readonly #pass: Pass;
   readonly #step: TrainingStep;
   readonly #loader: BatchLoader;
   readonly #schedule: Schedule;
-  readonly #policy: NonFinitePolicy;
+  readonly #guard: StabilityGuard;
   readonly #validation: { evaluator: LanguageModelEvaluator; dataset: TokenDataset } | null;
   readonly #checkpoints: RunCheckpoints;
-  readonly #speed: Speedometer;
+  readonly #records: RunRecords;
   readonly #version: string;
   /** Where the run stands, but for steps that are queued and not settled. */
   #state: LoopState;
-  /** Rates of the queued steps, in order. */
-  #queued: { lr: number; weightDecay: number }[] = [];
+  /** In order. */
+  #queued: QueuedStep[] = [];
   /** When the first of them was queued. */
   #queuedAt = 0;
-  /** Losses of the steps since the last record. */
-  #lossSinceRecord = { sum: 0, count: 0 };
-  /** The last step's. */
-  #last = { lr: 0, weightDecay: 0, gradNorm: 0 };
 
   private constructor(parts: {
     config: RunConfig;
@@ -99,10 +101,9 @@ export class Trainer implements Disposable {
     resumed: LoopState | null;
   }) {
     const { config, options, resources, device } = parts;
-    const { training, optimizer, stability } = config;
+    const { training, optimizer } = config;
     this.config = config;
     this.#resources = resources;
-    this.#observer = options.observer;
     this.#version = options.version;
     this.#schedule = createSchedule({
       ...optimizer.schedule,
@@ -141,15 +142,6 @@ export class Trainer implements Disposable {
         recompute: training.recompute,
       }),
     ).commit(device);
-    this.#step = resources.use(
-      new TrainingStep(this.model, {
-        optimizer: this.#optimizer,
-        pass: this.#pass,
-        accumulationSteps: training.accumulationSteps,
-        // The CPU is done with a step when the call returns: its result is there to be judged.
-        capacity: device.backend === "cpu" ? 1 : Math.min(config.logging.everySteps, MAX_QUEUED),
-      }),
-    );
     const { tokenizer, validation: dataset } = parts;
     this.#validation = dataset === null ? null : {
       dataset,
@@ -158,20 +150,36 @@ export class Trainer implements Disposable {
         tokenBytes: tokenizer === null ? null : new TokenBytes(tokenizer),
       }),
     };
-    this.#checkpoints = new RunCheckpoints(config, tokenizer);
-    this.#speed = new Speedometer(config, device);
+    const { observer } = options;
+    this.#checkpoints = new RunCheckpoints(config, { tokenizer, observer });
+    this.#records = new RunRecords(config, { observer, device });
     this.#state = parts.resumed ?? {
       step: 0,
       tokens: 0,
       updates: 0,
       skipped: 0,
-      consecutiveSkips: 0,
       sampler: this.#loader.state,
+      stability: NEW_STABILITY_STATE,
     };
-    this.#policy = new NonFinitePolicy({
-      onNonFinite: stability.onNonFinite === "skip" ? "skip" : "stop",
-      maxConsecutiveSkips: stability.maxConsecutiveSkips,
-    }, this.#state.consecutiveSkips);
+    this.#guard = new StabilityGuard({
+      config,
+      tensors: this.#tensors(),
+      checkpoints: this.#checkpoints,
+      observer,
+      state: this.#state.stability,
+      faults: options.faults ?? [],
+    });
+    // The CPU is done with a step when the call returns: its result is there to be judged.
+    const { maxQueued = device.backend === "cpu" ? 1 : MAX_QUEUED } = options;
+    const lead = this.#guard.judgesBeforeUpdate ? 1 : maxQueued;
+    this.#step = resources.use(
+      new TrainingStep(this.model, {
+        optimizer: this.#optimizer,
+        pass: this.#pass,
+        accumulationSteps: training.accumulationSteps,
+        capacity: Math.min(config.logging.everySteps, lead),
+      }),
+    );
   }
 
   /**
@@ -182,7 +190,7 @@ export class Trainer implements Disposable {
    */
   static async open(config: RunConfig, options: TrainerOptions): Promise<Trainer> {
     using resources = new DisposableStack();
-    const checkpoint = await findCheckpoint(config, options);
+    const checkpoint = await findResumed(config, options);
     const resumed = checkpoint === null ? null : parseLoopState(checkpoint.state, checkpoint.path);
     const { training, data, model } = config;
     const device = resources.use(Device.open({
@@ -204,27 +212,15 @@ export class Trainer implements Disposable {
     const tokenizer = data.tokenizer === null
       ? null
       : resources.use(await loadTokenizer(data.tokenizer));
-    const shared = {
+    const { train, validation } = openDatasets(data, {
+      resources,
       library: device.library,
       vocabSize: model.vocabSize,
       tokenizerHash: tokenizer?.hash ?? null,
-    };
-    const train = resources.use(TokenDataset.open(data.train, { ...shared, advice: "random" }));
-    const validation = data.validation === null
-      ? null
-      : resources.use(TokenDataset.open(data.validation, shared));
-    if (validation !== null && validation.tokenCount < 2) {
-      throw new DataError(
-        `Cannot validate on ${data.validation} as it must hold at least 2 tokens: current count is ${validation.tokenCount}`,
-        { path: data.validation! },
-      );
-    }
+    });
     const parts = { config, options, resources, device, train, validation, tokenizer, resumed };
     const trainer = new Trainer(parts);
-    await checkpoint?.restore({
-      parameters: parameterTensors(trainer.model.parameters),
-      optimizer: optimizerTensors(trainer.model.parameters, trainer.#optimizer),
-    });
+    await checkpoint?.restore(trainer.#tensors());
     trainer.#optimizer.restoreUpdates(trainer.#state.updates);
     trainer.model.parametersChanged();
     trainer.#resources = resources.move();
@@ -239,30 +235,42 @@ export class Trainer implements Disposable {
   /**
    * Trains until the last step, or until `shouldStop` says so after a step; a checkpoint is then saved.
    *
-   * Throws `DivergedError` where the numbers stop being finite for longer than the config allows.
+   * Throws `DivergedError` where stability gives up; the run is then back at a snapshot that a checkpoint holds.
    */
   async run(options: { shouldStop?: () => boolean } = {}): Promise<RunResult> {
-    const { training, checkpoint, logging } = this.config;
-    this.#recordStart();
+    const { training, checkpoint, logging, stability } = this.config;
+    this.#records.start(this.#state, {
+      version: this.#version,
+      parameters: this.model.parameters.count,
+      snapshotBytes: this.#guard.snapshotBytes,
+    });
+    this.#guard.begin(this.#point());
     let saved: string | null = null;
     let interrupted = false;
     let step = this.#state.step;
     while (step < training.steps && !interrupted) {
       this.#queueStep(step++);
-      if (this.#step.queued === this.#step.capacity) this.#settle();
+      let wrong = this.#step.queued === this.#step.capacity ? this.#settle() : null;
       interrupted = options.shouldStop?.() ?? false;
       const last = step === training.steps;
       const records = due(step, logging.everySteps) || last || interrupted || step === 1;
       const validates = due(step, training.evalEvery) || (last && training.evalEvery > 0);
       const saves = due(step, checkpoint.everySteps) || (last && checkpoint.saveFinal) ||
         interrupted;
-      if (records || validates || saves) this.#settle();
-      if (records) this.#recordStep();
+      const snapshots = due(step, stability.snapshotEvery);
+      if (wrong === null && (records || validates || saves || snapshots)) wrong = this.#settle();
+      if (wrong !== null) {
+        saved = await this.#goBack(wrong);
+        ({ step } = this.#state);
+        continue;
+      }
+      if (records) this.#records.step(this.#state);
       if (validates) this.#validate();
+      if (snapshots) this.#guard.snapshotIfDue(this.#point());
       saved = saves ? await this.#save() : null;
     }
     const ended = interrupted ? "interrupted" : "finished";
-    this.#event(ended, interrupted ? "asked to stop" : "all steps done");
+    this.#records.event(this.#state, ended, interrupted ? "asked to stop" : "all steps done");
     return { ended, state: this.#state, checkpoint: saved };
   }
 
@@ -272,174 +280,126 @@ export class Trainer implements Disposable {
 
   /** Queues the step after `step` others. */
   #queueStep(step: number): void {
-    const rates = {
-      lr: this.#schedule.lrAt(step),
-      weightDecay: this.#schedule.weightDecayAt(step),
+    const lr = this.#schedule.lrAt(step) * this.#guard.lrFactor(this.#queued.length);
+    const weightDecay = this.#schedule.weightDecayAt(step);
+    const faults = this.#guard.faultsAt(step + 1);
+    const window = windowOf(this.#loader.state) + this.config.training.batchSequences;
+    let decision: Decision | null = null;
+    const accepts = (result: StepResult) => {
+      const numbers = faults?.distort(result) ?? result;
+      decision = this.#guard.judge({ ...numbers, step: step + 1, window, applied: false });
+      return decision.action === "continue";
     };
     if (this.#queued.length === 0) this.#queuedAt = performance.now();
-    this.#queued.push(rates);
-    this.#step.queue(this.#loader, rates);
+    this.#step.queue(this.#loader, {
+      lr,
+      weightDecay,
+      faults,
+      ...(this.#guard.judgesBeforeUpdate && { accepts }),
+    });
+    this.#queued.push({ lr, weightDecay, window, faults, decision });
   }
 
-  /** Waits for the queued steps and judges them one by one. */
-  #settle(): void {
+  /** Waits for the queued steps and judges them one by one, up to one that must be undone. */
+  #settle(): RollbackDecision | null {
     const settled = this.#step.settle();
-    if (settled === null) return;
-    this.#speed.add(settled, performance.now() - this.#queuedAt);
-    const rates = this.#queued;
+    if (settled === null) return null;
+    this.#records.addTime(settled, performance.now() - this.#queuedAt);
+    const queued = this.#queued;
     this.#queued = [];
-    for (const [index, result] of settled.results.entries()) this.#judge(result, rates[index]!);
+    for (const [index, result] of settled.results.entries()) {
+      const { faults, window, lr, weightDecay, decision: before } = queued[index]!;
+      const numbers = faults?.distort(result) ?? result;
+      const applied = Number.isFinite(result.gradNorm);
+      const judged = { ...numbers, step: this.#state.step + 1, window, applied };
+      const decision = before ?? this.#guard.judge(judged);
+      if ("candidates" in decision) return decision;
+      const skipped = decision.action === "skip";
+      this.#count({ skipped: skipped ? 1 : 0, window });
+      this.#records.addStep({
+        loss: skipped ? null : numbers.loss,
+        gradNorm: result.gradNorm,
+        lr,
+        weightDecay,
+      });
+    }
+    return null;
   }
 
-  #judge(result: StepResult, rates: { lr: number; weightDecay: number }): void {
+  #count({ skipped, window }: { skipped: number; window: number }): void {
     const before = this.#state;
-    const decision = this.#policy.judge(result);
-    const skipped = decision === "continue" ? 0 : 1;
     this.#state = {
       step: before.step + 1,
       tokens: before.tokens + this.config.training.tokensPerStep,
       updates: before.updates + 1 - skipped,
       skipped: before.skipped + skipped,
-      consecutiveSkips: this.#policy.consecutive,
-      sampler: this.#loader.state,
+      sampler: samplerAt(window, before.sampler),
+      stability: this.#guard.state,
     };
-    this.#last = { ...rates, gradNorm: result.gradNorm };
-    if (skipped === 0) {
-      this.#lossSinceRecord.sum += result.loss;
-      this.#lossSinceRecord.count++;
-      return;
-    }
-    const what = `loss ${result.loss}, grad norm ${result.gradNorm}`;
-    if (decision === "skip") {
-      this.#event("non_finite", `${what}: the step is left out`);
-      this.#observer.warn(`Step ${this.#state.step} is left out as it is not finite (${what})`);
-      return;
-    }
-    this.#event("stopped", what);
-    throw new DivergedError(
-      `Cannot go on at step ${this.#state.step} as loss and gradients must be finite (${what}): ` +
-        "lower optimizer.lr, or resume from an earlier checkpoint",
-      this.#state.step,
-    );
   }
 
-  #recordStart(): void {
-    const { config, model } = this;
-    this.#observer.record({
-      type: "run",
-      step: this.#state.step,
-      time: new Date().toISOString(),
-      version: this.#version,
-      run: config.checkpoint.run,
-      device: model.device.description.name,
-      backend: model.device.backend,
-      parameters: model.parameters.count,
-      tokens_per_step: config.training.tokensPerStep,
-      steps: config.training.steps,
-      undone_steps: 0,
-      snapshot_bytes: 0,
-    });
-  }
-
-  /** The loss is the mean of the steps since the last record, the rest is the last step's. */
-  #recordStep(): void {
-    const { sum, count } = this.#lossSinceRecord;
-    this.#lossSinceRecord = { sum: 0, count: 0 };
-    this.#observer.record({
-      type: "step",
-      step: this.#state.step,
-      tokens: this.#state.tokens,
-      loss: sum / count,
-      lr: this.#last.lr,
-      weight_decay: this.#last.weightDecay,
-      grad_norm: this.#last.gradNorm,
-      ...this.#speed.read(),
-      skipped: this.#state.skipped,
-    });
+  /** Goes back to a snapshot and on with other data; what the steps since did is undone, on disk too. */
+  async #goBack(decision: RollbackDecision): Promise<string | null> {
+    const back = await this.#guard.goBack(decision);
+    let saved: string | null = null;
+    if (back !== null) {
+      const { to, window } = back;
+      this.#loader.seek(samplerAt(window, this.#loader.state));
+      this.#optimizer.restoreUpdates(to.updates);
+      this.model.parametersChanged();
+      this.#records.forget();
+      this.#state = {
+        step: to.step,
+        tokens: to.tokens,
+        updates: to.updates,
+        skipped: to.skipped,
+        sampler: this.#loader.state,
+        stability: this.#guard.state,
+      };
+      saved = await this.#save({ from: to.step, to: decision.step });
+      if (decision.action === "rollback") return saved;
+    }
+    this.#records.event(this.#state, "stopped", decision.reason);
+    throw gaveUp(decision, { to: back?.to.step ?? null, saved });
   }
 
   #validate(): void {
     if (this.#validation === null) return;
     const { evaluator, dataset } = this.#validation;
     const found = evaluator.run(dataset, { maxBatches: this.config.training.evalBatches });
-    this.#observer.record({
-      type: "validation",
-      step: this.#state.step,
-      tokens: this.#state.tokens,
-      loss: found.loss,
-      perplexity: found.perplexity,
-      bits_per_byte: found.bitsPerByte,
-      validation_tokens: found.tokens,
-      validation_ms: found.ms,
-    });
+    this.#records.validation(this.#state, found);
   }
 
-  /** Saves where the run stands. A full disk costs the checkpoint, not the run. */
-  async #save(): Promise<string | null> {
-    this.#state = { ...this.#state, updates: this.#optimizer.updates };
-    const { step } = this.#state;
-    const record = { type: "checkpoint", step } as const;
-    let saved: SavedCheckpoint;
-    try {
-      saved = await this.#checkpoints.save(this.#state, {
-        parameters: parameterTensors(this.model.parameters),
-        optimizer: optimizerTensors(this.model.parameters, this.#optimizer),
-      });
-    } catch (error) {
-      const { message } = checkpointError(error);
-      this.#observer.record({ ...record, path: "", write_ms: 0, size_bytes: 0, error: message });
-      this.#observer.warn(`${message}; training goes on`);
-      return null;
-    }
-    const { path, ms, bytes } = saved;
-    this.#observer.record({ ...record, path, write_ms: ms, size_bytes: bytes, error: null });
-    try {
-      await this.#checkpoints.tidy(saved);
-    } catch (error) {
-      this.#observer.warn(`${checkpointError(error).message}; training goes on`);
+  /** Saves where the run stands; `undone`: steps whose checkpoints are void. */
+  async #save(undone?: { from: number; to: number }): Promise<string | null> {
+    const point = this.#point();
+    const stability = this.#guard.stateOfCheckpoint(point);
+    const state = { ...this.#state, updates: point.updates, stability };
+    const path = await this.#checkpoints.keep(state, {
+      tensors: this.#tensors(),
+      ...(undone !== undefined && { undone }),
+    });
+    if (path !== null) {
+      this.#guard.savedCheckpoint(stability);
+      this.#state = state;
     }
     return path;
   }
 
-  #event(event: "non_finite" | "interrupted" | "stopped" | "finished", message: string): void {
-    this.#observer.record({ type: "event", step: this.#state.step, event, message });
+  #tensors(): GuardedTensors {
+    return {
+      parameters: parameterTensors(this.model.parameters),
+      optimizer: optimizerTensors(this.model.parameters, this.#optimizer),
+    };
   }
-}
 
-/** Only a checkpoint's own errors are survived. */
-function checkpointError(error: unknown): CheckpointError {
-  if (error instanceof CheckpointError) return error;
-  throw error;
+  #point(): SnapshotPoint {
+    const { step, tokens, skipped, sampler } = this.#state;
+    const { updates } = this.#optimizer;
+    return { step, tokens, updates, skipped, window: windowOf(sampler) };
+  }
 }
 
 function due(step: number, every: number): boolean {
   return every > 0 && step % every === 0;
-}
-
-/** The checkpoint to resume from; null for a new run. */
-async function findCheckpoint(
-  config: RunConfig,
-  options: TrainerOptions,
-): Promise<Checkpoint | null> {
-  const { resume, observer } = options;
-  const folder = runFolder(config);
-  if (resume === undefined) {
-    const [first] = listCheckpoints(folder);
-    if (first === undefined) return null;
-    throw new CheckpointError(
-      `Cannot begin a run in ${folder} as it holds checkpoints of an earlier one, ${first.path} among them: ` +
-        "go on with --resume latest, or take another name with --set checkpoint.run=NAME",
-    );
-  }
-  if (resume !== "latest") return await openCheckpoint(resume);
-  const found = await openLatest(folder);
-  if (found === null) {
-    throw new CheckpointError(
-      `Cannot resume from the latest checkpoint as ${folder} holds none: leave --resume out to begin the run`,
-    );
-  }
-  for (const { path, reason } of found.passedOver) {
-    observer.warn(`Passed over ${path}: ${reason}`);
-  }
-  return found.checkpoint;
 }

@@ -23,6 +23,7 @@ async function train(task: WorkerTask): Promise<WorkerMessage> {
     using trainer = await Trainer.open(config, {
       ...(task.resume !== null && { resume: task.resume }),
       version: task.version,
+      faults: task.faults,
       observer: {
         record: (record) => post({ kind: "record", record }),
         warn: (message) => post({ kind: "warning", message }),

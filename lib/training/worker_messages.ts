@@ -6,6 +6,7 @@
 
 import type { RunConfig } from "../config/run_config.ts";
 import type { MetricsRecord } from "../metrics/records.ts";
+import type { Fault } from "../stability/faults.ts";
 import type { RunResult } from "./trainer.ts";
 
 /** The one message to the training thread. */
@@ -14,6 +15,7 @@ export interface WorkerTask {
   /** `latest`, a checkpoint's folder, or null for a new run. */
   readonly resume: string | null;
   readonly version: string;
+  readonly faults: readonly Fault[];
   /** One int32: not 0 asks the run to stop after its step. */
   readonly stop: SharedArrayBuffer;
 }

@@ -8,7 +8,6 @@ function tensor(): CopiedTensor & { values: number[] } {
     name: "t",
     shape: [3],
     dtype: "U8",
-    bytes: 3,
     values: [0, 0, 0],
     read(into) {
       into.set(this.values);

@@ -3,7 +3,7 @@
 import { join } from "@std/path";
 import { parseRunConfig } from "../../lib/config/load.ts";
 import type { RunConfig } from "../../lib/config/run_config.ts";
-import type { MetricsRecord } from "../../lib/metrics/records.ts";
+import type { MetricsRecord, SpikeEvent } from "../../lib/metrics/records.ts";
 
 export const VOCAB_SIZE = 64;
 
@@ -83,6 +83,13 @@ function tokens(count: number, seed: number): Uint8Array {
     ids[i] = state % 5 === 0 ? state % VOCAB_SIZE : (ids[i - 1]! * 5 + 3) % VOCAB_SIZE;
   }
   return new Uint8Array(ids.buffer);
+}
+
+/** The spikes among records. */
+export function spikesOf(records: readonly MetricsRecord[]): SpikeEvent[] {
+  return records.filter((record): record is SpikeEvent & { type: "stability" } =>
+    record.type === "stability" && record.event === "spike"
+  );
 }
 
 /** Bytes of a checkpoint's tensors. */
