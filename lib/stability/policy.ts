@@ -207,7 +207,9 @@ export class StabilityPolicy {
     let reason = describe(step, worst);
     if (answer === "rollback" && recent >= maxRollbacks) {
       answer = "stop";
-      reason += ` after ${recent} rollbacks within ${rollbackWindow} steps`;
+      reason += ` after ${recent} rollback${
+        recent === 1 ? "" : "s"
+      } within ${rollbackWindow} steps`;
     }
     if (answer === "rollback" && choices.length === 0) {
       answer = "stop";

@@ -56,19 +56,27 @@ export class RunCheckpoints {
       return null;
     }
     const { path, ms, bytes } = saved;
-    this.#observer.record({ ...record, path, write_ms: ms, size_bytes: bytes, error: null });
-    try {
-      if (undone !== undefined) await discardCheckpoints(runFolder(this.#config), undone);
-      await this.#tidy(saved, state);
-    } catch (error) {
-      this.#observer.warn(`${checkpointError(error).message}; training goes on`);
+    if (undone !== undefined) {
+      await this.#survive(() => discardCheckpoints(runFolder(this.#config), undone));
     }
+    // From here on a resumed run goes on from it: older steps with higher numbers are gone.
+    this.#observer.record({ ...record, path, write_ms: ms, size_bytes: bytes, error: null });
+    await this.#survive(() => this.#tidy(saved, state));
     return path;
   }
 
   /** Opens the one of a step. Throws `CheckpointError` where it is not sound. */
   async open(step: number): Promise<Checkpoint> {
     return await openCheckpoint(join(runFolder(this.#config), stepFolderName(step)));
+  }
+
+  /** Does something that a run does not depend on. */
+  async #survive(action: () => Promise<void>): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      this.#observer.warn(`${checkpointError(error).message}; training goes on`);
+    }
   }
 
   async #save(

@@ -117,3 +117,43 @@ Deno.test("train goes on when a checkpoint can't be written, and keeps the one b
   assertStringIncludes(stderr, "finished at step 20");
   assertEquals(await tensorsOf(kept), before);
 });
+
+Deno.test("train gets over injected faults, and tells on the console and in the records", async () => {
+  await using run = await tinyRun();
+  const faults = join(run.folder, "faults.yaml");
+  await Deno.writeTextFile(
+    faults,
+    "- { kind: loss, steps: 9, factor: 50 }\n- { kind: nan_gradient, steps: 15 }\n",
+  );
+  const set = ["warmup_steps=4", "snapshot_every=4", "stable_after=2", "lr_ramp_steps=3"];
+  const { code, stderr } = await train(run, [
+    ...["--inject", faults],
+    ...set.flatMap((one) => ["--set", `stability.${one}`]),
+  ]);
+  assertEquals(code, 0, stderr);
+  assertStringIncludes(stderr, "snapshots to go back to take up to");
+  assertStringIncludes(stderr, "warning: step 9 is undone");
+  assertStringIncludes(stderr, "rollback 1 of 5: back from step 9 to 4 (memory)");
+  assertStringIncludes(stderr, "recovered at step 7");
+  assertStringIncludes(stderr, "warning: step 15 is left out: loss");
+  const records = await readRecords(join(run.run, "metrics.jsonl"));
+  assertEquals(
+    records.flatMap((one) => one.type === "stability" ? [`${one.event} ${one.step}`] : []),
+    ["spike 9", "rollback 9", "recovered 7", "spike 15"],
+  );
+});
+
+Deno.test("train exits with 3 when it gives up, and can be resumed", async () => {
+  await using run = await tinyRun();
+  const faults = join(run.folder, "faults.json");
+  await Deno.writeTextFile(faults, '[{ "kind": "inf_loss", "steps": 9, "repeat": "always" }]');
+  const set = ["snapshot_every=4", "stable_after=2", "max_rollbacks=1"];
+  const args = set.flatMap((one) => ["--set", `stability.${one}`]);
+  const given = await train(run, ["--inject", faults, ...args]);
+  assertEquals(given.code, 3, given.stderr);
+  assertStringIncludes(given.stderr, "error: Cannot go on at step 9");
+  assertStringIncludes(given.stderr, "after 1 rollback within 1000 steps");
+  const resumed = await train(run, ["--resume", "latest", ...args]);
+  assertEquals(resumed.code, 0, resumed.stderr);
+  assertStringIncludes(resumed.stderr, "steps 5 to 20");
+});
