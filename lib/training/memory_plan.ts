@@ -4,7 +4,7 @@
  * @module
  */
 
-import { AdamW } from "../optim/adamw.ts";
+import { AdamW, type AdamWState } from "../optim/adamw.ts";
 import type { ActivationDType } from "../tensor/dtype.ts";
 import type { BitNetConfig } from "../model/config.ts";
 import { BitNetTransformer } from "../model/transformer.ts";
@@ -25,13 +25,20 @@ export interface MemoryPlan {
 /** Bytes that training takes with a micro-batch of so many sequences. */
 export function planMemory(
   config: BitNetConfig,
-  shape: { microBatch: number; seqLen: number; dtype?: ActivationDType },
+  shape: {
+    microBatch: number;
+    seqLen: number;
+    dtype?: ActivationDType;
+    gradientDtype?: ActivationDType;
+    state?: AdamWState;
+  },
 ): MemoryPlan {
   const model = new BitNetTransformer(config, {
     training: true,
     ...(shape.dtype !== undefined && { dtype: shape.dtype }),
+    ...(shape.gradientDtype !== undefined && { gradientDtype: shape.gradientDtype }),
   });
-  const optimizer = new AdamW(model.parameters);
+  const optimizer = new AdamW(model.parameters, { state: shape.state ?? "fp32" });
   const pass = model.plan({
     sequences: shape.microBatch,
     tokens: shape.seqLen,
