@@ -115,8 +115,7 @@ def main():
     parser.add_argument("--tolerance", type=float, default=0.005, help="largest relative difference of a loss")
     parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()
-    torch.backends.cuda.matmul.allow_tf32 = False  # float32 products are to be exact
-    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")  # float32 products are to be exact: no TF32
     with open(os.path.join(args.folder, "run.json"), encoding="utf-8") as file:
         run = json.load(file)
     with open(os.path.join(args.folder, "titanbit.json"), encoding="utf-8") as file:

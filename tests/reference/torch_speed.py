@@ -48,7 +48,8 @@ def main():
     torch.manual_seed(0)
     torch.set_float32_matmul_precision("high")
     precision = Precision(ternary=args.mode == "fakequant", residual=getattr(torch, args.residual))
-    model = Transformer(shape, precision, args.seq).to(device)
+    with device:  # random weights of billions of parameters take a minute on a CPU
+        model = Transformer(shape, precision, args.seq)
     optimizer = torch.optim.AdamW(parameter_groups(model, 0.1), lr=3e-4, betas=(0.9, 0.95), fused=on_card)
     run = model if args.compile == "off" else torch.compile(model, mode=None if args.compile == "default" else args.compile)
     windows = [torch.randint(0, shape.vocab, (args.batch, args.seq + 1), device=device) for _ in range(BATCHES)]
