@@ -113,7 +113,6 @@ function train(
     pass.targets.upload(targets);
     const loss = forwardAndBackward(pass);
     optimizer.step({
-      step: index + 1,
       lr,
       weightDecay: (group) => group === "norms" ? 0 : weight_decay,
     });
