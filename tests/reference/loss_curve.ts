@@ -27,7 +27,7 @@ import { AdamW } from "../../lib/optim/adamw.ts";
 import { createSchedule } from "../../lib/optim/schedule.ts";
 import { parameterTensors } from "../../lib/training/tensor_io.ts";
 
-const SEQUENCES = 16;
+const SEQUENCES = 64; // 16,384 tokens a step: small batches let two runs drift apart by chance alone
 const TOKENS = 256;
 const SYNTHETIC_VOCABULARY = 4096;
 const ADAMW = { beta1: 0.9, beta2: 0.95, eps: 1e-8, maxGradNorm: 1 };
@@ -152,7 +152,7 @@ function split(
 function ratesOf(steps: number): StepRates[] {
   const schedule = createSchedule({
     type: "cosine",
-    lr: 2e-3,
+    lr: 1e-3,
     steps,
     warmupSteps: Math.floor(steps / 10),
     minLrRatio: 0.1,

@@ -57,11 +57,13 @@ exec deno task train --config configs/125m.yaml \
   --set training.tokens="${RUN_TOKENS:-220e6}" \
   --set training.batch_sequences=64 \
   --set training.micro_batch=32 \
+  --set training.recompute=none \
+  --set optimizer.state=fp32 \
   --set training.eval_every=84 \
   --set training.eval_batches=4 \
   --set checkpoint.run="$name" \
   --set checkpoint.every_steps=0 \
   --set checkpoint.keep_every=0 \
-  --set logging.every_steps=1 \
+  --set logging.every_steps=2 \
   --set logging.console=plain \
   "$@"
