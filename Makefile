@@ -77,6 +77,8 @@ CUDA_TARGETS := $(foreach arch,$(filter-out ptx,$(CUDA_ARCH)),-gencode arch=comp
 NVCCFLAGS_COMMON := -std=c++17 -O3 -ccbin $(firstword $(CXX)) -Werror cross-execution-space-call \
   -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-unused-parameter -Xptxas -warn-spills \
   -Icuda/include -Icuda/common -Icuda/kernels -Icuda/runtime -Icuda/host -MMD -MP $(CUDA_TARGETS) $(NVCCFLAGS)
+# The run time calls kernels that only sm_90a has where they were compiled.
+NVCCFLAGS_COMMON += $(if $(filter 90a,$(CUDA_ARCH)),-DTB_BUILT_FOR_SM90A)
 # Objects of each choice of architectures lie apart.
 CUDA_OBJ := $(OBJ)/cuda-$(subst $(eval ) ,-,$(strip $(CUDA_ARCH)))
 CUDA_SOURCES := $(wildcard cuda/runtime/*.cu cuda/kernels/*.cu)

@@ -16,6 +16,8 @@
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 
 #include "titanbit.h"
 
@@ -46,6 +48,7 @@ struct tb_context {
   // What kernels/gemm keeps between calls (handles, chosen algorithms); made by its first call.
   void* gemm_state;
   void (*gemm_release)(void* state);
+  void* encode_tensor_map;       // the driver's cuTensorMapEncodeTiled; null: no kernel of sm_90a may run
   char name[256];
   char error[1024];
 };
@@ -76,6 +79,12 @@ inline tb_status launched(tb_context* context, const char* op) {
   if (code == cudaSuccess) return TB_OK;
   return fail(context, TB_INTERNAL, "Cannot run %s as %s (device %d) answered: %s (%s)", op, context->name, context->device,
               cudaGetErrorString(code), cudaGetErrorName(code));
+}
+
+// Whether a variable of the environment says yes: anything but nothing and 0.
+inline bool is_set(const char* variable) {
+  const char* value = getenv(variable);
+  return value != nullptr && *value != 0 && strcmp(value, "0") != 0;
 }
 
 __host__ __device__ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -67,11 +67,6 @@ struct Library {
                      cudaStream_t);
 };
 
-bool is_unwanted() {
-  const char* value = getenv("TITANBIT_NO_CUBLAS");
-  return value != nullptr && *value != 0 && strcmp(value, "0") != 0;
-}
-
 // The library stays loaded when its handles are gone: its CUDA modules are registered for the life of the process.
 void* open_file(const char** name) {
   for (const char* candidate : {"libcublasLt.so.13", "libcublasLt.so.12", "/usr/local/cuda/lib64/libcublasLt.so.13",
@@ -185,11 +180,11 @@ Plan make_plan(const CublasLt& lt, const Product& product) {
 
 const char* product_library() {
   const char* name = nullptr;
-  return !is_unwanted() && open_file(&name) != nullptr ? name : nullptr;
+  return !is_set("TITANBIT_NO_CUBLAS") && open_file(&name) != nullptr ? name : nullptr;
 }
 
 CublasLt* open_cublaslt() {
-  if (is_unwanted()) return nullptr;
+  if (is_set("TITANBIT_NO_CUBLAS")) return nullptr;
   Library library = {};
   if (!load_library(&library)) return nullptr;
   Handle handle = nullptr;

@@ -8,8 +8,8 @@
 // then rounded to y's dtype (half to even), so that float32 results equal the CPU build's to the last bit, from int8 and from
 // 2-bit weights, whatever path computes them. K is limited to 2^17, up to which float32(sum) is exact.
 //
-// Paths: up to kFewRows rows, gemm_ternary_rows.cuh (a warp an output, dp4a); more, tensor cores: mma.sync m16n8k32 on tiles of
-// gemm_tiles.cuh. Activations, and int8 weights, that are not whole 16-byte chunks a row are read byte by byte (correct, slow).
+// Paths: up to kFewRows rows, gemm_ternary_rows.cuh (a warp an output, dp4a); more, tensor cores: wgmma on Hopper
+// (gemm_ternary_sm90.cu, int8 weights), else mma.sync m16n8k32 on tiles of gemm_tiles.cuh. Activations, and int8 weights, that are not whole 16-byte chunks a row are read byte by byte (correct, slow).
 
 #include "gemm_ternary.cuh"
 #include "gemm_ternary_rows.cuh"
@@ -224,6 +224,7 @@ tb_status launch(tb_context* context, const char* op, const TernaryProduct& prod
   const bool aligned = product.K % kChunkBytes == 0 && is_aligned(product.x, kChunkBytes) &&
                        (kind == Weights::codes || is_aligned(product.w, kChunkBytes));
   if (product.M <= kFewRows && aligned) return launch_rows<kind == Weights::codes>(context, op, product);
+  if (fits_ternary_sm90(context, product)) return ternary_sm90(context, op, product);
   if (!aligned) return launch_tiles<SmallTile, kind, false>(context, op, product);
   if (takes_large_tiles(context, product.M, product.N)) return launch_tiles<LargeTile, kind, true>(context, op, product);
   return launch_tiles<SmallTile, kind, true>(context, op, product);

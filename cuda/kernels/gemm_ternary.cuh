@@ -52,4 +52,8 @@ __device__ __forceinline__ uint4 bytes_of_codes(uint32_t word) {
   return make_uint4(bytes[0], bytes[1], bytes[2], bytes[3]);
 }
 
+// gemm_ternary_sm90.cu. Only what fits: int8 weights, whole aligned chunks, a Hopper card.
+bool fits_ternary_sm90(const tb_context* context, const TernaryProduct& product);
+tb_status ternary_sm90(tb_context* context, const char* op, const TernaryProduct& product);
+
 }  // namespace tb

@@ -21,6 +21,24 @@ void release(tb_context* context) {
   delete context;
 }
 
+// The driver's encoder of tensor maps, with which kernels of sm_90a are called: asked for at run time, as the library is opened where
+// there is no driver too. Null where there is nothing to call: another card, a build without sm_90a, TITANBIT_NO_WGMMA=1, an old driver.
+void* find_tensor_map_encoder(int32_t compute) {
+#ifdef TB_BUILT_FOR_SM90A
+  if (compute != 90 || tb::is_set("TITANBIT_NO_WGMMA")) return nullptr;
+  void* function = nullptr;
+  cudaDriverEntryPointQueryResult answer;
+#if CUDART_VERSION >= 12050
+  const cudaError_t code = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &answer);
+#else
+  const cudaError_t code = cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &function, cudaEnableDefault, &answer);
+#endif
+  if (code == cudaSuccess && answer == cudaDriverEntryPointSuccess) return function;
+  cudaGetLastError();
+#endif
+  return nullptr;
+}
+
 tb_status acquire(tb_context* context) {
   cudaError_t code = cudaSetDevice(context->device);
   if (code == cudaSuccess) code = cudaStreamCreateWithFlags(&context->stream, cudaStreamNonBlocking);
@@ -82,6 +100,7 @@ tb_status tb_context_create(int32_t device, int32_t threads, tb_context** contex
   made->compute = card.compute;
   made->sm_count = card.sm_count;
   made->shared_bytes_per_block = card.shared_bytes_per_block;
+  made->encode_tensor_map = find_tensor_map_encoder(card.compute);
   snprintf(made->name, sizeof made->name, "%s", card.name);
   const tb_status status = acquire(made);
   if (status != TB_OK) {

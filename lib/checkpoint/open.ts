@@ -15,7 +15,8 @@ import { checksumFile, type Checksums, parseChecksums } from "./checksums.ts";
 import { asCheckpointErrors, CheckpointError } from "./errors.ts";
 import { FILES, REQUIRED_FILES } from "./layout.ts";
 import { isFolder } from "./run_folder.ts";
-import { modelTensors, optimizerTensors, type TrainerProgress } from "./save.ts";
+import { type OptimizerState, optimizerState, optimizerTensors } from "./optimizer_tensors.ts";
+import { modelTensors, type TrainerProgress } from "./save.ts";
 import { decodeState } from "./state_json.ts";
 
 export type { TensorSink } from "../interop/safetensors.ts";
@@ -44,6 +45,8 @@ export class Checkpoint {
   readonly tokenizerJson: Uint8Array | null;
   /** Whether training can resume from it. */
   readonly hasOptimizer: boolean;
+  /** What its moments are kept in; null where it has none. */
+  readonly optimizerState: OptimizerState | null;
 
   /** Made by {@linkcode openCheckpoint}. */
   constructor(fields: Omit<Checkpoint, "loadParameters" | "loadOptimizer" | "restore">) {
@@ -55,6 +58,7 @@ export class Checkpoint {
     this.runConfig = fields.runConfig;
     this.tokenizerJson = fields.tokenizerJson;
     this.hasOptimizer = fields.hasOptimizer;
+    this.optimizerState = fields.optimizerState;
   }
 
   /**
@@ -71,11 +75,11 @@ export class Checkpoint {
    * Fills the optimizer's state.
    *
    * @throws {CheckpointError}, before anything is written, when the sinks are not exactly the
-   * checkpoint's tensors, or it was saved without an optimizer.
+   * checkpoint's tensors in their dtypes, or it was saved without an optimizer.
    */
-  loadOptimizer(sinks: readonly TensorSink[]): Promise<void> {
-    this.#requireOptimizer();
-    return this.#load(FILES.optimizer, sinks);
+  async loadOptimizer(sinks: readonly TensorSink[]): Promise<void> {
+    await this.#requireOptimizer(sinks);
+    await this.#load(FILES.optimizer, sinks);
   }
 
   /**
@@ -86,12 +90,12 @@ export class Checkpoint {
   async restore(
     sinks: { parameters: readonly TensorSink[]; optimizer: readonly TensorSink[] },
   ): Promise<void> {
-    this.#requireOptimizer();
+    await this.#requireOptimizer(sinks.optimizer);
     await asCheckpointErrors(`load ${this.path}`, () => {
       using model = SafetensorsFile.open(join(this.path, FILES.model));
       using optimizer = SafetensorsFile.open(join(this.path, FILES.optimizer));
       checkSinks(model, sinks.parameters);
-      checkSinks(optimizer, sinks.optimizer);
+      checkSinks(optimizer, sinks.optimizer, { accepts: (found, wanted) => found === wanted });
       return Promise.resolve();
     });
     await this.#load(FILES.model, sinks.parameters);
@@ -105,13 +109,28 @@ export class Checkpoint {
     });
   }
 
-  #requireOptimizer(): void {
+  /** Moments are never converted: a rounded state is another run, a widened one hides that it was rounded. */
+  async #requireOptimizer(sinks: readonly TensorSpec[]): Promise<void> {
     if (!this.hasOptimizer) {
       throw new CheckpointError(
         `Cannot resume from ${this.path} as it must hold ${FILES.optimizer}: ` +
           `current value is no such file; it was saved to run the model, not to train it further`,
       );
     }
+    const wanted = optimizerState(sinks);
+    if (wanted === this.optimizerState) return;
+    await asCheckpointErrors(`load ${this.path}`, () => {
+      using file = SafetensorsFile.open(join(this.path, FILES.optimizer));
+      for (const { name, dtype } of sinks) {
+        const found = file.tensors.get(name)?.dtype ?? dtype;
+        if (found === dtype) continue;
+        throw new CheckpointError(
+          `Cannot resume from ${this.path} as tensor "${name}" must be ${dtype} where optimizer.state is ${wanted}: ` +
+            `current value is ${found}; go on with optimizer.state ${this.optimizerState}`,
+        );
+      }
+      return Promise.resolve();
+    });
   }
 }
 
@@ -218,22 +237,26 @@ function read(
   const wanted = modelTensors(config);
   const problems = compareWithModel(join(path, FILES.model), wanted);
   const hasOptimizer = checksums.has(FILES.optimizer);
+  let state: OptimizerState | null = null;
   if (hasOptimizer) {
-    problems.push(...compareWithModel(join(path, FILES.optimizer), optimizerTensors(wanted)));
+    const found = compareOptimizer(join(path, FILES.optimizer), wanted);
+    problems.push(...found.problems);
+    state = found.state;
   }
   if (problems.length > 0) return { problems, checkpoint: null };
-  const state = readState(join(path, FILES.state));
+  const progress = readState(join(path, FILES.state));
   const checkpoint = new Checkpoint({
     path,
-    step: state.step,
+    step: progress.step,
     config,
     specialTokens,
-    state,
+    state: progress,
     runConfig: Deno.readTextFileSync(join(path, FILES.runConfig)),
     tokenizerJson: checksums.has(FILES.tokenizer)
       ? Deno.readFileSync(join(path, FILES.tokenizer))
       : null,
     hasOptimizer,
+    optimizerState: state,
   });
   return { problems, checkpoint };
 }
@@ -242,6 +265,18 @@ function compareWithModel(path: string, wanted: readonly TensorSpec[]): string[]
   using file = SafetensorsFile.open(path);
   return compareTensors(file.tensors, wanted, { accepts: canWiden })
     .map((problem) => `${basename(path)}: ${problem}`);
+}
+
+/** The moments' dtypes tell which tensors must be there. */
+function compareOptimizer(
+  path: string,
+  parameters: readonly TensorSpec[],
+): { problems: string[]; state: OptimizerState } {
+  using file = SafetensorsFile.open(path);
+  const state = optimizerState(file.tensors.values());
+  const problems = compareTensors(file.tensors, optimizerTensors(parameters, state))
+    .map((problem) => `${basename(path)}: ${problem}`);
+  return { problems, state };
 }
 
 function readState(path: string): TrainerState {

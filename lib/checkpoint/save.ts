@@ -20,6 +20,7 @@ import { compareTensors } from "../interop/tensor_transfer.ts";
 import { formatChecksums } from "./checksums.ts";
 import { CheckpointError, ERRNO, errnoOf } from "./errors.ts";
 import { FILES, stepFolderName } from "./layout.ts";
+import { optimizerState, optimizerTensors } from "./optimizer_tensors.ts";
 import {
   inProgressPath,
   publishFolder,
@@ -47,8 +48,8 @@ export interface CheckpointContent<S extends TrainerProgress = TrainerProgress> 
   /** The parameters, under the names and shapes of `parameterShapes(model)`, in any order. */
   readonly parameters: readonly TensorSource[];
   /**
-   * AdamW's state: `<parameter>.exp_avg` and `<parameter>.exp_avg_sq` in each parameter's shape. Empty:
-   * no optimizer is saved, and training cannot resume from the checkpoint.
+   * AdamW's state, as {@linkcode optimizerTensors} has it. Empty: no optimizer is saved, and training cannot
+   * resume from the checkpoint.
    */
   readonly optimizer: readonly TensorSource[];
   /** Plain data: numbers (NaN and the infinities too), bigints, strings, booleans, arrays, objects. */
@@ -70,9 +71,6 @@ export interface SavedCheckpoint {
   /** Milliseconds from call to the folder being safe on the disk. */
   readonly ms: number;
 }
-
-/** State names of the optimizer beside each parameter's name. */
-export const OPTIMIZER_STATES = ["exp_avg", "exp_avg_sq"] as const;
 
 /**
  * Saves a checkpoint as `<runFolder>/step_<step>/`, replacing one of the same step.
@@ -144,17 +142,6 @@ export async function saveCheckpoint<S extends TrainerProgress>(
   }
 }
 
-/** The tensors that a model's `optimizer.safetensors` holds. */
-export function optimizerTensors(parameters: Iterable<TensorSpec>): TensorSpec[] {
-  const specs: TensorSpec[] = [];
-  for (const { name, shape } of parameters) {
-    for (const state of OPTIMIZER_STATES) {
-      specs.push({ name: `${name}.${state}`, shape, dtype: "F32" });
-    }
-  }
-  return specs;
-}
-
 /** The tensors that a model's `model.safetensors` holds. */
 export function modelTensors(config: BitNetConfig): TensorSpec[] {
   return parameterShapes(config).map(({ name, shape }) => ({ name, shape, dtype: "F32" }));
@@ -175,7 +162,8 @@ function checkContent<S extends TrainerProgress>(content: CheckpointContent<S>):
   const wanted = modelTensors(content.model);
   checkTensors("parameters", content.parameters, wanted);
   if (content.optimizer.length > 0) {
-    checkTensors("optimizer", content.optimizer, optimizerTensors(wanted));
+    const state = optimizerState(content.optimizer);
+    checkTensors("optimizer", content.optimizer, optimizerTensors(wanted, state));
   }
 }
 

@@ -59,11 +59,16 @@ export function canWiden(found: SafetensorsDtype, wanted: SafetensorsDtype): boo
 /**
  * Checks that the file holds exactly the tensors of the sinks.
  *
+ * @param options `accepts`: as in {@linkcode compareTensors}. @default {@linkcode canWiden}
  * @throws {InteropError} naming the file and each tensor that differs, with what was expected and
  * found.
  */
-export function checkSinks(reader: TensorReader, sinks: readonly TensorSink[]): void {
-  const problems = compareTensors(reader.tensors, sinks, { accepts: canWiden });
+export function checkSinks(
+  reader: TensorReader,
+  sinks: readonly TensorSink[],
+  { accepts = canWiden }: { accepts?: typeof canWiden } = {},
+): void {
+  const problems = compareTensors(reader.tensors, sinks, { accepts });
   if (problems.length > 0) {
     throw new InteropError(
       `Cannot load ${reader.path} as it must hold this model's tensors: ${problems.join("; ")}`,

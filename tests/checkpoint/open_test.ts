@@ -3,7 +3,8 @@ import { join } from "@std/path";
 import { BitNetConfig } from "../../lib/model/config.ts";
 import { CheckpointError } from "../../lib/checkpoint/errors.ts";
 import { openCheckpoint, verifyCheckpoint } from "../../lib/checkpoint/open.ts";
-import { modelTensors, optimizerTensors, saveCheckpoint } from "../../lib/checkpoint/save.ts";
+import { optimizerTensors } from "../../lib/checkpoint/optimizer_tensors.ts";
+import { modelTensors, saveCheckpoint } from "../../lib/checkpoint/save.ts";
 import { formatHuggingFaceConfig } from "../../lib/interop/huggingface.ts";
 import { CONFIG, contentOf, forge, namesIn, sinksOf, withFolder } from "./support.ts";
 

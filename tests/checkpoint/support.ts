@@ -4,10 +4,10 @@ import { BitNetConfig } from "../../lib/model/config.ts";
 import { formatChecksums } from "../../lib/checkpoint/checksums.ts";
 import type { Checkpoint } from "../../lib/checkpoint/open.ts";
 import { readChecksums, type TensorSink } from "../../lib/checkpoint/open.ts";
+import { type OptimizerState, optimizerTensors } from "../../lib/checkpoint/optimizer_tensors.ts";
 import {
   type CheckpointContent,
   modelTensors,
-  optimizerTensors,
   type TensorSource,
 } from "../../lib/checkpoint/save.ts";
 import { tensorBytes, type TensorSpec } from "../../lib/interop/safetensors_header.ts";
@@ -54,14 +54,18 @@ export function stateOf(step: number) {
 /** A checkpoint whose bytes follow from its step (or `seed`). */
 export function contentOf(
   step: number,
-  { config = CONFIG, seed = step }: { config?: BitNetConfig; seed?: number } = {},
+  { config = CONFIG, seed = step, state = "fp32" }: {
+    config?: BitNetConfig;
+    seed?: number;
+    state?: OptimizerState;
+  } = {},
 ): CheckpointContent<ReturnType<typeof stateOf>> {
   const specs = modelTensors(config);
   return {
     step,
     model: config,
     parameters: specs.map((spec) => sourceOf(spec, seed)),
-    optimizer: optimizerTensors(specs).map((spec) => sourceOf(spec, seed)),
+    optimizer: optimizerTensors(specs, state).map((spec) => sourceOf(spec, seed)),
     state: stateOf(step),
     runConfig: `training:\n  seed: ${seed}\n`,
     tokenizerJson: new TextEncoder().encode(`{"version":"1.0","seed":${seed}}`),

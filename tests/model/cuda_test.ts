@@ -69,6 +69,16 @@ function distance(actual: Float32Array, expected: Float32Array): number {
   return Math.sqrt(error / size);
 }
 
+/** Scales each value of embedding and norms by up to 1 ± 2^-8, as the roundings of some ops after each other would. */
+function disturb(model: BitNetTransformer, random: Random): void {
+  for (const { name, value } of model.parameters.all) {
+    if (!/embed_tokens|norm/.test(name)) continue;
+    const values = value.toFloat32Array();
+    value.upload(values.map((x) => x * (1 + 2 ** -8 * (2 * random.uniform() - 1))));
+  }
+  model.parametersChanged();
+}
+
 for (const [kind, options] of Object.entries(KINDS)) {
   cudaTest(
     `${kind}: the loss and every gradient are those of the CPU build in float32`,
@@ -88,15 +98,21 @@ for (const [kind, options] of Object.entries(KINDS)) {
   );
 
   cudaTest(
-    `${kind}: bfloat16 activations change the loss by a hundredth and gradients by a seventh at most`,
+    `${kind}: bfloat16 activations change loss and gradients as roundings of their size do`,
     (device, random) => {
       const ids = idsOf(random);
       using exact = create(device, options, "float32");
+      using disturbed = create(device, options, "float32");
       using rounded = create(device, options, "bfloat16");
+      disturb(disturbed, random);
       const expected = gradientsOf(exact, ids), actual = gradientsOf(rounded, ids);
+      const floor = gradientsOf(disturbed, ids);
       assertLess(Math.abs(actual.loss - expected.loss) / expected.loss, 1e-2);
       for (const [index, [name, gradient]] of actual.gradients.entries()) {
-        assertLess(distance(gradient, expected.gradients[index]![1]), 0.15, name);
+        const reference = expected.gradients[index]![1];
+        // Unrelated gradients are 1.4 apart. Steps of 4 bits turn a rounding into much: there the floor itself is 0.3.
+        const limit = Math.min(0.8, 3 * distance(floor.gradients[index]![1], reference));
+        assertLess(distance(gradient, reference), limit, name);
       }
     },
     { products: true },

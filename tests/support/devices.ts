@@ -48,16 +48,20 @@ export function openCuda(): Device {
 
 /**
  * Runs a body on the card, where there is one, as {@linkcode onEveryIsa}. With `products` once more without cuBLAS, on the
- * project's own products.
+ * project's own products; with `wgmma` once more without the kernels that only Hopper has.
  */
 export function onCuda(
   body: (device: Device) => void,
-  options: { products?: boolean } = {},
+  options: { products?: boolean; wgmma?: boolean } = {},
 ): void {
   if (!hasCuda()) return;
   runOn("cuda", openCuda, body);
-  if (!options.products) return;
-  withVariable("TITANBIT_NO_CUBLAS", "1", () => runOn("cuda without cuBLAS", openCuda, body));
+  if (options.products) {
+    withVariable("TITANBIT_NO_CUBLAS", "1", () => runOn("cuda without cuBLAS", openCuda, body));
+  }
+  if (options.wgmma) {
+    withVariable("TITANBIT_NO_WGMMA", "1", () => runOn("cuda without wgmma", openCuda, body));
+  }
 }
 
 /** {@linkcode onEveryIsa} and {@linkcode onCuda}. */

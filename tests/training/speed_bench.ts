@@ -67,7 +67,7 @@ async function runConfig(): Promise<RunConfig> {
   });
   const loaded = parseRunConfig(yaml, {
     file: "speed.yaml",
-    set: (args.set as unknown[]).map(String),
+    set: (args.set as unknown[] ?? []).map(String),
   });
   return fitRun(loaded, describeDevice(loaded.config.training.device)).config;
 }

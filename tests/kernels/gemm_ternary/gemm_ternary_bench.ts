@@ -2,8 +2,9 @@
  * How fast the card multiplies: `deno run -A tests/kernels/gemm_ternary/gemm_ternary_bench.ts`.
  *
  * For the projections of the shipped sizes: the ternary forward product from int8 and from 2-bit weights, both gradients, and the
- * dense bfloat16 product of the same shape, with cuBLASLt and with the project's own kernels. Times are of a graph of several
- * launches between two events, median of the rounds; inputs are random.
+ * dense bfloat16 product of the same shape, with cuBLASLt and Hopper's kernel (where the card has it), and without either. Times
+ * are of a graph of several launches between two events, median of the rounds; inputs are random. With the argument `forward` only the
+ * int8 and the dense product.
  */
 
 import { Device } from "../../../lib/ffi/device.ts";
@@ -25,9 +26,18 @@ import { Random } from "../../support/random.ts";
 const LAUNCHES = 10;
 const ROUNDS = 5;
 
-/** Rows, outputs and inputs of products: q, k, v of 125M; q, k, v, gate and up, down of 1.3B; down of 3B; decoding. */
+/**
+ * Rows, outputs and inputs of products: gate and up, down of 1.3B; down of 3B turned around; a small one; q, k, v, gate and up, down
+ * of 125M; q, k, v and o of 1.3B, with more rows too; down of 3B; few rows, decoding.
+ */
 const SHAPES = [
+  { M: 16384, N: 11264, K: 2048 },
+  { M: 16384, N: 2048, K: 5632 },
+  { M: 16384, N: 8704, K: 3200 },
+  { M: 2048, N: 2048, K: 2048 },
   { M: 65536, N: 2304, K: 768 },
+  { M: 65536, N: 5120, K: 768 },
+  { M: 65536, N: 768, K: 2560 },
   { M: 32768, N: 6144, K: 2048 },
   { M: 32768, N: 2048, K: 2048 },
   { M: 32768, N: 11264, K: 2048 },
@@ -57,7 +67,11 @@ function time(device: Device, run: () => void): number {
   return rounds.sort((a, b) => a - b)[Math.floor(ROUNDS / 2)]!;
 }
 
-function measure(device: Device, { M, N, K }: typeof SHAPES[number]): Record<string, number> {
+function measure(
+  device: Device,
+  { M, N, K }: typeof SHAPES[number],
+  options: { forward: boolean },
+): Record<string, number> {
   const random = new Random(1);
   using arena = new Arena("operands");
   const plan = (name: string, dtype: DType, ...shape: number[]) => arena.tensor(name, dtype, shape);
@@ -88,29 +102,35 @@ function measure(device: Device, { M, N, K }: typeof SHAPES[number]): Record<str
   wScale.upload(random.normals(N, 0.02));
   packTernary({ q: w, packed });
   const forward = { x, xScale, wScale };
-  return {
+  const products = {
     int8: time(device, () => gemmTernaryForward({ ...forward, w, y })),
     "int8, f32 + residual": time(
       device,
       () => gemmTernaryForward({ ...forward, w, residual: y32, y: y32 }),
     ),
-    "2-bit": time(device, () => gemmTernaryPackedForward({ ...forward, packed, y })),
     bf16: time(device, () => gemm({ a: x16, b: w16, c: y, transposeB: true })),
+  };
+  if (options.forward) return products;
+  return {
+    ...products,
+    "2-bit": time(device, () => gemmTernaryPackedForward({ ...forward, packed, y })),
     dx: time(device, () => gemmTernaryBackwardInput({ dy, w, wScale, dx: x16 })),
     dw: time(device, () => gemmTernaryBackwardWeight({ dy, x, xScale, dw, accumulate: true })),
   };
 }
 
 if (import.meta.main) {
+  const options = { forward: Deno.args.includes("forward") };
   for (const own of [false, true]) {
     Deno.env.set("TITANBIT_NO_CUBLAS", own ? "1" : "0");
+    Deno.env.set("TITANBIT_NO_WGMMA", own ? "1" : "0");
     using device = Device.open({ kind: "cuda" });
     console.log(
-      `${device.description.name}${own ? ", without cuBLAS" : ""}: us (TFLOP/s or TOP/s)`,
+      `${device.description.name}${own ? ", without cuBLAS and wgmma" : ""}: us (TFLOP/s or TOP/s)`,
     );
     for (const shape of SHAPES) {
       const { M, N, K } = shape;
-      const columns = Object.entries(measure(device, shape)).map(([name, milliseconds]) =>
+      const columns = Object.entries(measure(device, shape, options)).map(([name, milliseconds]) =>
         `${name} ${(milliseconds * 1000).toFixed(1)} (${
           (2 * M * N * K / milliseconds / 1e9).toFixed(1)
         })`
