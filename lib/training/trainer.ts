@@ -314,19 +314,15 @@ export class Trainer implements Disposable {
       const judged = { ...numbers, step: this.#state.step + 1, window, applied };
       const decision = before ?? this.#guard.judge(judged);
       if ("candidates" in decision) return decision;
-      const skipped = decision.action === "skip";
-      this.#count({ skipped: skipped ? 1 : 0, window });
-      this.#records.addStep({
-        loss: skipped ? null : numbers.loss,
-        gradNorm: result.gradNorm,
-        lr,
-        weightDecay,
-      });
+      const skipped = decision.action === "skip" ? 1 : 0;
+      this.#count(window, skipped);
+      const loss = skipped === 1 ? null : numbers.loss;
+      this.#records.addStep({ loss, gradNorm: result.gradNorm, lr, weightDecay });
     }
     return null;
   }
 
-  #count({ skipped, window }: { skipped: number; window: number }): void {
+  #count(window: number, skipped: 0 | 1): void {
     const before = this.#state;
     this.#state = {
       step: before.step + 1,
@@ -375,10 +371,8 @@ export class Trainer implements Disposable {
     const point = this.#point();
     const stability = this.#guard.stateOfCheckpoint(point);
     const state = { ...this.#state, updates: point.updates, stability };
-    const path = await this.#checkpoints.keep(state, {
-      tensors: this.#tensors(),
-      ...(undone !== undefined && { undone }),
-    });
+    const kept = { tensors: this.#tensors(), ...(undone !== undefined && { undone }) };
+    const path = await this.#checkpoints.keep(state, kept);
     if (path !== null) {
       this.#guard.savedCheckpoint(stability);
       this.#state = state;
