@@ -2,6 +2,7 @@
 
 import {
   assert,
+  assertAlmostEquals,
   assertEquals,
   assertLess,
   assertNotEquals,
@@ -146,6 +147,29 @@ Deno.test("run() ends in the same bits when results come late", async () => {
   assertEquals(
     await tensorsOf(late.result.checkpoint!),
     await tensorsOf(atOnce.result.checkpoint!),
+  );
+});
+
+Deno.test("run() goes back to the beginning when a spike comes before the first snapshot", async () => {
+  await using run = await tinyRun();
+  const config = run.config(...SET, "stability.snapshot_every=50");
+  const { rollbacks, result } = await train(config, { faults: [fault("loss", [6])] });
+  assertEquals(rollbacks.map(({ to_step, place }) => [to_step, place]), [[0, "memory"]]);
+  assertEquals([result.ended, result.state.updates], ["finished", 20]);
+});
+
+Deno.test("run() leaves losses of undone steps out of its records", async () => {
+  await using run = await tinyRun();
+  const faults = [fault("loss", [9])];
+  const set = [...SET, "training.steps=12"];
+  const each = await train(run.config(...set, "checkpoint.run=each"), { faults });
+  const some = await train(run.config(...set, "logging.every_steps=12"), { faults });
+  // Back at step 5, so that steps 6 to 12 count.
+  const losses = ratesOf(each.records).slice(-7).map(([, , loss]) => loss);
+  assertAlmostEquals(
+    ratesOf(some.records).at(-1)![2],
+    losses.reduce((sum, loss) => sum + loss) / 7,
+    1e-12,
   );
 });
 
