@@ -191,7 +191,7 @@ export function gaveUp(
   back: { to: number | null; saved: string | null },
 ): DivergedError {
   const stands = back.to === null
-    ? "no snapshot could be brought back"
+    ? "nothing could be brought back or saved"
     : `the run is back at step ${back.to}, ${back.saved ?? "which could not be saved"}`;
   return new DivergedError(
     `Cannot go on at step ${step} as its numbers must be sound: current value is ${reason}; ${stands}; ` +

@@ -196,6 +196,7 @@ Deno.test("run() leaves a finite spike out when on_spike is skip", async () => {
   assertEquals(rollbacks, []);
   assertEquals(spikesOf(records).map(({ step, answer }) => [step, answer]), [[8, "skip"]]);
   assertEquals([result.state.updates, result.state.skipped], [8, 1]);
+  assertLess(ratesOf(records).at(-1)![2], 5, "the loss of the step after is its own");
   const clean = await train(run.config(...set, "checkpoint.run=clean"), { stopWhen: at(7) });
   const skipped = await train(run.config(...set, "checkpoint.run=skipped"), {
     faults: [fault("loss", [8])],
