@@ -10,6 +10,9 @@ import { tensorBytes } from "../interop/safetensors_header.ts";
 /** A tensor that can be copied off the device and back. */
 export type CopiedTensor = TensorSource & TensorSink;
 
+/** Share of the host's available memory that snapshots may take. */
+const MEMORY_SHARE = 0.5;
+
 /** Snapshots by step. Buffers are taken when they are first needed, and used again. */
 export class SnapshotRing {
   /** Snapshots that it holds at most. */
@@ -65,4 +68,18 @@ export class SnapshotRing {
     this.#copies.delete(step);
     this.#free.push(copy);
   }
+}
+
+/** Why a ring is too large for the host, as a warning; null where it isn't, or where that isn't known. */
+export function whyNotInMemory(
+  ring: Pick<SnapshotRing, "bytes" | "capacity">,
+  availableBytes: number | null,
+): string | null {
+  if (availableBytes === null || ring.bytes <= MEMORY_SHARE * availableBytes) return null;
+  const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  return `${ring.capacity} snapshots would take ${
+    gib(ring.bytes)
+  } of host memory, more than half of the ` +
+    `${gib(availableBytes)} that are available: rollbacks go to checkpoints alone; ` +
+    "lower checkpoint.every_steps so that less is undone";
 }

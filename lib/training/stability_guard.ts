@@ -19,12 +19,9 @@ import type { Snapshot, SnapshotPoint } from "../stability/snapshots.ts";
 import type { StabilityState } from "../stability/state.ts";
 import { availableHostBytes } from "./host_memory.ts";
 import type { RunCheckpoints } from "./run_checkpoints.ts";
-import { type CopiedTensor, SnapshotRing } from "./snapshot_ring.ts";
+import { type CopiedTensor, SnapshotRing, whyNotInMemory } from "./snapshot_ring.ts";
 import { StepFaults } from "./step_faults.ts";
 import type { TrainingObserver } from "./observer.ts";
-
-/** Share of the host's available memory that snapshots may take. */
-const MEMORY_SHARE = 0.5;
 
 /** The weights and moments that steps change. */
 export interface GuardedTensors {
@@ -72,7 +69,9 @@ export class StabilityGuard {
     const all = [...tensors.parameters, ...tensors.optimizer];
     const wanted = stability.snapshotEvery === 0 ? 0 : stability.snapshots;
     const ring = new SnapshotRing(all, { capacity: wanted });
-    this.#ring = fits(ring, observer) ? ring : new SnapshotRing(all, { capacity: 0 });
+    const refusal = whyNotInMemory(ring, availableHostBytes());
+    if (refusal !== null) observer.warn(refusal);
+    this.#ring = refusal === null ? ring : new SnapshotRing(all, { capacity: 0 });
     const snapshotEvery = this.#ring.capacity === 0 ? 0 : stability.snapshotEvery;
     this.#policy = new StabilityPolicy(
       { ...stability, snapshotEvery, windowsPerStep: training.batchSequences },
@@ -168,21 +167,6 @@ export class StabilityGuard {
   #steps(): number[] {
     return this.state.snapshots.map(({ step }) => step);
   }
-}
-
-/** Whether there is host memory for a ring; a warning where there is not. */
-function fits(ring: SnapshotRing, observer: TrainingObserver): boolean {
-  const available = availableHostBytes();
-  if (available === null || ring.bytes <= MEMORY_SHARE * available) return true;
-  const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
-  observer.warn(
-    `${ring.capacity} snapshots would take ${
-      gib(ring.bytes)
-    } of host memory, more than half of the ${
-      gib(available)
-    } that are available: rollbacks go to checkpoints alone; lower checkpoint.every_steps so that less is lost`,
-  );
-  return false;
 }
 
 /** The error of a run that is given up: where it stands, and what can be done. */

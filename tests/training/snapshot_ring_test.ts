@@ -1,6 +1,10 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { availableHostBytes } from "../../lib/training/host_memory.ts";
-import { type CopiedTensor, SnapshotRing } from "../../lib/training/snapshot_ring.ts";
+import {
+  type CopiedTensor,
+  SnapshotRing,
+  whyNotInMemory,
+} from "../../lib/training/snapshot_ring.ts";
 
 /** A tensor of three bytes that a test sets and sees. */
 function tensor(): CopiedTensor & { values: number[] } {
@@ -81,4 +85,15 @@ Deno.test("restore() refuses a step that it does not hold", () => {
 Deno.test("availableHostBytes() is what /proc/meminfo says", () => {
   const bytes = availableHostBytes();
   assertEquals(bytes !== null && bytes > 2 ** 20 && bytes % 1024 === 0, true);
+});
+
+Deno.test("whyNotInMemory() refuses a ring of more than half of what is available", () => {
+  const ring = { bytes: 2 ** 30, capacity: 2 };
+  assertEquals(whyNotInMemory(ring, 2 ** 31), null);
+  assertEquals(whyNotInMemory(ring, null), null);
+  assertEquals(
+    whyNotInMemory(ring, 2 ** 31 - 1),
+    "2 snapshots would take 1.0 GiB of host memory, more than half of the 2.0 GiB that are available: " +
+      "rollbacks go to checkpoints alone; lower checkpoint.every_steps so that less is undone",
+  );
 });

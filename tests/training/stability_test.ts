@@ -208,6 +208,22 @@ Deno.test("run() leaves a finite spike out when on_spike is skip", async () => {
   );
 });
 
+Deno.test("run() leaves a step out before its update to the bits that the device leaves one out to", async () => {
+  await using run = await tinyRun();
+  const set = [...SET, "stability.on_spike=skip"];
+  const host = await train(run.config(...set, "checkpoint.run=host"), {
+    faults: [fault("loss", [8])],
+  });
+  const device = await train(run.config(...SET, "checkpoint.run=device"), {
+    faults: [fault("nan_gradient", [8])],
+  });
+  assertEquals([host.result.state.updates, device.result.state.updates], [19, 19]);
+  assertEquals(
+    await tensorsOf(host.result.checkpoint!),
+    await tensorsOf(device.result.checkpoint!),
+  );
+});
+
 Deno.test("run() judges before the update to the same bits as after it", async () => {
   await using run = await tinyRun();
   const before = await train(run.config(...SET, "checkpoint.run=a", "stability.on_spike=skip"));
