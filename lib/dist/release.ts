@@ -21,6 +21,7 @@ export const PERMISSIONS = [
   "--allow-read",
   "--allow-write",
   "--allow-ffi",
+  "--allow-sys=systemMemoryInfo",
   "--allow-env",
   "--allow-run=npm,tar",
 ] as const;

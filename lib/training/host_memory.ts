@@ -1,15 +1,11 @@
 /**
- * Memory of the machine, as Linux tells it.
+ * Memory of the machine.
  *
  * @module
  */
 
-/** Bytes that can be taken without swapping; `null` where the system doesn't say. */
+/** Bytes that can be taken without swapping; `null` where asking is not allowed (`--allow-sys=systemMemoryInfo`). */
 export function availableHostBytes(): number | null {
-  try {
-    const match = /^MemAvailable:\s+(\d+) kB$/m.exec(Deno.readTextFileSync("/proc/meminfo"));
-    return match === null ? null : 1024 * Number(match[1]);
-  } catch {
-    return null; // another system, or reading it isn't allowed: a plan without this number is better than none
-  }
+  const { state } = Deno.permissions.querySync({ name: "sys", kind: "systemMemoryInfo" });
+  return state === "granted" ? Deno.systemMemoryInfo().available : null;
 }

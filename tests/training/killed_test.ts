@@ -66,8 +66,9 @@ interface Life {
 }
 
 async function live(args: string[], kill: Kill | null, folder: string): Promise<Life> {
-  const process = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-prompt", "--no-check", "--cached-only", RUNNER, ...args],
+  const command = ["run", "-A", "--no-prompt", "--no-check", "--cached-only", RUNNER, ...args];
+  const process = new Deno.Command("sh", {
+    args: ["-c", 'exec "$@"', "sh", Deno.execPath(), ...command],
     stdout: "piped",
     stderr: "inherit",
   }).spawn();

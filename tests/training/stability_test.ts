@@ -224,6 +224,17 @@ Deno.test("run() leaves a step out before its update to the bits that the device
   );
 });
 
+Deno.test("run() knows a step's own grad norm when it judges before the update", async () => {
+  await using run = await tinyRun();
+  const { result, records } = await train(run.config(...SET, "stability.on_spike=skip"), {
+    faults: [fault("nan_gradient", [8])],
+  });
+  assertEquals(spikesOf(records).map(({ step, detector }) => [step, detector]), [
+    [8, "non_finite"],
+  ]);
+  assertEquals([result.state.updates, result.state.skipped], [19, 1]);
+});
+
 Deno.test("run() judges before the update to the same bits as after it", async () => {
   await using run = await tinyRun();
   const before = await train(run.config(...SET, "checkpoint.run=a", "stability.on_spike=skip"));
