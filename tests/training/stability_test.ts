@@ -281,6 +281,15 @@ Deno.test("run() discards the checkpoints of undone steps", async () => {
   assertEquals(folders.map(({ name }) => name).sort(), ["step_0000005", "step_0000008"]);
 });
 
+Deno.test("run() keeps the checkpoint that it would go back to, whatever keep_last says", async () => {
+  await using run = await tinyRun();
+  const set = [...SET, "checkpoint.every_steps=5", "checkpoint.keep_last=1"];
+  await train(run.config(...set), { stopWhen: at(11) });
+  // Neither that of 11 nor that of 10 has had its three calm steps.
+  const folders = [...Deno.readDirSync(run.run)].filter(({ isDirectory }) => isDirectory);
+  assertEquals(folders.map(({ name }) => name).sort(), ["step_0000005", "step_0000011"]);
+});
+
 Deno.test("run() goes to an older checkpoint when the one that it wants is damaged", async () => {
   await using run = await tinyRun();
   const set = [...SET, "checkpoint.every_steps=5", "stability.snapshot_every=0"];
