@@ -52,7 +52,10 @@ Deno.test("discardCheckpoints() deletes what lies after one step up to another",
 });
 
 Deno.test("discardCheckpoints() does nothing where there is no folder", async () => {
-  await discardCheckpoints("/nowhere/at/all", { from: 0, to: 9 });
+  await withFolder(async (run) => {
+    await discardCheckpoints(join(run, "none"), { from: 0, to: 9 });
+    assertEquals(namesIn(run), []);
+  });
 });
 
 Deno.test("applyRetention() deletes the surplus and tells which", async () => {
