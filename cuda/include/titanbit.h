@@ -176,7 +176,8 @@ TB_API tb_status tb_gemm_ternary_backward_input(tb_context* context, tb_dtype dt
                                                 const int8_t* w, const float* w_scale, void* dx, int64_t M,
                                                 int64_t N, int64_t K, int32_t accumulate);
 /* dw (N, K) of dw_dtype = dyᵀ (N, M) . (x_scale (M) * x (M, K)); sums, and the addition to what dw held, in float32, rounded once
- * to dw_dtype. CUDA: TB_BF16 where dy is; the CPU build answers TB_UNSUPPORTED to it. */
+ * to dw_dtype (cuBLASLt: to within a unit of bfloat16's last place where it adds). CUDA: TB_BF16 where dy is; the CPU build answers
+ * TB_UNSUPPORTED to it. */
 TB_API tb_status tb_gemm_ternary_backward_weight(tb_context* context, tb_dtype dtype, const void* dy,
                                                  const int8_t* x, const float* x_scale, tb_dtype dw_dtype, void* dw,
                                                  int64_t M, int64_t N, int64_t K, int32_t accumulate);
