@@ -11,7 +11,7 @@ import { ropeBackward, ropeForward } from "../kernels/rope.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { PassMemory, ProjectionInput } from "./activations.ts";
 import type { LayerContext } from "./layers.ts";
-import type { Projection } from "./projection.ts";
+import type { BackwardOptions, Projection } from "./projection.ts";
 import { RmsNorm } from "./rms_norm.ts";
 
 /** Tensors of one attention layer's pass. */
@@ -145,13 +145,19 @@ export class Attention {
   }
 
   /** Turns dout (N, D), the gradient of the output, into the gradient of x, in place. x is the forward's. */
-  backward(dout: Tensor, x: Tensor, memory: AttentionMemory, positions: Positions): void {
+  backward(
+    dout: Tensor,
+    x: Tensor,
+    memory: AttentionMemory,
+    options: BackwardOptions & { positions: Positions },
+  ): void {
+    const { positions } = options;
     const { q, k, v, gradients } = memory;
     if (gradients === null || memory.outputRstd === null || memory.inputRstd === null) {
       throw new Error("Cannot run a backward pass as the forward pass was planned without one");
     }
     const scale = this.#headDim ** -0.5;
-    this.output.backward(memory.output, dout, gradients.normed);
+    this.output.backward(memory.output, dout, gradients.normed, options);
     this.subNorm.backward(
       gradients.normed,
       { x: memory.context, rstd: memory.outputRstd },
@@ -179,7 +185,7 @@ export class Attention {
       dqkv: gradients.qkv,
     });
     const dnormed = gradients.normed.view([x.shape[0]!, this.norm.width]);
-    this.qkv.backward(memory.input, gradients.qkv, dnormed);
+    this.qkv.backward(memory.input, gradients.qkv, dnormed, options);
     this.norm.backward(dnormed, { x, rstd: memory.inputRstd }, dout, { accumulate: true });
   }
 }

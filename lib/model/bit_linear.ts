@@ -13,7 +13,12 @@ import { quantizeWeight } from "../kernels/quantize_weight.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { ProjectionInput } from "./activations.ts";
 import type { StackedParameter } from "./parameters.ts";
-import { declareWeight, type Projection, type ProjectionSpec } from "./projection.ts";
+import {
+  type BackwardOptions,
+  declareWeight,
+  type Projection,
+  type ProjectionSpec,
+} from "./projection.ts";
 
 /**
  * y = (Q(x) · T(W)ᵀ) · x_scale · β, with β = mean|W| of each stacked matrix and T(W) = clip(round(W / β), -1, 1).
@@ -70,9 +75,9 @@ export class BitLinear implements Projection {
     });
   }
 
-  backward(x: ProjectionInput, dy: Tensor, dx: Tensor): void {
+  backward(x: ProjectionInput, dy: Tensor, dx: Tensor, { accumulate }: BackwardOptions): void {
     const { q, scale } = quantized(x);
-    gemmTernaryBackwardWeight({ dy, x: q, xScale: scale, dw: this.weight.grad, accumulate: true });
+    gemmTernaryBackwardWeight({ dy, x: q, xScale: scale, dw: this.weight.grad, accumulate });
     gemmTernaryBackwardInput({ dy, w: this.ternary, wScale: this.scale, dx });
   }
 }

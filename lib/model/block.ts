@@ -9,6 +9,7 @@ import type { PassMemory } from "./activations.ts";
 import type { Attention, AttentionMemory, Positions } from "./attention.ts";
 import type { FeedForward, FeedForwardMemory } from "./feed_forward.ts";
 import type { LayerContext } from "./layers.ts";
+import type { BackwardOptions } from "./projection.ts";
 
 /** Tensors of one block's pass. The residual stream is (N, D) float32 on every device. */
 export interface BlockMemory {
@@ -56,8 +57,13 @@ export class Block {
   }
 
   /** Turns the gradient of memory.output into the gradient of x, in place. */
-  backward(dout: Tensor, x: Tensor, memory: BlockMemory, positions: Positions): void {
-    this.feedForward.backward(dout, memory.middle, memory.feedForward);
-    this.attention.backward(dout, x, memory.attention, positions);
+  backward(
+    dout: Tensor,
+    x: Tensor,
+    memory: BlockMemory,
+    options: BackwardOptions & { positions: Positions },
+  ): void {
+    this.feedForward.backward(dout, memory.middle, memory.feedForward, options);
+    this.attention.backward(dout, x, memory.attention, options);
   }
 }

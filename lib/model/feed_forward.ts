@@ -12,7 +12,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import type { PassMemory, ProjectionInput } from "./activations.ts";
 import type { HiddenAct } from "./config.ts";
 import type { LayerContext } from "./layers.ts";
-import type { Projection } from "./projection.ts";
+import type { BackwardOptions, Projection } from "./projection.ts";
 import { RmsNorm } from "./rms_norm.ts";
 
 /** Tensors of one feed-forward layer's pass. */
@@ -120,13 +120,18 @@ export class FeedForward {
   }
 
   /** Turns dout (N, D), the gradient of the output, into the gradient of x, in place. x is the forward's. */
-  backward(dout: Tensor, x: Tensor, memory: FeedForwardMemory): void {
+  backward(
+    dout: Tensor,
+    x: Tensor,
+    memory: FeedForwardMemory,
+    options: BackwardOptions,
+  ): void {
     const { gradients } = memory;
     if (gradients === null || memory.downRstd === null || memory.inputRstd === null) {
       throw new Error("Cannot run a backward pass as the forward pass was planned without one");
     }
     if (memory.hiddenRecomputed) this.#hidden(memory);
-    this.down.backward(memory.down, dout, gradients.normed);
+    this.down.backward(memory.down, dout, gradients.normed, options);
     gluNormBackward({
       dy: gradients.normed,
       gateUp: memory.gateUp,
@@ -136,7 +141,7 @@ export class FeedForward {
       dgateUp: gradients.gateUp,
       dweight: this.subNorm.weight.grad,
     });
-    this.gateUp.backward(memory.input, gradients.gateUp, gradients.input);
+    this.gateUp.backward(memory.input, gradients.gateUp, gradients.input, options);
     this.norm.backward(gradients.input, { x, rstd: memory.inputRstd }, dout, { accumulate: true });
   }
 }

@@ -9,7 +9,12 @@ import type { Tensor } from "../tensor/tensor.ts";
 import type { ProjectionInput } from "./activations.ts";
 import { ComputeWeight } from "./compute_weight.ts";
 import type { StackedParameter } from "./parameters.ts";
-import { declareWeight, type Projection, type ProjectionSpec } from "./projection.ts";
+import {
+  type BackwardOptions,
+  declareWeight,
+  type Projection,
+  type ProjectionSpec,
+} from "./projection.ts";
 
 /** y = x Wᵀ in the activation dtype. */
 export class Linear implements Projection {
@@ -45,9 +50,9 @@ export class Linear implements Projection {
     });
   }
 
-  backward(x: ProjectionInput, dy: Tensor, dx: Tensor): void {
+  backward(x: ProjectionInput, dy: Tensor, dx: Tensor, { accumulate }: BackwardOptions): void {
     const dw = this.weight.grad;
-    gemm({ a: dy, transposeA: true, b: plain(x), residual: dw, c: dw });
+    gemm({ a: dy, transposeA: true, b: plain(x), residual: accumulate ? dw : null, c: dw });
     gemm({ a: dy, b: this.#compute.value, c: dx });
   }
 }

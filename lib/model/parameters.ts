@@ -191,9 +191,12 @@ export class ParameterStore implements Disposable {
     }
   }
 
-  /** Sets every gradient to 0. */
-  zeroGradients(): void {
-    this.#gradients.zero();
+  /** Sets every gradient to 0, or those of some groups. */
+  zeroGradients(options: { groups?: readonly ParameterGroup[] } = {}): void {
+    if (options.groups === undefined) return this.#gradients.zero();
+    for (const { group, grad } of this.#groups) {
+      if (options.groups.includes(group)) grad?.zero();
+    }
   }
 
   [Symbol.dispose](): void {

@@ -137,9 +137,11 @@ export class Pass implements Disposable {
 
   /**
    * The loss of the last forward pass, in `tokenLoss`, and its backward pass: adds gradScale · dloss to the gradients of the
-   * parameters, loss being the sum over tokens.
+   * parameters, loss being the sum over tokens. Without `accumulate` those of the projections are written anew, whatever they held,
+   * which saves reading and clearing most of the gradients' memory; embeddings and norms are always added to.
    */
-  backward(options: { gradScale: number }): void {
+  backward(options: { gradScale: number; accumulate?: boolean }): void {
+    const { accumulate = true } = options;
     const model = this.#model;
     const gradients = this.#gradients;
     if (gradients === null) {
@@ -162,7 +164,7 @@ export class Pass implements Disposable {
       if (this.memory.recompute === "block" && layer < model.blocks.length - 1) {
         block.recompute(x, memory, this.#positions);
       }
-      block.backward(dx, x, memory, this.#positions);
+      block.backward(dx, x, memory, { accumulate, positions: this.#positions });
     }
     embeddingBackward({ ids: this.ids, dout: dx, dtable: model.embedding.grad });
   }

@@ -25,6 +25,12 @@ export interface ProjectionSpec {
   readonly inFeatures: number;
 }
 
+/** What a backward pass tells every projection. */
+export interface BackwardOptions {
+  /** Whether gradients of weights add to those of the micro-batches before. */
+  readonly accumulate: boolean;
+}
+
 /** A linear layer without bias: y = x Wᵀ, forward and backward. */
 export interface Projection {
   /** Rows of the stacked weight. */
@@ -34,8 +40,11 @@ export interface Projection {
   prepare(): void;
   /** y (N, out) = x Wᵀ (+ residual (N, out)); y may be the residual. */
   forward(x: ProjectionInput, y: Tensor, residual?: Tensor): void;
-  /** dx (N, in) = dy W, and the weight's gradient += dyᵀ x. */
-  backward(x: ProjectionInput, dy: Tensor, dx: Tensor): void;
+  /**
+   * dx (N, in) = dy W, and the weight's gradient = dyᵀ x, added to what it holds where `accumulate`; else every gradient of the
+   * projection is written anew.
+   */
+  backward(x: ProjectionInput, dy: Tensor, dx: Tensor, options: BackwardOptions): void;
 }
 
 /** Makes a projection; a researcher passes another one to change every linear layer of a model. */

@@ -12,6 +12,7 @@ import type { BatchLoader } from "../data/loader.ts";
 import { DeviceEvent } from "../ffi/event.ts";
 import { Graph } from "../ffi/graph.ts";
 import { sum } from "../kernels/reduce.ts";
+import type { ParameterGroup } from "../model/parameters.ts";
 import type { Pass } from "../model/pass.ts";
 import type { BitNetTransformer } from "../model/transformer.ts";
 import type { AdamW } from "../optim/adamw.ts";
@@ -57,6 +58,9 @@ export interface SettledSteps {
 /** Steps that the host may be ahead of the device: enough to keep it busy, few enough to stop soon. */
 const LEAD = 2;
 
+/** Groups whose gradients a step's first micro-batch adds to, too. */
+const ADDED_TO: readonly ParameterGroup[] = ["embeddings", "norms"];
+
 /** Trains on batches of one shape. It owns graphs and events: hold it with `using`. */
 export class TrainingStep implements Disposable {
   /** Steps that can be queued before they must be settled. */
@@ -74,7 +78,8 @@ export class TrainingStep implements Disposable {
   readonly #resources = new DisposableStack();
   readonly #events: Record<"start" | "forward" | "backward" | "update" | "end", DeviceEvent>;
   readonly #ends: readonly DeviceEvent[]; // of the last LEAD steps
-  #graphs: { micro: Graph; update: Graph } | null = null;
+  /** Of a step's first micro-batch, of the others where there are any, and of the update. */
+  #graphs: { first: Graph; more: Graph | null; update: Graph } | null = null;
   #steps = 0;
   #queued = 0;
   #dataMs = 0;
@@ -134,8 +139,9 @@ export class TrainingStep implements Disposable {
       this.#dataMs += performance.now() - started;
       this.#pass.ids.upload(this.#batch.ids);
       this.#pass.targets.upload(this.#batch.targets);
-      if (this.#graphs === null) this.#micro();
-      else this.#graphs.micro.launch();
+      const first = micro === 0;
+      if (this.#graphs === null) this.#micro({ first });
+      else (first ? this.#graphs.first : this.#graphs.more!).launch();
     }
     const { lr, weightDecay, accepts, faults } = options;
     if (faults?.poisonsGradient) this.#poison();
@@ -183,20 +189,22 @@ export class TrainingStep implements Disposable {
   #record(): void {
     const { device } = this.#model;
     if (!Graph.isSupported(device)) return;
+    const record = (run: () => void) => this.#resources.use(Graph.record(device, run));
     this.#graphs = {
-      micro: this.#resources.use(Graph.record(device, () => this.#micro())),
-      update: this.#resources.use(Graph.record(device, () => this.#update())),
+      first: record(() => this.#micro({ first: true })),
+      more: this.#accumulationSteps === 1 ? null : record(() => this.#micro({ first: false })),
+      update: record(() => this.#update()),
     };
   }
 
-  /** The ops of a micro-batch. */
-  #micro(): void {
+  /** The ops of a micro-batch; the first of a step begins the gradients of the projections anew. */
+  #micro({ first }: { first: boolean }): void {
     const pass = this.#pass;
     const perToken = 1 / (this.#accumulationSteps * pass.memory.rows);
     this.#events.start.record();
     pass.forward();
     this.#events.forward.record();
-    pass.backward({ gradScale: perToken });
+    pass.backward({ gradScale: perToken, accumulate: !first });
     sum({ x: pass.tokenLoss, scale: perToken, out: this.#lossSum, accumulate: true });
     this.#events.backward.record();
   }
@@ -209,11 +217,11 @@ export class TrainingStep implements Disposable {
     return { loss: loss!, gradNorm: gradNorm! };
   }
 
-  /** In place of the update: the gradients are gone, all else is as before. */
+  /** In place of the update: the gradients are ready for the next step, all else is as before. */
   #leaveOut(): void {
     this.#events.update.record();
     this.#lossSum.zero();
-    this.#model.parameters.zeroGradients();
+    this.#model.parameters.zeroGradients({ groups: ADDED_TO });
     this.#events.end.record();
   }
 
@@ -228,14 +236,14 @@ export class TrainingStep implements Disposable {
     group!.grad!.view([1]).upload(Float32Array.of(NaN));
   }
 
-  /** The ops after the last micro-batch; they leave the gradients 0 and the ternary weights new. */
+  /** The ops after the last micro-batch; they leave the gradients ready for the next step, and the ternary weights new. */
   #update(): void {
     const model = this.#model;
     this.#events.update.record();
     this.#optimizer.update();
     this.#takeResult();
     this.#lossSum.zero();
-    model.parameters.zeroGradients();
+    model.parameters.zeroGradients({ groups: ADDED_TO });
     model.parametersChanged();
     model.prepare();
     this.#events.end.record();

@@ -154,6 +154,31 @@ Deno.test("backward() adds to the gradients that are there", () => {
   }
 });
 
+for (const quantization of ["ternary", "none"] as const) {
+  Deno.test(`a pass writes gradients of projections anew without accumulate when quantization is ${quantization}`, () => {
+    using model = tiny({ quantization });
+    using pass = model.plan({ sequences: 2, tokens: 7, training: true }).commit(model.device);
+    pass.ids.upload(Int32Array.from(IDS.flat()));
+    pass.targets.upload(Int32Array.from(IDS.flat()));
+    pass.forward();
+    pass.backward({ gradScale: 0.1 });
+    const expected = gradientsOf(model);
+    model.parameters.zeroGradients();
+    for (const { group, grad } of model.parameters.groups) {
+      if (group === "projections") grad!.upload(new Float32Array(grad!.length).fill(NaN));
+    }
+    pass.backward({ gradScale: 0.1, accumulate: false });
+    assertEquals(gradientsOf(model), expected);
+    pass.backward({ gradScale: 0.1, accumulate: false });
+    for (const [index, { name, group }] of model.parameters.all.entries()) {
+      const times = group === "projections" ? 1 : 2; // embeddings and norms are always added to
+      const actual = gradientsOf(model)[index]!;
+      const scaled = expected[index]!.map((value) => times * value);
+      assert(actual.every((value, i) => Math.abs(value - scaled[i]!) <= 1e-6), name);
+    }
+  });
+}
+
 Deno.test("backward() refuses a model without gradients, and a forward pass without labels", () => {
   using model = tiny();
   model.forward(IDS);
