@@ -2,21 +2,26 @@ import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import type { RunConfig } from "../../lib/config/run_config.ts";
 import type { StepRecord } from "../../lib/metrics/records.ts";
 import { DivergedError } from "../../lib/stability/diverged_error.ts";
+import type { Fault } from "../../lib/stability/faults.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
 import { hasCuda } from "../support/devices.ts";
-import { recorder, tensorsOf, tinyRun } from "./support.ts";
+import { recorder, spikesOf, tensorsOf, tinyRun } from "./support.ts";
 
 /** A test of a whole run on the card; shown as ignored where there is none. */
 function trainingTest(name: string, body: () => Promise<void>): void {
   const ignore = !hasCuda();
-  Deno.test({ name: ignore ? `${name} (no card)` : name, ignore, fn: body });
+  Deno.test({ name: ignore ? `cuda: no device found, skipped: ${name}` : name, ignore, fn: body });
 }
 
-async function train(config: RunConfig, options: { resume?: string; stopAfter?: number } = {}) {
+async function train(
+  config: RunConfig,
+  options: { resume?: string; stopAfter?: number; faults?: readonly Fault[] } = {},
+) {
   const observer = recorder();
   using trainer = await Trainer.open(config, {
     observer,
     version: "test",
+    faults: options.faults ?? [],
     ...(options.resume !== undefined && { resume: options.resume }),
   });
   let asked = trainer.state.step;
@@ -115,6 +120,7 @@ trainingTest(
     const config = run.config(
       ...CUDA,
       "stability.max_consecutive_skips=2",
+      "stability.max_rollbacks=0",
       "logging.every_steps=10",
       "checkpoint.every_steps=0",
     );
@@ -125,6 +131,37 @@ trainingTest(
     const before = other.toFloat32Array();
     await assertRejects(() => trainer.run(), DivergedError, "Cannot go on at step 3");
     assertEquals(other.toFloat32Array(), before);
-    assertEquals([trainer.state.updates, trainer.state.skipped], [0, 3]);
+    assertEquals(trainer.state.updates, 0);
+    assertEquals(spikesOf(observer.records).map(({ answer }) => answer), ["skip", "skip", "stop"]);
+  },
+);
+
+trainingTest(
+  "a spike that the host learns of late is undone, and the run ends in the same bits when it is run twice",
+  async () => {
+    await using run = await tinyRun();
+    const faults: Fault[] = [{ kind: "loss", steps: [15], repeat: "once", factor: 50, ms: 1 }];
+    const ends = [];
+    for (const name of ["first", "second"]) {
+      const config = run.config(
+        ...CUDA,
+        `checkpoint.run=${name}`,
+        "training.steps=30",
+        "logging.every_steps=6",
+        "checkpoint.every_steps=0",
+        "stability.warmup_steps=4",
+        "stability.snapshot_every=5",
+        "stability.stable_after=3",
+        "stability.lr_ramp_steps=5",
+      );
+      const { result, records, steps } = await train(config, { faults });
+      const undone = records.filter(({ type, ...rest }) =>
+        type === "stability" && "event" in rest && rest.event === "rollback"
+      );
+      assertEquals([undone.length, result.state.step], [1, 30]);
+      assertLess(steps.at(-1)!.loss, steps[0]!.loss);
+      ends.push(await tensorsOf(result.checkpoint!));
+    }
+    assertEquals(ends[1], ends[0]);
   },
 );

@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
 import { readRecords } from "../../lib/metrics/sinks.ts";
+import { hasCuda } from "../support/devices.ts";
 import { tensorsOf, type TinyRun, tinyRun } from "./support.ts";
 
 const TASK = fromFileUrl(new URL("../../tasks/train.ts", import.meta.url));
@@ -50,10 +51,17 @@ function signalAt(mark: string, signal: Deno.Signal) {
   };
 }
 
-Deno.test("train ends in the same bits when it was killed with SIGKILL and resumed", async () => {
+async function killAndResume(device: "cpu" | "cuda"): Promise<void> {
   await using run = await tinyRun();
   // Long enough that the signal comes before the end; the schedule is that of the whole run in both.
-  const set = ["--set", "training.steps=80", "--set", "checkpoint.keep_every=10"];
+  const set = [
+    "--device",
+    device,
+    "--set",
+    "training.steps=80",
+    "--set",
+    "checkpoint.keep_every=10",
+  ];
   const killed = await train(
     run,
     [...set, "--set", "checkpoint.run=killed"],
@@ -75,7 +83,18 @@ Deno.test("train ends in the same bits when it was killed with SIGKILL and resum
     await tensorsOf(join(checkpoints, "killed", "step_0000080")),
     await tensorsOf(join(checkpoints, "straight", "step_0000080")),
   );
-});
+}
+
+for (const device of ["cpu", "cuda"] as const) {
+  const ignore = device === "cuda" && !hasCuda();
+  Deno.test({
+    name: `${
+      ignore ? "cuda: no device found, skipped: " : ""
+    }train on ${device} ends in the same bits when it was killed with SIGKILL and resumed`,
+    ignore,
+    fn: () => killAndResume(device),
+  });
+}
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   Deno.test(`train finishes its step, saves and exits with 0 when it gets ${signal}`, async () => {
