@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define TB_ABI_VERSION 3
+#define TB_ABI_VERSION 4
 #define TB_API __attribute__((visibility("default")))
 
 typedef int32_t tb_status;
@@ -158,6 +158,20 @@ TB_API tb_status tb_quantize_weight(tb_context* context, const float* w, int8_t*
 TB_API tb_status tb_pack_ternary(tb_context* context, const int8_t* q, int32_t* packed, int64_t rows, int64_t cols);
 TB_API tb_status tb_unpack_ternary(tb_context* context, const int32_t* packed, int8_t* q, int64_t rows,
                                    int64_t cols);
+
+/* ---- Statistics of a ternary run ------------------------------------------------------------------------------ */
+
+/* counts (5) int64 over a matrix w (rows, cols), its ternary form q and scale (rows), of which the first is read: values of q that
+ * are -1, 0 and 1; values of q that differ from previous (rows, cols), [null]: 0; weights near a threshold of the quantiser,
+ * (0.5 - margin) * scale <= |w| <= (0.5 + margin) * scale, margin 0 to 0.5, the bounds in float32. Exact, the same in every build. */
+TB_API tb_status tb_ternary_statistics(tb_context* context, const float* w, const int8_t* q,
+                                       const int8_t* previous /*[null]*/, const float* scale, float margin, int64_t rows,
+                                       int64_t cols, int64_t* counts);
+/* counts (2) int64 over a quantised input q (N, D): zeros, and values at the quantiser's limits, -127 and 127 (ABSMAX) or -8 and 7
+ * (ABSMEAN). scales (2) f32: mean of scale (N), summed in double in a fixed order, and its maximum, which skips NaN and is 0 at
+ * least. */
+TB_API tb_status tb_quantized_statistics(tb_context* context, tb_activation_quant quant, const int8_t* q, const float* scale,
+                                         int64_t N, int64_t D, int64_t* counts, float* scales);
 
 /* ---- Matrix products ---------------------------------------------------------------------------------------- */
 

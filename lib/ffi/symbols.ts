@@ -5,11 +5,13 @@
  */
 
 import { CORE_SYMBOLS } from "./symbols/core.ts";
+import { STATISTICS_SYMBOLS } from "./symbols/statistics.ts";
 import { TOKEN_FILE_SYMBOLS } from "./symbols/token_file.ts";
 import { TOKENIZER_SYMBOLS } from "./symbols/tokenizer.ts";
 
 export const SYMBOLS = {
   ...CORE_SYMBOLS,
+  ...STATISTICS_SYMBOLS,
   ...TOKEN_FILE_SYMBOLS,
   ...TOKENIZER_SYMBOLS,
 } as const satisfies Deno.ForeignLibraryInterface;

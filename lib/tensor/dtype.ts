@@ -4,7 +4,7 @@
  * @module
  */
 
-export type DType = "float32" | "bfloat16" | "int8" | "uint8" | "int32";
+export type DType = "float32" | "bfloat16" | "int8" | "uint8" | "int32" | "int64";
 
 /** What activations can be kept in. */
 export type ActivationDType = "float32" | "bfloat16";
@@ -16,6 +16,7 @@ export const BYTES: Record<DType, number> = {
   int8: 1,
   uint8: 1,
   int32: 4,
+  int64: 8,
 };
 
 /** The code of an activation dtype in `titanbit.h`. Throws `TypeError` for a dtype that activations can't have. */

@@ -47,6 +47,7 @@ const FILE_DTYPES: Record<DType, SafetensorsDtype> = {
   int8: "I8",
   uint8: "U8",
   int32: "I32",
+  int64: "I64",
 };
 
 function namedTensor(name: string, tensor: Tensor): NamedTensor {

@@ -22,6 +22,7 @@ const POISON: Record<DType, number> = {
   int8: 0xa7,
   uint8: 0xa7,
   int32: 0xa7,
+  int64: 0xa7,
 };
 
 interface Block {
@@ -114,6 +115,11 @@ export function int8sOf(tensor: Tensor): Int8Array<ArrayBuffer> {
 /** The values of an int32 tensor. */
 export function int32sOf(tensor: Tensor): Int32Array<ArrayBuffer> {
   return tensor.download(new Int32Array(tensor.length));
+}
+
+/** The values of an int64 tensor. */
+export function int64sOf(tensor: Tensor): number[] {
+  return Array.from(tensor.download(new BigInt64Array(tensor.length)), Number);
 }
 
 function dtypeOf(values: HostArray): DType {
