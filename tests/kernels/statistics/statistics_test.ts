@@ -221,9 +221,9 @@ Deno.test(
 
 Deno.test("quantizedStatistics() gives a NaN scale to the mean and skips it in the maximum", () => {
   onEveryDevice((device) => {
-    const given = { q: new Int8Array(3), scale: Float32Array.of(1, NaN, 2) };
-    assertEquals(countQuantized(device, [3, 1], given), {
-      counts: [3, 0],
+    const given = { q: new Int8Array(4), scale: Float32Array.of(NaN, 1, 2, NaN) };
+    assertEquals(countQuantized(device, [4, 1], given), {
+      counts: [4, 0],
       scales: Float32Array.of(NaN, 2),
     });
   });
