@@ -20,6 +20,16 @@ import {
   type ProjectionSpec,
 } from "./projection.ts";
 
+/** One of the matrices that a projection stacks. */
+export interface TernaryMatrix {
+  /** Latent weight, (rows, in) float32. */
+  readonly w: Tensor;
+  /** T(W), (rows, in) int8. */
+  readonly q: Tensor;
+  /** β in every element, (rows) float32. */
+  readonly scale: Tensor;
+}
+
 /**
  * y = (Q(x) · T(W)ᵀ) · x_scale · β, with β = mean|W| of each stacked matrix and T(W) = clip(round(W / β), -1, 1).
  *
@@ -50,17 +60,18 @@ export class BitLinear implements Projection {
     this.scale = spec.derived.tensor(`${name}.scale`, "float32", [this.outFeatures]);
   }
 
-  prepare(): void {
+  /** The stacked matrices in order. */
+  matrices(): TernaryMatrix[] {
     let row = 0;
-    for (const part of this.weight.parts) {
-      const end = row + part.value.shape[0]!;
-      quantizeWeight({
-        w: part.value,
-        q: this.ternary.rows(row, end),
-        scale: this.scale.rows(row, end),
-      });
-      row = end;
-    }
+    return this.weight.parts.map(({ value }) => {
+      const from = row;
+      row += value.shape[0]!;
+      return { w: value, q: this.ternary.rows(from, row), scale: this.scale.rows(from, row) };
+    });
+  }
+
+  prepare(): void {
+    for (const matrix of this.matrices()) quantizeWeight(matrix);
   }
 
   forward(x: ProjectionInput, y: Tensor, residual?: Tensor): void {

@@ -102,8 +102,11 @@ export class Pass implements Disposable {
     return this;
   }
 
-  /** Runs `ids` up to the final norm. With a KV cache, the tokens follow the ones it holds and join them. */
-  forward(): void {
+  /**
+   * Runs `ids` up to the final norm. With a KV cache, the tokens follow the ones it holds and join them. `ran` is told of each block
+   * while all of its tensors are there.
+   */
+  forward(options: { ran?: (memory: BlockMemory, layer: number) => void } = {}): void {
     const model = this.#model;
     model.prepare();
     embeddingForward({ ids: this.ids, table: model.embedding.value, out: this.#embedded });
@@ -111,10 +114,23 @@ export class Pass implements Disposable {
     for (const [layer, block] of model.blocks.entries()) {
       const memory = this.#blocks[layer]!;
       block.forward(x, memory, this.#positions);
+      options.ran?.(memory, layer);
       x = memory.output;
     }
     model.norm.forward(x, this.#normed, this.#rstd);
     this.#cache?.advance(this.memory.tokens);
+  }
+
+  /**
+   * Shows the tensors of every block of the last pass. Where the pass keeps them, they are what the forward pass left; else `ids`
+   * run forward again, through the weights as they are now. Throws `Error` for a pass without a backward pass.
+   */
+  showBlocks(show: (memory: BlockMemory, layer: number) => void): void {
+    if (!this.memory.training) {
+      throw new Error("Cannot show a pass's blocks as it was planned without a backward pass");
+    }
+    if (this.memory.recompute === "none") this.#blocks.forEach(show);
+    else this.forward({ ran: show });
   }
 
   /** Cross-entropy of every token of the last forward pass, in `tokenLoss`; `scale` times their sum. Waits for the device. */
