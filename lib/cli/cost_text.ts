@@ -97,7 +97,12 @@ function memoryTitle({ training_memory: memory }: DeviceCosts): string {
 
 function memoryRows(costs: DeviceCosts): string[][] {
   const { training_memory: memory, device, device_memory_bytes: has } = costs;
-  const parts = ["weights", "gradients", "optimizer", "activations", "workspace", "total"] as const;
+  const parts = [
+    ...["weights", "gradients", "optimizer", "activations", "workspace"] as const,
+    // A few kilobytes where flips are not counted.
+    ...(memory.statistics_bytes < 2 ** 20 ? [] : ["statistics"] as const),
+    "total",
+  ] as const;
   const rows = parts.map((part) => [part, formatBytes(memory[`${part}_bytes`])]);
   if (has !== null) {
     rows.push([

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { MetricsRecord, StepRecord } from "../metrics/records.ts";
+import type { MetricsRecord, StepRecord, TernaryRecord } from "../metrics/records.ts";
 import { formatBytes, formatCount, formatDuration, formatPercent, formatRate } from "./format.ts";
 import { ProgressLine, type ProgressOutput } from "./progress.ts";
 import { describeStability } from "./stability_text.ts";
@@ -24,6 +24,7 @@ export class TrainingReport {
   readonly #line: ProgressLine;
   readonly #steps: number;
   #bitsPerByte: number | null = null;
+  #ternary: TernaryRecord | null = null;
 
   constructor(options: TrainingReportOptions) {
     this.#steps = options.steps;
@@ -74,6 +75,9 @@ export class TrainingReport {
         );
         break;
       }
+      case "ternary":
+        this.#ternary = record;
+        break;
       case "checkpoint":
         if (record.error !== null) break; // a warning says it
         this.#line.log(
@@ -106,8 +110,17 @@ export class TrainingReport {
       `grad ${record.grad_norm.toFixed(2)}`,
       formatRate(record.tokens_per_s),
       ...(record.mfu_bf16 === null ? [] : [`MFU ${formatPercent(record.mfu_bf16)}`]),
+      ...describeTernary(this.#ternary),
       ...(record.skipped === 0 ? [] : [`${record.skipped} skipped`]),
     ];
     return parts.join("  ");
   }
+}
+
+/** The newest counts as they stand among a step's numbers. */
+function describeTernary(record: TernaryRecord | null): string[] {
+  if (record === null) return [];
+  const { zero_share, flip_rate } = record;
+  const flips = flip_rate === null ? [] : [`flips ${formatPercent(flip_rate)}`];
+  return [`zeros ${formatPercent(zero_share)}`, ...flips];
 }

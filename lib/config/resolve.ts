@@ -6,7 +6,13 @@
  */
 
 import { BITNET_SECOND_LR_RATIO, type ScheduleType } from "../optim/schedule.ts";
-import type { ResolvedDefault, RunConfig, ScheduleConfig, TrainingConfig } from "./run_config.ts";
+import type {
+  LoggingConfig,
+  ResolvedDefault,
+  RunConfig,
+  ScheduleConfig,
+  TrainingConfig,
+} from "./run_config.ts";
 import { resolveModel } from "./resolve_model.ts";
 import { resolveStability } from "./resolve_stability.ts";
 import { type Conflict, Resolver } from "./resolver.ts";
@@ -38,7 +44,7 @@ export function resolveRunConfig(raw: RawRunConfig, runName: string): Resolution
   );
   const schedule = resolveSchedule(raw, training.steps, resolver);
   if (model === undefined) return { conflicts: resolver.conflicts };
-  const { data, optimizer, stability, checkpoint, logging } = raw;
+  const { data, optimizer, stability, checkpoint } = raw;
   const directory = resolver.pick("checkpoint.directory", checkpoint.directory, "checkpoints");
   const run = resolver.pick("checkpoint.run", checkpoint.run, runName, "name of the config");
   const everySteps = resolver.pick(
@@ -75,17 +81,12 @@ export function resolveRunConfig(raw: RawRunConfig, runName: string): Resolution
       keepEvery: resolver.pick("checkpoint.keep_every", checkpoint.keep_every, 0),
       saveFinal: resolver.pick("checkpoint.save_final", checkpoint.save_final, true),
     },
-    logging: {
-      everySteps: resolver.pick("logging.every_steps", logging.every_steps, 10),
-      jsonl: resolver.pick(
-        "logging.jsonl",
-        logging.jsonl,
-        `${directory.replace(/\/+$/, "")}/${run}/metrics.jsonl`,
-        "in the run's folder",
-      ),
-      console: resolver.pick("logging.console", logging.console, "auto"),
-      peakTflops: resolver.pick("logging.peak_tflops", logging.peak_tflops, null),
-    },
+    logging: resolveLogging(raw, {
+      ternary: model.quantization === "ternary",
+      steps: training.steps,
+      folder: `${directory.replace(/\/+$/, "")}/${run}`,
+      resolver,
+    }),
   };
   checkFiles(config, resolver);
   return resolver.conflicts.length > 0
@@ -177,6 +178,37 @@ function resolveTraining(
     computeDtype,
     recompute: resolver.pick("training.recompute", training.recompute, "none"),
     gradientDtype,
+  };
+}
+
+function resolveLogging(
+  { logging }: RawRunConfig,
+  run: { ternary: boolean; steps: number; folder: string; resolver: Resolver },
+): LoggingConfig {
+  const { ternary, steps, folder, resolver } = run;
+  const ternaryEvery = resolver.pick(
+    "logging.ternary_every",
+    logging.ternary_every,
+    ternary ? Math.max(100, Math.ceil(steps / 1000)) : 0,
+    ternary ? "a thousandth of the steps, at least 100" : "the model isn't ternary",
+  );
+  resolver.require(ternary || ternaryEvery === 0, {
+    key: "logging.ternary_every",
+    expected: "0 where model.quantization is none",
+    got: ternaryEvery,
+  });
+  return {
+    everySteps: resolver.pick("logging.every_steps", logging.every_steps, 10),
+    jsonl: resolver.pick(
+      "logging.jsonl",
+      logging.jsonl,
+      `${folder}/metrics.jsonl`,
+      "in the run's folder",
+    ),
+    console: resolver.pick("logging.console", logging.console, "auto"),
+    peakTflops: resolver.pick("logging.peak_tflops", logging.peak_tflops, null),
+    ternaryEvery,
+    flipRate: resolver.pick("logging.flip_rate", logging.flip_rate, false),
   };
 }
 

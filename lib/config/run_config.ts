@@ -154,6 +154,10 @@ export interface LoggingConfig {
   readonly console: "auto" | "bar" | "plain";
   /** Dense bfloat16 peak of the device in TFLOP/s, MFU's denominator; null takes the known card's. @default null */
   readonly peakTflops: number | null;
+  /** Optimizer steps between records of the ternary weights, 0 for none. @default a thousandth of the steps, at least 100 */
+  readonly ternaryEvery: number;
+  /** Whether those tell how many weights changed their ternary value, which takes a byte a weight. @default false */
+  readonly flipRate: boolean;
 }
 
 /** Why a field has the value it has, where the YAML left it open. */

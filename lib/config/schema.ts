@@ -182,6 +182,8 @@ const logging = section({
   jsonl: text(PATH).nullable().optional(),
   console: oneOf(["auto", "bar", "plain"]).optional(),
   peak_tflops: positive().nullable().optional(),
+  ternary_every: count(0).optional(),
+  flip_rate: flag().optional(),
 });
 
 /** A whole file. */

@@ -67,6 +67,44 @@ export interface ValidationRecord {
   readonly validation_ms: number;
 }
 
+/**
+ * The ternary weights of a run and what feeds them (docs/ternary-statistics.md). Arrays of weights have a number for each matrix,
+ * those of inputs one for each input, layer by layer: matrix m of layer l stands at l · matrices.length + m. Shares are fractions of
+ * 1; numbers have 6 digits.
+ */
+export interface TernaryRecord {
+  readonly type: "ternary";
+  readonly step: number;
+  readonly layers: number;
+  /** Names of a layer's matrices. */
+  readonly matrices: readonly string[];
+  /** Names of a layer's inputs of projections. */
+  readonly inputs: readonly string[];
+  /** Share of weights that are 0, and that have flipped, over all matrices. */
+  readonly zero_share: number;
+  readonly flip_rate: number | null;
+  /** Steps that the flips are of; `null`, as the flips, where nothing is known to compare with. */
+  readonly flip_steps: number | null;
+  /** Shares of -1, 0 and 1. */
+  readonly minus: readonly number[];
+  readonly zero: readonly number[];
+  readonly plus: readonly number[];
+  /** Share of weights whose ternary value is another one than `flip_steps` before. */
+  readonly flipped: readonly number[] | null;
+  /** Mean magnitude of the latent weights. */
+  readonly beta: readonly number[];
+  /** Share of latent weights within 0.1 beta of a threshold, beta/2 or -beta/2. */
+  readonly near: readonly number[];
+  /** Magnitude that each token of the last micro-batch was scaled by: mean and maximum over tokens. */
+  readonly gamma_mean: readonly number[];
+  readonly gamma_max: readonly number[];
+  /** Shares of integers that are 0, and that are at the quantiser's limits. */
+  readonly input_zero: readonly number[];
+  readonly input_clipped: readonly number[];
+  /** Time that counting took, between two steps. */
+  readonly collect_ms: number;
+}
+
 /** A checkpoint that was written, or couldn't be. */
 export interface CheckpointRecord {
   readonly type: "checkpoint";
@@ -171,6 +209,7 @@ export type MetricsRecord =
   | RunRecord
   | StepRecord
   | ValidationRecord
+  | TernaryRecord
   | CheckpointRecord
   | StabilityRecord
   | EventRecord;
@@ -190,6 +229,6 @@ export function decodeRecord(line: string): MetricsRecord | null {
   }
   if (typeof value !== "object" || value === null) return null;
   const { type, step } = value as { type?: unknown; step?: unknown };
-  const known = ["run", "step", "validation", "checkpoint", "stability", "event"];
+  const known = ["run", "step", "validation", "ternary", "checkpoint", "stability", "event"];
   return known.includes(String(type)) && typeof step === "number" ? value as MetricsRecord : null;
 }

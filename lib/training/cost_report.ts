@@ -72,6 +72,7 @@ export function costReport(config: BitNetConfig, options: CostOptions) {
       optimizer_bytes: memory.optimizer,
       activations_bytes: memory.activations,
       workspace_bytes: memory.workspace,
+      statistics_bytes: memory.statistics,
       total_bytes: memory.total,
     },
     packed_inference: {

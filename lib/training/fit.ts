@@ -103,7 +103,7 @@ function settingsThatFit(
   const { dtype, limit, backend } = options;
   const from = <Value>(values: readonly Value[], value: Value) =>
     values.slice(values.indexOf(value));
-  const { training, optimizer } = config;
+  const { training, optimizer, logging } = config;
   const gradients = backend === "cpu" ? [training.gradientDtype] : from(
     GRADIENT_DTYPES,
     training.gradientDtype,
@@ -115,6 +115,7 @@ function settingsThatFit(
       for (const recompute of from(RECOMPUTE, training.recompute)) {
         const changed: RunConfig = {
           ...config,
+          logging: { ...logging, flipRate: false }, // what changes no bit of the training goes first
           training: { ...training, recompute, gradientDtype },
           optimizer: { ...optimizer, state },
         };
@@ -126,6 +127,7 @@ function settingsThatFit(
         if (microBatch === null || microBatch <= best) continue;
         best = microBatch;
         const sets = [
+          ["logging.flip_rate", logging.flipRate, false],
           ["optimizer.state", optimizer.state, state],
           ["training.gradient_dtype", training.gradientDtype, gradientDtype],
           ["training.recompute", training.recompute, recompute],

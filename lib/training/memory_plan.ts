@@ -10,6 +10,7 @@ import type { BitNetConfig } from "../model/config.ts";
 import { BitNetTransformer } from "../model/transformer.ts";
 import { AdamW } from "../optim/adamw.ts";
 import type { ActivationDType } from "../tensor/dtype.ts";
+import { TernaryStatistics } from "./ternary_statistics.ts";
 
 /** What the memory of a training depends on besides the network. */
 export interface MemoryShape {
@@ -25,6 +26,8 @@ export interface MemoryShape {
   readonly gradientDtype?: "float32" | "bfloat16";
   /** Moments of AdamW. @default "fp32" */
   readonly state?: "fp32" | "bf16" | "int8";
+  /** Whether ternary weights are counted, and their flips. @default null: they are not */
+  readonly statistics?: { readonly flipRate: boolean } | null;
 }
 
 /** Bytes by purpose. */
@@ -37,6 +40,8 @@ export interface MemoryPlan {
   readonly activations: number;
   /** Scratch that layers share. */
   readonly workspace: number;
+  /** Counts of the ternary weights, and a copy of these where flips are counted. */
+  readonly statistics: number;
   readonly total: number;
 }
 
@@ -58,15 +63,32 @@ export function planMemory(config: BitNetConfig, shape: MemoryShape): MemoryPlan
   const { weights: latent, gradients } = model.parameters.bytes;
   const weights = latent + model.derivedBytes;
   const { activations, workspace } = pass.memory.bytes;
-  const total = weights + gradients + optimizer.bytes + activations + workspace;
-  return { weights, gradients, optimizer: optimizer.bytes, activations, workspace, total };
+  const statistics = shape.statistics
+    ? new TernaryStatistics(model, { pass, ...shape.statistics }).bytes
+    : 0;
+  const parts = {
+    weights,
+    gradients,
+    optimizer: optimizer.bytes,
+    activations,
+    workspace,
+    statistics,
+  };
+  return { ...parts, total: Object.values(parts).reduce((sum, bytes) => sum + bytes, 0) };
 }
 
 /** The shape of a run's memory, with activations in `dtype`. */
 export function memoryShapeOf(config: RunConfig, dtype: ActivationDType): MemoryShape {
   const { microBatch, seqLen, recompute, gradientDtype } = config.training;
   const { state } = config.optimizer;
-  return { microBatch, seqLen, dtype, recompute, gradientDtype, state };
+  const statistics = countedStatistics(config);
+  return { microBatch, seqLen, dtype, recompute, gradientDtype, state, statistics };
+}
+
+/** What a run counts of its ternary weights; `null` where nothing. */
+export function countedStatistics(config: RunConfig): { flipRate: boolean } | null {
+  const { ternaryEvery, flipRate } = config.logging;
+  return ternaryEvery > 0 ? { flipRate } : null;
 }
 
 /** Dtype of a run's activations on a device that computes in `deviceDtype` by itself. */
@@ -85,5 +107,7 @@ export function describePlan(plan: MemoryPlan): string {
     gib(plan.gradients)
   } + ` +
     `optimizer ${gib(plan.optimizer)} + activations ${gib(plan.activations)} + ` +
-    `workspace ${gib(plan.workspace)}`;
+    `workspace ${gib(plan.workspace)}` +
+    // A few kilobytes where flips are not counted.
+    (plan.statistics < 2 ** 20 ? "" : ` + statistics ${gib(plan.statistics)}`);
 }

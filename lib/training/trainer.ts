@@ -11,8 +11,8 @@ import { LanguageModelEvaluator } from "../evaluation/language_model.ts";
 import { TokenBytes } from "../evaluation/token_bytes.ts";
 import { Device } from "../ffi/device.ts";
 import type { Pass } from "../model/pass.ts";
-import { BitNetTransformer } from "../model/transformer.ts";
-import { AdamW } from "../optim/adamw.ts";
+import type { BitNetTransformer } from "../model/transformer.ts";
+import type { AdamW } from "../optim/adamw.ts";
 import { createSchedule, type Schedule } from "../optim/schedule.ts";
 import type { Fault } from "../stability/faults.ts";
 import type { Decision, RollbackDecision } from "../stability/policy.ts";
@@ -26,11 +26,12 @@ import { RunCheckpoints } from "./run_checkpoints.ts";
 import { RunRecords } from "./run_records.ts";
 import type { TrainingObserver } from "./observer.ts";
 import { requireMemory } from "./fit.ts";
-import { activationDtypeOf } from "./memory_plan.ts";
 import { gaveUp, type GuardedTensors, StabilityGuard } from "./stability_guard.ts";
 import { type StepResult, TrainingStep } from "./step.ts";
 import type { StepFaults } from "./step_faults.ts";
 import { optimizerTensors, parameterTensors } from "./tensor_io.ts";
+import type { TernaryStatistics } from "./ternary_statistics.ts";
+import { createTrainedModel } from "./trained_model.ts";
 
 /** Steps that may be queued on a card before their results are looked at, however rarely records are due. */
 const MAX_QUEUED = 32;
@@ -75,6 +76,7 @@ export class Trainer implements Disposable {
   #resources: DisposableStack;
   readonly #optimizer: AdamW;
   readonly #pass: Pass;
+  readonly #statistics: TernaryStatistics | null;
   readonly #step: TrainingStep;
   readonly #loader: BatchLoader;
   readonly #schedule: Schedule;
@@ -117,31 +119,11 @@ export class Trainer implements Disposable {
       seed: config.data.seed,
     });
     if (parts.resumed !== null) this.#loader.seek(parts.resumed.sampler);
-    this.model = resources.use(
-      BitNetTransformer.create(config.model, {
-        device,
-        seed: training.seed,
-        dtype: activationDtypeOf(config, device.activationDtype),
-        gradientDtype: training.gradientDtype,
-      }),
-    );
-    this.#optimizer = resources.use(
-      new AdamW(this.model.parameters, {
-        beta1: optimizer.betas[0],
-        beta2: optimizer.betas[1],
-        eps: optimizer.eps,
-        maxGradNorm: optimizer.maxGradNorm,
-        state: optimizer.state,
-      }),
-    ).commit(device);
-    this.#pass = resources.use(
-      this.model.plan({
-        sequences: training.microBatch,
-        tokens: training.seqLen,
-        training: true,
-        recompute: training.recompute,
-      }),
-    ).commit(device);
+    const trained = createTrainedModel(config, { device, resources });
+    this.model = trained.model;
+    this.#optimizer = trained.optimizer;
+    this.#pass = trained.pass;
+    this.#statistics = trained.statistics;
     const { tokenizer, validation: dataset } = parts;
     this.#validation = dataset === null ? null : {
       dataset,
@@ -254,17 +236,22 @@ export class Trainer implements Disposable {
       interrupted = options.shouldStop?.() ?? false;
       const last = step === training.steps;
       const records = due(step, logging.everySteps) || last || interrupted || step === 1;
+      const counts = due(step, logging.ternaryEvery);
       const validates = due(step, training.evalEvery) || (last && training.evalEvery > 0);
       const saves = due(step, checkpoint.everySteps) || (last && checkpoint.saveFinal) ||
         interrupted;
       const snapshots = due(step, stability.snapshotEvery);
-      if (wrong === null && (records || validates || saves || snapshots)) wrong = this.#settle();
+      if (wrong === null && (records || counts || validates || saves || snapshots)) {
+        wrong = this.#settle();
+      }
       if (wrong !== null) {
         saved = await this.#goBack(wrong);
         ({ step } = this.#state);
         continue;
       }
       if (records) this.#records.step(this.#state);
+      // Before an evaluation, whose tokens go through the same pass.
+      if (counts && this.#statistics) this.#records.ternary(this.#statistics.collect(step));
       if (validates) this.#validate();
       if (snapshots) this.#guard.snapshotIfDue(this.#point());
       saved = saves ? await this.#save() : null;
@@ -344,6 +331,7 @@ export class Trainer implements Disposable {
       this.#optimizer.restoreUpdates(to.updates);
       this.model.parametersChanged();
       this.#records.forget();
+      this.#statistics?.forget();
       this.#state = {
         step: to.step,
         tokens: to.tokens,

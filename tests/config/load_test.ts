@@ -93,6 +93,8 @@ Deno.test("parseRunConfig() fills every open key from a minimal file", () => {
         jsonl: "checkpoints/run/metrics.jsonl",
         console: "auto",
         peakTflops: null,
+        ternaryEvery: 100,
+        flipRate: false,
       },
     },
   );

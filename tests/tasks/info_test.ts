@@ -54,7 +54,8 @@ Deno.test("info --json has parts that add up", async () => {
   assertEquals(
     memory.weights_bytes + memory.gradients_bytes + memory.optimizer_bytes +
       memory.activations_bytes +
-      memory.workspace_bytes,
+      memory.workspace_bytes +
+      memory.statistics_bytes,
     memory.total_bytes,
   );
   assertEquals(flops.forward_int8 + flops.forward_float + flops.backward_float, flops.total);

@@ -1,0 +1,62 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { TrainingReport } from "../../lib/cli/training_report.ts";
+import type { StepRecord, TernaryRecord } from "../../lib/metrics/records.ts";
+
+const STEP: StepRecord = {
+  type: "step",
+  step: 1,
+  tokens: 1024,
+  loss: 4.25,
+  lr: 1e-3,
+  weight_decay: 0.1,
+  grad_norm: 0.5,
+  step_ms: 100,
+  forward_ms: null,
+  backward_ms: null,
+  optimizer_ms: null,
+  data_ms: null,
+  tokens_per_s: 10240,
+  mfu_bf16: null,
+  mfu_mixed: null,
+  skipped: 0,
+};
+
+const TERNARY: TernaryRecord = {
+  type: "ternary",
+  step: 1,
+  layers: 0,
+  matrices: [],
+  inputs: [],
+  zero_share: 0.312,
+  flip_rate: null,
+  flip_steps: null,
+  minus: [],
+  zero: [],
+  plus: [],
+  flipped: null,
+  beta: [],
+  near: [],
+  gamma_mean: [],
+  gamma_max: [],
+  input_zero: [],
+  input_clipped: [],
+  collect_ms: 1,
+};
+
+Deno.test("TrainingReport shows the newest share of zeros and flip rate among a step's numbers, no line of its own", () => {
+  const written: string[] = [];
+  const output = { write: (text: string) => void written.push(text), columns: () => null };
+  const report = new TrainingReport({ steps: 9, style: "plain", output });
+  const linesOf = (...records: (StepRecord | TernaryRecord)[]) => {
+    for (const record of records) report.record(record);
+    return written.splice(0).join("").split("\n").slice(0, -1);
+  };
+  assertEquals(linesOf(STEP)[0]!.includes("zeros"), false);
+  assertEquals(linesOf(TERNARY), []);
+  const [second] = linesOf({ ...STEP, step: 2 });
+  assertStringIncludes(second!, "  zeros 31.2%");
+  assertEquals(second!.includes("flips"), false);
+  const [third, ...others] = linesOf({ ...TERNARY, flip_rate: 0.004 }, { ...STEP, step: 3 });
+  assertStringIncludes(third!, "  zeros 31.2%  flips 0.4%");
+  assertEquals(others, []);
+});
