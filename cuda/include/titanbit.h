@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define TB_ABI_VERSION 3
+#define TB_ABI_VERSION 4
 #define TB_API __attribute__((visibility("default")))
 
 typedef int32_t tb_status;
@@ -185,6 +185,10 @@ TB_API tb_status tb_gemm_ternary_backward_weight(tb_context* context, tb_dtype d
 TB_API tb_status tb_gemm(tb_context* context, tb_dtype dtype, const void* a, const void* b, tb_dtype c_dtype,
                          const void* residual /*[null]*/, void* c, int64_t M, int64_t N, int64_t K,
                          int32_t transpose_a, int32_t transpose_b);
+/* y (M, N) f32 = (Q(x) . wᵀ) * s_x (M) * w_scale (N): x (M, K) of dtype, quantised row by row as TB_QUANT_ABSMAX with its scale s_x
+ * on the way; w (N, K) int8. K is 1 to 32768. The integer product is exact; the same bits in both builds from equal x. */
+TB_API tb_status tb_gemm_int8(tb_context* context, tb_dtype dtype, const void* x, const int8_t* w, const float* w_scale,
+                              float* y, int64_t M, int64_t N, int64_t K);
 
 /* ---- Rotary embedding fused with the split into heads ------------------------------------------------------- */
 
