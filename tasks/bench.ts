@@ -13,6 +13,7 @@ import { cpuCases, shapeCases } from "../lib/bench/suites.ts";
 import { type Command, main, type ParsedArgs, UsageError } from "../lib/cli/command.ts";
 
 const SIZES = Object.keys(DECODE_SHAPES) as DecodeSize[];
+const CACHES = ["float32", "bfloat16"] as const;
 const HEADS = ["float32", "int8"] as const;
 
 /** `bench`. */
@@ -49,6 +50,13 @@ export const command: Command = {
       default: "int8",
     },
     {
+      name: "cache",
+      kind: "string",
+      help: "decode: keys and values",
+      choices: [...CACHES, "all"],
+      default: "all",
+    },
+    {
       name: "threads",
       kind: "string",
       help: "numbers of threads to measure with",
@@ -75,10 +83,11 @@ async function run(args: ParsedArgs): Promise<void> {
   const threads = threadCounts(args.string("threads"));
   const shared = { threads, repeat: args.integer("repeat"), json: args.boolean("json") };
   if (suite === "decode") {
-    const [size, head] = [args.string("size"), args.string("head")];
+    const chosen = (flag: string) => (one: string) => [one, "all"].includes(args.string(flag));
     return runDecodeSuite({
-      sizes: SIZES.filter((one) => size === "all" || size === one),
-      heads: HEADS.filter((one) => head === "all" || head === one),
+      sizes: SIZES.filter(chosen("size")),
+      heads: HEADS.filter(chosen("head")),
+      caches: CACHES.filter(chosen("cache")),
       ...shared,
     });
   }

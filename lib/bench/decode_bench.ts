@@ -10,6 +10,7 @@ import { type GenerationReport, TokenGenerator } from "../inference/generate.ts"
 import { Int8Head } from "../inference/int8_head.ts";
 import type { HeadWeights } from "../inference/load_model.ts";
 import { gemmInt8 } from "../kernels/gemm_int8.ts";
+import { type ActivationDType, BYTES } from "../tensor/dtype.ts";
 import { Arena } from "../tensor/arena.ts";
 import { checkPacked, decodeConfig, type DecodeSize, randomPackedModel } from "./decode_model.ts";
 import { quantile } from "./measure.ts";
@@ -18,6 +19,8 @@ import { quantile } from "./measure.ts";
 export interface DecodeBenchOptions {
   readonly size: DecodeSize;
   readonly head: HeadWeights;
+  /** What keys and values are kept in. */
+  readonly cache: ActivationDType;
   readonly threads: number;
   /** Rounds; each reads the prompt once and decodes at both contexts. */
   readonly repeat: number;
@@ -35,6 +38,7 @@ export interface Rate {
 export interface DecodeRow {
   readonly size: DecodeSize;
   readonly head: HeadWeights;
+  readonly cache: ActivationDType;
   readonly threads: number;
   /** A prompt of 512 tokens. */
   readonly prefill_tok_per_s: Rate;
@@ -72,13 +76,16 @@ const TOKENS = 32;
 
 /** Checks a shape, then measures it. Throws `Error` where packed weights give other logits than latent ones. */
 export function benchDecode(options: DecodeBenchOptions): DecodeRow {
-  const { size, head, threads, repeat } = options;
+  const { size, head, cache, threads, repeat } = options;
   using device = Device.open({ kind: "cpu", threads });
   checkPacked(device, size);
   const config = decodeConfig(size);
   const packed = randomPackedModel(device, config, head);
   using model = packed.model;
-  using generator = new TokenGenerator(model, { capacity: CONTEXT + TOKENS + 1 });
+  using generator = new TokenGenerator(model, {
+    capacity: CONTEXT + TOKENS + 1,
+    cacheDtype: cache,
+  });
   const prompt = Array.from({ length: CONTEXT }, (_, i) => (i * 7919) % config.vocabSize);
   const run = (ids: number[]) => finish(generator, ids);
   run(prompt); // takes memory and wakes threads
@@ -97,7 +104,8 @@ export function benchDecode(options: DecodeBenchOptions): DecodeRow {
   const bytes = {
     projections: sum(({ packed, scale }) => packed.bytes + scale.bytes),
     head: model.head instanceof Int8Head ? model.head.bytes : model.head.weight.value.bytes,
-    cache: 2 * 4 * config.numLayers * config.numKvHeads * config.headDim * (CONTEXT + TOKENS / 2),
+    cache: 2 * BYTES[cache] * config.numLayers * config.numKvHeads * config.headDim *
+      (CONTEXT + TOKENS / 2),
   };
   const rate = rateOf(full);
   const gbytePerS = rate.median * (bytes.projections + bytes.head + bytes.cache) / 1e9;
@@ -105,6 +113,7 @@ export function benchDecode(options: DecodeBenchOptions): DecodeRow {
   return {
     size,
     head,
+    cache,
     threads,
     prefill_tok_per_s: rateOf(prefill),
     decode_empty_tok_per_s: rateOf(empty),

@@ -7,6 +7,7 @@
 import { formatTable } from "../cli/format.ts";
 import { openLibrary } from "../ffi/library.ts";
 import type { HeadWeights } from "../inference/load_model.ts";
+import type { ActivationDType } from "../tensor/dtype.ts";
 import { benchDecode, type DecodeRow, type Rate } from "./decode_bench.ts";
 import type { DecodeSize } from "./decode_model.ts";
 
@@ -14,6 +15,7 @@ import type { DecodeSize } from "./decode_model.ts";
 export interface DecodeSuiteOptions {
   readonly sizes: readonly DecodeSize[];
   readonly heads: readonly HeadWeights[];
+  readonly caches: readonly ActivationDType[];
   readonly threads: readonly number[];
   readonly repeat: number;
   /** Prints JSON in the place of tables. */
@@ -25,8 +27,10 @@ export function runDecodeSuite(options: DecodeSuiteOptions): void {
   const rows: DecodeRow[] = [];
   for (const size of options.sizes) {
     for (const head of options.heads) {
-      for (const threads of options.threads) {
-        rows.push(benchDecode({ size, head, threads, repeat: options.repeat }));
+      for (const cache of options.caches) {
+        for (const threads of options.threads) {
+          rows.push(benchDecode({ size, head, cache, threads, repeat: options.repeat }));
+        }
       }
     }
   }
@@ -41,7 +45,8 @@ export function runDecodeSuite(options: DecodeSuiteOptions): void {
 
 /** The tables of {@linkcode DecodeRow}s: rates, then bytes and where the time goes. */
 export function formatDecodeRows(rows: readonly DecodeRow[]): string {
-  const name = (row: DecodeRow) => `${row.size}, ${row.head} head, ${row.threads} threads`;
+  const name = (row: DecodeRow) =>
+    `${row.size}, head ${row.head}, cache ${row.cache}, ${row.threads} threads`;
   const rates = rows.map((row) => [
     name(row),
     rateText(row.prefill_tok_per_s),

@@ -377,6 +377,7 @@ export const CORE_SYMBOLS = {
       "u64", // const float* cos_sin
       "u64", // const int32_t* start
       "u64", // void* q
+      "i32", // tb_dtype cache_dtype
       "u64", // void* k
       "u64", // void* v
       "i64", // int64_t B
@@ -453,6 +454,7 @@ export const CORE_SYMBOLS = {
       "u64", // tb_context* context
       "i32", // tb_dtype dtype
       "u64", // const void* q
+      "i32", // tb_dtype cache_dtype
       "u64", // const void* k_cache
       "u64", // const void* v_cache
       "u64", // const int32_t* start
