@@ -125,7 +125,12 @@ export { findLatest, listCheckpoints } from "./lib/checkpoint/find.ts";
 export { CheckpointError } from "./lib/checkpoint/errors.ts";
 
 // Trained models
-export { type LoadedModel, loadModel, type LoadModelOptions } from "./lib/inference/load_model.ts";
+export {
+  type HeadWeights,
+  type LoadedModel,
+  loadModel,
+  type LoadModelOptions,
+} from "./lib/inference/load_model.ts";
 export { generateText, type GenerationOptions, TokenGenerator } from "./lib/inference/generate.ts";
 export { Sampler, type SamplingOptions } from "./lib/inference/sampler.ts";
 export { type Evaluation } from "./lib/evaluation/language_model.ts";

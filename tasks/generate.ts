@@ -6,8 +6,10 @@
 
 import { type Command, main } from "../lib/cli/command.ts";
 import { formatDuration, formatRate } from "../lib/cli/format.ts";
-import { loadFlaggedModel, MODEL_FLAGS } from "../lib/cli/model_flags.ts";
+import { HEAD_FLAG, loadFlaggedModel, MODEL_FLAGS } from "../lib/cli/model_flags.ts";
 import { streamOutput } from "../lib/cli/progress.ts";
+import type { LoadModelOptions } from "../lib/inference/load_model.ts";
+import type { ActivationDType } from "../lib/tensor/dtype.ts";
 import { generateText, type GenerationReport } from "../lib/inference/generate.ts";
 
 export const command: Command = {
@@ -17,6 +19,13 @@ export const command: Command = {
     "Prints the prompt and what the model makes of it, as it comes. The same seed gives the same text.",
   flags: [
     ...MODEL_FLAGS,
+    HEAD_FLAG,
+    {
+      name: "cache",
+      kind: "string",
+      choices: ["float32", "bfloat16"],
+      help: "keys and values; on the CPU bfloat16 is half to read (default as the device computes)",
+    },
     { name: "prompt", kind: "string", required: true, placeholder: "TEXT", help: "the beginning" },
     { name: "max-tokens", kind: "integer", default: 256, min: 1, help: "tokens to add at most" },
     {
@@ -49,14 +58,18 @@ export const command: Command = {
     'deno task generate --checkpoint checkpoints/quickstart --prompt "The" --temperature 0 --stats',
   ],
   async run(args) {
-    using loaded = await loadFlaggedModel(args);
+    using loaded = await loadFlaggedModel(args, {
+      head: args.string("head") as LoadModelOptions["head"] & string,
+    });
     const prompt = args.string("prompt");
+    const cache = args.optionalString("cache");
     const generation = generateText(loaded, prompt, {
       maxTokens: args.integer("max-tokens"),
       temperature: args.number("temperature"),
       topK: args.integer("top-k"),
       topP: args.number("top-p"),
       seed: args.integer("seed"),
+      ...(cache !== undefined && { cacheDtype: cache as ActivationDType }),
     });
     const out = streamOutput(Deno.stdout);
     let next = generation.next(); // what is wrong with the prompt shows here, before anything is printed

@@ -2,6 +2,7 @@
 #include "context.h"
 
 #include <omp.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -10,6 +11,8 @@
 #include <new>
 
 namespace {
+
+constexpr int64_t kHugePage = 2 << 20;
 
 tb::Isa best_isa() {
 #if defined(__x86_64__)
@@ -154,12 +157,18 @@ tb_status tb_alloc(tb_context* context, int64_t bytes, uint64_t* address) {
   *address = 0;
   // A plan larger than the machine is an error here; the kernel's overcommit would kill the process later instead.
   const int64_t limit = memory_bytes();
-  void* memory = bytes > limit ? nullptr : aligned_alloc(64, size_t((bytes + 63) / 64 * 64 + 64));
+  // Weights, caches and activations are read from end to end: pages of 2 MiB spare most of the walks through page tables.
+  const int64_t alignment = bytes >= kHugePage ? kHugePage : 64;
+  const int64_t room = (bytes + 64 + alignment - 1) / alignment * alignment;
+  void* memory = bytes > limit ? nullptr : aligned_alloc(size_t(alignment), size_t(room));
   if (memory == nullptr)
     return tb::fail(context, TB_OUT_OF_MEMORY,
                     "Cannot allocate %.2f GiB as the machine has %.2f GiB in all: use a smaller model, micro-batch or "
                     "sequence",
                     double(bytes) / (1 << 30), double(limit) / (1 << 30));
+#if defined(MADV_HUGEPAGE)
+  if (alignment == kHugePage) madvise(memory, size_t(room), MADV_HUGEPAGE);
+#endif
   *address = reinterpret_cast<uint64_t>(memory);
   return TB_OK;
 }

@@ -200,15 +200,21 @@ TB_API tb_status tb_gemm_ternary_backward_weight(tb_context* context, tb_dtype d
 TB_API tb_status tb_gemm(tb_context* context, tb_dtype dtype, const void* a, const void* b, tb_dtype c_dtype,
                          const void* residual /*[null]*/, void* c, int64_t M, int64_t N, int64_t K,
                          int32_t transpose_a, int32_t transpose_b);
+/* y (M, N) f32 = (Q(x) . wᵀ) * s_x (M) * w_scale (N): x (M, K) of dtype, quantised row by row as TB_QUANT_ABSMAX with its scale s_x
+ * on the way; w (N, K) int8. K is 1 to 32768. The integer product is exact; the same bits in both builds from equal x. */
+TB_API tb_status tb_gemm_int8(tb_context* context, tb_dtype dtype, const void* x, const int8_t* w, const float* w_scale,
+                              float* y, int64_t M, int64_t N, int64_t K);
 
 /* ---- Rotary embedding fused with the split into heads ------------------------------------------------------- */
 
 /* qkv (B*T, (H + 2G) * E) -> q (B, H, T, E), k and v (B, G, capacity, E) from token start[b] on. Halves are rotated:
  * (x[j], x[j + E/2]) by the angle of token start[b] + t. cos_sin (positions, E) f32 holds E/2 cosines, then E/2 sines a row.
- * start (B) int32 [null]: zeros. Training uses capacity = T. */
+ * start (B) int32 [null]: zeros. Training uses capacity = T. k and v are of
+ * cache_dtype: dtype; on the CPU also TB_BF16, rounded to nearest even. */
 TB_API tb_status tb_rope_forward(tb_context* context, tb_dtype dtype, const void* qkv, const float* cos_sin,
-                                 const int32_t* start /*[null]*/, void* q, void* k, void* v, int64_t B, int64_t T,
-                                 int64_t H, int64_t G, int64_t E, int64_t capacity, int64_t positions);
+                                 const int32_t* start /*[null]*/, void* q, tb_dtype cache_dtype, void* k, void* v,
+                                 int64_t B, int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity,
+                                 int64_t positions);
 /* dq (B, H, T, E), dk, dv (B, G, T, E) -> dqkv (B*T, (H + 2G) * E). */
 TB_API tb_status tb_rope_backward(tb_context* context, tb_dtype dtype, const void* dq, const void* dk,
                                   const void* dv, const float* cos_sin, void* dqkv, int64_t B, int64_t T, int64_t H,
@@ -226,10 +232,12 @@ TB_API tb_status tb_attention_backward(tb_context* context, tb_dtype dtype, cons
                                        const void* k, const void* v, const void* o, const float* lse, float* delta,
                                        void* dq, void* dk, void* dv, float scale, int64_t B, int64_t T, int64_t H,
                                        int64_t G, int64_t E);
-/* Prefill and decoding: query t of sequence b sees cache tokens 0 .. start[b] + t. k_cache, v_cache (B, G, capacity, E). */
-TB_API tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, const void* q, const void* k_cache,
-                                     const void* v_cache, const int32_t* start, void* o, float scale, int64_t B,
-                                     int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity);
+/* Prefill and decoding: query t of sequence b sees cache tokens 0 .. start[b] + t. k_cache, v_cache (B, G, capacity, E) of
+ * cache_dtype: dtype; on the CPU also TB_BF16, whose values are widened and give the bits that float32 ones would. */
+TB_API tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, const void* q, tb_dtype cache_dtype,
+                                     const void* k_cache, const void* v_cache, const int32_t* start, void* o,
+                                     float scale, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E,
+                                     int64_t capacity);
 
 /* ---- Gated linear unit fused with its sub-norm and the activation quantiser --------------------------------- */
 

@@ -217,11 +217,15 @@ tb_status attention_forward_lanes(tb_context* context, const char* op, tb_dtype 
 
 // ---- Launcher ---------------------------------------------------------------------------------------------------
 
-extern "C" tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, const void* q, const void* k_cache,
-                                         const void* v_cache, const int32_t* start, void* o, float scale, int64_t B,
-                                         int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity) {
+extern "C" tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, const void* q, tb_dtype cache_dtype,
+                                         const void* k_cache, const void* v_cache, const int32_t* start, void* o,
+                                         float scale, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E,
+                                         int64_t capacity) {
   const char* op = "tb_attention_decode";
   TB_ENTER(context);
+  if (cache_dtype != dtype)
+    return tb::fail(context, TB_UNSUPPORTED, "Cannot run %s as the cache must have the dtype of q, %d: current value is %d", op,
+                    int(dtype), int(cache_dtype));
   const tb::AttentionForward task = {q, k_cache, v_cache, start, o, nullptr, {B, T, H, G, E, capacity, scale}};
   if (const tb_status status = tb::check_attention(context, op, dtype, task.shape); status != TB_OK) return status;
   if (B == 0 || T == 0) return TB_OK;

@@ -140,9 +140,13 @@ int group_of(int64_t E, const void* const* tensors, int count, int64_t element_b
 // ---- Launchers --------------------------------------------------------------------------------------------------
 
 extern "C" tb_status tb_rope_forward(tb_context* context, tb_dtype dtype, const void* qkv, const float* cos_sin,
-                                     const int32_t* start, void* q, void* k, void* v, int64_t B, int64_t T, int64_t H,
-                                     int64_t G, int64_t E, int64_t capacity, int64_t positions) {
+                                     const int32_t* start, void* q, tb_dtype cache_dtype, void* k, void* v, int64_t B,
+                                     int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity, int64_t positions) {
   TB_ENTER(context);
+  if (cache_dtype != dtype)
+    return tb::fail(context, TB_UNSUPPORTED,
+                    "Cannot run tb_rope_forward as the cache must have the dtype of qkv, %d: current value is %d", int(dtype),
+                    int(cache_dtype));
   if (const tb_status status = tb::check(context, "tb_rope_forward", dtype, B, T, H, G, E); status != TB_OK) return status;
   if (B == 0 || T == 0) return TB_OK;
   TB_REQUIRE(context, T <= capacity && T <= positions,

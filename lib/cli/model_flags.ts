@@ -5,7 +5,7 @@
  */
 
 import type { DeviceKind } from "../ffi/library.ts";
-import { type LoadedModel, loadModel } from "../inference/load_model.ts";
+import { type LoadedModel, loadModel, type LoadModelOptions } from "../inference/load_model.ts";
 import type { Flag, ParsedArgs } from "./command.ts";
 
 /** Which model to run, and on what. */
@@ -27,10 +27,23 @@ export const MODEL_FLAGS: readonly Flag[] = [
   { name: "threads", kind: "integer", min: 0, help: "threads of the CPU, 0 for all cores" },
 ];
 
+/** Weights of the head, for commands that choose tokens. */
+export const HEAD_FLAG: Flag = {
+  name: "head",
+  kind: "string",
+  default: "auto",
+  choices: ["auto", "float32", "int8"],
+  help: "weights of the head: as trained, or in 8 bits, a quarter to read; auto is int8 on the CPU",
+};
+
 /** Loads the model that {@linkcode MODEL_FLAGS} name; says on stderr which newer checkpoints were passed over. */
-export async function loadFlaggedModel(args: ParsedArgs): Promise<LoadedModel> {
+export async function loadFlaggedModel(
+  args: ParsedArgs,
+  options: Pick<LoadModelOptions, "head"> = {},
+): Promise<LoadedModel> {
   const threads = args.optionalInteger("threads");
   const loaded = await loadModel(args.string("checkpoint"), {
+    ...options,
     device: {
       kind: args.string("device") as DeviceKind,
       ...(threads !== undefined && { threads }),

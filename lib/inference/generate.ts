@@ -8,6 +8,7 @@ import { KvCache } from "../model/kv_cache.ts";
 import type { Pass } from "../model/pass.ts";
 import type { BitNetTransformer } from "../model/transformer.ts";
 import { StreamDecoder } from "../tokenizer/stream_decoder.ts";
+import type { ActivationDType } from "../tensor/dtype.ts";
 import { endIds, type LoadedModel } from "./load_model.ts";
 import { Sampler, type SamplingOptions } from "./sampler.ts";
 
@@ -52,10 +53,11 @@ export class TokenGenerator implements Disposable {
    * Takes memory for contexts of `capacity` tokens, prompt and continuation together.
    *
    * `chunkTokens`: prompt tokens that run at a time. @default 256
+   * `cacheDtype`: of keys and values; on the CPU bfloat16 is half the bytes to read. @default the activations'
    */
   constructor(
     model: BitNetTransformer,
-    options: { capacity: number; chunkTokens?: number },
+    options: { capacity: number; chunkTokens?: number; cacheDtype?: ActivationDType },
   ) {
     const { capacity, chunkTokens = CHUNK_TOKENS } = options;
     for (const [name, value] of [["capacity", capacity], ["chunkTokens", chunkTokens]] as const) {
@@ -67,7 +69,7 @@ export class TokenGenerator implements Disposable {
     this.#model = model;
     this.#chunkTokens = chunkTokens;
     this.#logits = new Float32Array(model.config.vocabSize);
-    const { dtype } = model;
+    const dtype = options.cacheDtype ?? model.dtype;
     this.#cache = new KvCache(model.config, { sequences: 1, capacity, dtype }).commit(model.device);
     try {
       this.#decode = this.#plan(1);
@@ -224,7 +226,7 @@ function promptTooLong(length: number, contextLength: number): RangeError {
 export function* generateText(
   loaded: LoadedModel,
   prompt: string,
-  options: GenerationOptions & { contextLength?: number } = {},
+  options: GenerationOptions & { contextLength?: number; cacheDtype?: ActivationDType } = {},
 ): Generator<string, GenerationReport, void> {
   const { model, tokenizer, specialTokens } = loaded;
   if (tokenizer === null) {
@@ -239,7 +241,10 @@ export function* generateText(
   const ids = encoded.length === 0 || start === null ? encoded : [start, ...encoded];
   if (ids.length >= contextLength) throw promptTooLong(ids.length, contextLength);
   const capacity = Math.min(contextLength, ids.length + maxTokens);
-  using generator = new TokenGenerator(model, { capacity });
+  using generator = new TokenGenerator(model, {
+    capacity,
+    ...(options.cacheDtype !== undefined && { cacheDtype: options.cacheDtype }),
+  });
   const decoder = new StreamDecoder(tokenizer);
   const generation = generator.generate(ids, {
     ...options,

@@ -107,7 +107,8 @@ export function attentionBackward(
 
 /**
  * Prefill and decoding: `o` (B*T, H*E) of `q` (B, H, T, E) against `kCache` and `vCache` (B, G, capacity, E), where query t
- * of sequence b sees the tokens 0 .. `start[b]` + t. `start` (B) int32.
+ * of sequence b sees the tokens 0 .. `start[b]` + t. `start` (B) int32. The caches are of q's dtype; bfloat16 on the
+ * CPU too.
  */
 export function attentionDecode(
   operands: {
@@ -128,7 +129,7 @@ export function attentionDecode(
   }) as Sizes;
   const dtype = q.dtype;
   for (const cache of [kCache, vCache]) {
-    expectTensor(cache, { op, dtype, shape: [B, G, capacity, E] });
+    expectTensor(cache, { op, dtype: kCache.dtype, shape: [B, G, capacity, E] });
   }
   expectTensor(start, { op, dtype: "int32", shape: [B] });
   expectTensor(o, { op, dtype, shape: [B * T, H * E] });
@@ -138,6 +139,7 @@ export function attentionDecode(
       device.context,
       activationCode(dtype),
       q.address,
+      activationCode(kCache.dtype),
       kCache.address,
       vCache.address,
       start.address,

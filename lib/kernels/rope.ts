@@ -12,6 +12,8 @@ import { addressOf, expectOptional, sizesOf } from "./operand.ts";
  * `qkv` (B*T, (H + 2G) * E) -> `q` (B, H, T, E) and, rotated too, `k` and, as it is, `v` (B, G, capacity, E), written from
  * token `start[b]` on. Halves are rotated, by the angles of token `start[b] + t`.
  *
+ * `k` and `v` are of qkv's dtype; bfloat16 on the CPU too.
+ *
  * `cosSin` (positions, E) float32 holds E/2 cosines, then E/2 sines a row. `start` (B) int32 may be left out: zeros.
  */
 export function ropeForward(
@@ -34,8 +36,8 @@ export function ropeForward(
   expectTensor(cosSin, { op, dtype: "float32", shape: [positions, E] });
   expectOptional(start, { op, dtype: "int32", shape: [B] });
   expectTensor(q, { op, dtype });
-  expectTensor(k, { op, dtype, shape: [B, G, capacity, E] });
-  expectTensor(v, { op, dtype, shape: [B, G, capacity, E] });
+  expectTensor(k, { op, shape: [B, G, capacity, E] });
+  expectTensor(v, { op, dtype: k.dtype, shape: [B, G, capacity, E] });
   const device = qkv.device;
   device.check(
     device.symbols.tb_rope_forward(
@@ -45,6 +47,7 @@ export function ropeForward(
       cosSin.address,
       addressOf(start),
       q.address,
+      activationCode(k.dtype),
       k.address,
       v.address,
       BigInt(B),

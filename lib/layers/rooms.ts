@@ -28,7 +28,9 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   evaluation: { imports: TRAINED_MODEL, types: ["inference"] },
   checkpoint: { imports: ["interop", "model/config", "model/presets"], types: ["model", "tensor"] },
   interop: { imports: ["model/config"], types: ["model"] },
-  bench: { imports: ["cli/format", "data", "tokenizer", "kernels", "tensor", "ffi"] },
+  bench: {
+    imports: ["cli/format", "inference", "model", "data", "tokenizer", "kernels", "tensor", "ffi"],
+  },
   cli: { imports: ["inference/load_model"], types: ["*"] },
   config: {
     imports: [

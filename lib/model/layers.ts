@@ -10,8 +10,9 @@ import { Attention } from "./attention.ts";
 import { BitLinear } from "./bit_linear.ts";
 import type { BitNetConfig } from "./config.ts";
 import { FeedForward } from "./feed_forward.ts";
+import { Head } from "./head.ts";
 import { Linear } from "./linear.ts";
-import { ParameterStore } from "./parameters.ts";
+import { ParameterStore, type StackedParameter } from "./parameters.ts";
 import type { Projection, ProjectionFactory, ProjectionSpec } from "./projection.ts";
 
 /** Constructors of the layers; each can be replaced without editing the library. */
@@ -22,6 +23,8 @@ export interface Layers {
   readonly attention: (context: LayerContext, layer: number) => Attention;
   /** The feed-forward layer of block `layer`. @default FeedForward */
   readonly feedForward: (context: LayerContext, layer: number) => FeedForward;
+  /** The head; `embedding` is its weight too where they are tied. @default Head */
+  readonly head: (context: LayerContext, embedding: StackedParameter) => Head;
 }
 
 /** What a layer is constructed with: the config, and where its parameters and derived tensors go. */
@@ -62,5 +65,6 @@ export function defaultLayers(config: BitNetConfig): Layers {
       : (spec) => new Linear(spec),
     attention: (context, layer) => new Attention(context, layer),
     feedForward: (context, layer) => new FeedForward(context, layer),
+    head: (context, embedding) => new Head(context, embedding),
   };
 }

@@ -10,7 +10,7 @@ import { Device, type DeviceOptions } from "../ffi/device.ts";
 import type { DeviceKind } from "../ffi/library.ts";
 import { Block } from "./block.ts";
 import type { BitNetConfig } from "./config.ts";
-import { Head } from "./head.ts";
+import type { Head } from "./head.ts";
 import { LayerContext, type Layers } from "./layers.ts";
 import type { ParameterStore, StackedParameter } from "./parameters.ts";
 import { Pass, type PassOptions } from "./pass.ts";
@@ -91,7 +91,7 @@ export class BitNetTransformer implements Disposable {
       (_, layer) => new Block(context, layer),
     );
     this.norm = new RmsNorm(context.parameters, config, "model.norm", config.hiddenSize);
-    this.head = new Head(context, this.embedding);
+    this.head = context.layers.head(context, this.embedding);
     context.parameters.layOut({
       gradients: options.training,
       ...(options.gradientDtype !== undefined && { gradientDtype: options.gradientDtype }),

@@ -12,7 +12,9 @@
 
 namespace tb {
 struct AttentionDecode {
-  const float *q, *k, *v;
+  const float* q;
+  const void *k, *v;  // float32, or bfloat16 where is_short
+  bool is_short;
   const int32_t* start;
   float* o;
   float scale;
@@ -27,8 +29,10 @@ namespace tb::TB_ISA {
 constexpr int64_t kSlice = 256;
 constexpr int64_t kFewQueries = 8;
 
-// scores[j] = scale * q . k[j] for `count` keys.
-static void score_keys(const float* q, const float* k, float* scores, int64_t count, int64_t E, float scale) {
+// scores[j] = scale * q . k[j] for `count` keys, four at a time from the four quarters of them: as many streams for the
+// hardware's prefetchers. v's rows, which come next, are ordered into the cache beside them.
+template <class Cache>
+static void score_keys(const float* q, const Cache* k, const Cache* v, float* scores, int64_t count, int64_t E, float scale) {
   const int64_t whole = E / kLanes * kLanes;
   const bool tail = whole < E, short_row = E < kLanes;
   // The last vector of a row overlaps the one before; its lanes that were already counted meet zeros.
@@ -37,11 +41,18 @@ static void score_keys(const float* q, const float* k, float* scores, int64_t co
   for (int64_t e = whole; e < E; ++e) last[e - last_at] = q[e];
   const vfloat last_q = load(last);
   constexpr int64_t kAtOnce = 4;
-  for (int64_t j = 0; j < count; j += kAtOnce) {
-    const float* rows[kAtOnce];
+  constexpr int64_t kLine = 64 / sizeof(Cache);
+  const int64_t quarter = ceil_div(count, kAtOnce);
+  for (int64_t j = 0; j < quarter; ++j) {
+    int64_t at[kAtOnce];
+    const Cache* rows[kAtOnce];
     vfloat sums[kAtOnce] = {};
 #pragma GCC unroll 4
-    for (int64_t i = 0; i < kAtOnce; ++i) rows[i] = k + smaller(j + i, count - 1) * E;
+    for (int64_t i = 0; i < kAtOnce; ++i) {
+      at[i] = smaller(i * quarter + j, count - 1);  // where the quarters overlap, a key is scored twice
+      rows[i] = k + at[i] * E;
+      for (int64_t e = 0; e < E; e += kLine) __builtin_prefetch(v + at[i] * E + e);
+    }
     for (int64_t e = 0; e < whole; e += kLanes) {
       const vfloat left = load(q + e);
 #pragma GCC unroll 4
@@ -50,38 +61,41 @@ static void score_keys(const float* q, const float* k, float* scores, int64_t co
     if (tail)
       for (int64_t i = 0; i < kAtOnce; ++i)
         sums[i] += last_q * (short_row ? load_first(rows[i], E) : load(rows[i] + last_at));
-    for (int64_t i = 0; i < kAtOnce && j + i < count; ++i) scores[j + i] = sum(sums[i]) * scale;
+    for (int64_t i = 0; i < kAtOnce; ++i) scores[at[i]] = sum(sums[i]) * scale;
   }
 }
 
-template <int64_t V>
-TB_INLINE void weigh_columns(const float* p, const float* v, float* out, int64_t count, int64_t E) {
+template <int64_t V, class Cache>
+TB_INLINE void weigh_columns(const float* p, const Cache* v, float* out, int64_t count, int64_t E) {
   vfloat sums[V] = {};
   for (int64_t j = 0; j < count; ++j) {
     const vfloat weight = splat(p[j]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int64_t i = 0; i < V; ++i) sums[i] += weight * load(v + j * E + i * kLanes);
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int64_t i = 0; i < V; ++i) store(out + i * kLanes, sums[i]);
 }
 
 // out (E) = p (count) . v (count, E).
-static void weigh_values(const float* p, const float* v, float* out, int64_t count, int64_t E) {
+template <class Cache>
+static void weigh_values(const float* p, const Cache* v, float* out, int64_t count, int64_t E) {
   if (E < kLanes) {
     for (int64_t e = 0; e < E; ++e) out[e] = 0;
     for (int64_t j = 0; j < count; ++j)
-      for (int64_t e = 0; e < E; ++e) out[e] += p[j] * v[j * E + e];
+      for (int64_t e = 0; e < E; ++e) out[e] += p[j] * to_float(v[j * E + e]);
     return;
   }
   int64_t e = 0;
+  for (; e + 8 * kLanes <= E; e += 8 * kLanes) weigh_columns<8>(p, v + e, out + e, count, E);
   for (; e + 4 * kLanes <= E; e += 4 * kLanes) weigh_columns<4>(p, v + e, out + e, count, E);
   for (; e + kLanes <= E; e += kLanes) weigh_columns<1>(p, v + e, out + e, count, E);
   if (e < E) weigh_columns<1>(p, v + E - kLanes, out + E - kLanes, count, E);  // overlaps with equal values
 }
 
 // A row's share: maximum, sum of exponentials, then E weighted values.
-static void attend_slice(const AttentionDecode& task, int64_t b, int64_t g, int64_t row, int64_t slice, float* share) {
+template <class Cache>
+static void attend_slice_of(const AttentionDecode& task, int64_t b, int64_t g, int64_t row, int64_t slice, float* share) {
   const int64_t per_group = task.H / task.G, h = g * per_group + row % per_group, t = row / per_group, E = task.E;
   const int64_t from = slice * kSlice, visible = int64_t(task.start[b]) + t + 1 - from;
   const int64_t count = smaller(kSlice, visible);
@@ -92,13 +106,21 @@ static void attend_slice(const AttentionDecode& task, int64_t b, int64_t g, int6
   }
   float scores[kSlice];
   const int64_t at = ((b * task.G + g) * task.capacity + from) * E;
-  score_keys(task.q + ((b * task.H + h) * task.T + t) * E, task.k + at, scores, count, E, task.scale);
+  const Cache *k = static_cast<const Cache*>(task.k) + at, *v = static_cast<const Cache*>(task.v) + at;
+  score_keys(task.q + ((b * task.H + h) * task.T + t) * E, k, v, scores, count, E, task.scale);
   const int64_t columns = round_up(count, kLanes);
   float total = 0;
   share[0] = -__builtin_inff();
   soften_row(scores, count, columns, 1.0f, &share[0], &total);
   share[1] = total;
-  weigh_values(scores, task.v + at, share + 2, count, E);
+  weigh_values(scores, v, share + 2, count, E);
+}
+
+static void attend_slice(const AttentionDecode& task, int64_t b, int64_t g, int64_t row, int64_t slice, float* share) {
+  if (task.is_short)
+    attend_slice_of<uint16_t>(task, b, g, row, slice, share);
+  else
+    attend_slice_of<float>(task, b, g, row, slice, share);
 }
 
 // into += share; a row's first slice is copied instead.
@@ -166,8 +188,11 @@ static void decode_blocks(tb_context* context, const AttentionDecode& task) {
     const int64_t group = b * task.G + h / (task.H / task.G);
     Queries block;
     block.q = task.q + (head * task.T + first) * E;
-    block.k = task.k + group * task.capacity * E;
-    block.v = task.v + group * task.capacity * E;
+    const int64_t at = group * task.capacity * E;
+    block.k = task.is_short ? nullptr : static_cast<const float*>(task.k) + at;
+    block.v = task.is_short ? nullptr : static_cast<const float*>(task.v) + at;
+    block.short_k = task.is_short ? static_cast<const uint16_t*>(task.k) + at : nullptr;
+    block.short_v = task.is_short ? static_cast<const uint16_t*>(task.v) + at : nullptr;
     block.o = task.o + ((b * task.T + first) * task.H + h) * E;
     block.ldo = task.H * E;
     block.lse = nullptr;
@@ -196,11 +221,15 @@ void attention_decode(tb_context* context, const AttentionDecode* pointer) {
 
 #if TB_LAUNCHERS
 
-extern "C" tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, const void* q, const void* k_cache,
-                                         const void* v_cache, const int32_t* start, void* o, float scale, int64_t B,
-                                         int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity) {
+extern "C" tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, const void* q, tb_dtype cache_dtype,
+                                         const void* k_cache, const void* v_cache, const int32_t* start, void* o,
+                                         float scale, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E,
+                                         int64_t capacity) {
   TB_CHECK_CONTEXT(context);
   TB_REQUIRE_F32(context, dtype, "tb_attention_decode");
+  TB_REQUIRE(context, cache_dtype == TB_F32 || cache_dtype == TB_BF16,
+             "Cannot run tb_attention_decode as cache_dtype must be 0 (float32) or 1 (bfloat16): current value is %d",
+             int(cache_dtype));
   TB_REQUIRE(context, B >= 0 && T >= 0 && G >= 1 && H >= G && H % G == 0,
              "Cannot run tb_attention_decode as G must divide H, and B and T be at least 0: current values are G %lld, H "
              "%lld, B %lld and T %lld",
@@ -218,10 +247,8 @@ extern "C" tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, co
                "Cannot run tb_attention_decode as tokens must end within the capacity %lld: current start of sequence %lld is "
                "%d, with %lld tokens",
                (long long)capacity, (long long)b, int(start[b]), (long long)T);
-  const tb::AttentionDecode task = {static_cast<const float*>(q), static_cast<const float*>(k_cache),
-                                    static_cast<const float*>(v_cache), start,
-                                    static_cast<float*>(o), scale,
-                                    B, T, H, G, E, capacity};
+  const tb::AttentionDecode task = {static_cast<const float*>(q), k_cache, v_cache, cache_dtype == TB_BF16, start,
+                                    static_cast<float*>(o), scale, B, T, H, G, E, capacity};
   TB_DISPATCH(context, attention_decode, (context, &task));
   return TB_OK;
 }

@@ -117,8 +117,10 @@ inline void copy_padded(const float* from, int64_t ld, int64_t rows, int64_t E, 
 // One block of queries of one head against the keys that they see.
 struct Queries {
   const float* q;  // (rows, E), query r at position first + r
-  const float* k;  // keys 0 .. first + rows - 1, (.., E)
+  const float* k;  // keys 0 .. first + rows - 1, (.., E); null where they are bfloat16
   const float* v;
+  const uint16_t* short_k = nullptr;
+  const uint16_t* short_v = nullptr;
   float* o;  // rows apart by ldo
   int64_t ldo;
   float* lse;  // (rows) or null
@@ -151,7 +153,15 @@ TB_INLINE float soften_row(float* scores, int64_t visible, int64_t columns, floa
   return factor;
 }
 
-// scratch: (E + kQueries) * kKeys + (kKeys + kQueries) * round_up(E) floats, below 512 KiB.
+// Rows of a cache as float32: where they are, or widened into `room`.
+inline const float* widened(const float* from, const uint16_t* short_from, int64_t at, int64_t n, float* room) {
+  if (short_from == nullptr) return from + at;
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) room[i] = to_float(short_from[at + i]);
+  return room;
+}
+
+// scratch: (E + kQueries) * kKeys + (3 * kKeys + kQueries) * round_up(E) floats, below 512 KiB.
 inline void attend(const Queries& block, float* scratch) {
   const int64_t E = block.E, width = round_up(E, kLanes);
   const bool padded = width != E;
@@ -159,6 +169,8 @@ inline void attend(const Queries& block, float* scratch) {
   float* scores = k_columns + E * kKeys;        // (kRows, kKeys)
   float* v_rows = scores + kQueries * kKeys;    // (kKeys, width), where padded
   float* sums = v_rows + kKeys * width;         // (rows, width)
+  float* wide_k = sums + kQueries * width;      // (kKeys, E), where bfloat16, then the same for values
+  float* wide_v = wide_k + kKeys * E;
   float max[kQueries], total[kQueries];
   for (int64_t r = 0; r < block.rows; ++r) {
     max[r] = -__builtin_inff();
@@ -167,8 +179,8 @@ inline void attend(const Queries& block, float* scratch) {
   const int64_t keys = block.first + block.rows;
   for (int64_t j0 = 0; j0 < keys; j0 += kKeys) {
     const int64_t count = smaller(kKeys, keys - j0);
-    transpose_block(block.k + j0 * E, E, count, E, k_columns);
-    const float* values = block.v + j0 * E;
+    transpose_block(widened(block.k, block.short_k, j0 * E, count * E, wide_k), E, count, E, k_columns);
+    const float* values = widened(block.v, block.short_v, j0 * E, count * E, wide_v);
     if (padded) {
       copy_padded(values, E, count, E, width, v_rows);
       values = v_rows;

@@ -19,16 +19,12 @@ constexpr int64_t kWorthThreads = 65536;
 
 void narrow(tb_context* context, const float* from, uint16_t* to, int64_t n) {
 #pragma omp parallel for simd num_threads(context->threads) schedule(static) if (n > kWorthThreads)
-  for (int64_t i = 0; i < n; ++i) {
-    const uint32_t bits = __builtin_bit_cast(uint32_t, from[i]);
-    const uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-    to[i] = uint16_t((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fffu : rounded);
-  }
+  for (int64_t i = 0; i < n; ++i) round_into(from[i], to + i);
 }
 
 void widen(tb_context* context, const uint16_t* from, float* to, int64_t n) {
 #pragma omp parallel for simd num_threads(context->threads) schedule(static) if (n > kWorthThreads)
-  for (int64_t i = 0; i < n; ++i) to[i] = __builtin_bit_cast(float, uint32_t(from[i]) << 16);
+  for (int64_t i = 0; i < n; ++i) to[i] = to_float(from[i]);
 }
 
 }  // namespace tb::TB_ISA

@@ -141,8 +141,76 @@ static void ternary_few_rows(tb_context* context, const TernaryProduct& product)
   }
 }
 
+// ---- One row from 2-bit weights (decoding) --------------------------------------------------------------------------
+
+// Rows of the weights that a thread reads side by side, each from its own part of the matrix: as many streams for the
+// hardware's prefetchers, which one stream leaves half idle; and each load of x serves them all.
+constexpr int kStreams = 8;
+
+// sums[r] = codes of row r times x. `blocks` counts a last, cut one too.
+template <int streams>
+static TB_INLINE void dot_streams(const char* const* w, const int8_t* x, int64_t row_bytes, int32_t* totals) {
+  constexpr int64_t blocks_per_flush = 16;
+  const int64_t full = row_bytes / TB_VECTOR_BYTES;
+  ByteSums sums[streams];
+#pragma GCC unroll 8
+  for (int r = 0; r < streams; ++r) sums[r].clear();
+  for (int64_t from = 0; from < full; from += blocks_per_flush) {
+    const int64_t to = lesser(from + blocks_per_flush, full);
+    for (int64_t block = from; block < to; ++block) {
+#pragma GCC unroll 8
+      for (int r = 0; r < streams; ++r)
+        add_block<1, true>(load_bytes(w[r] + block * TB_VECTOR_BYTES), x + block * 4 * TB_VECTOR_BYTES, sums + r);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < streams; ++r) sums[r].widen();
+  }
+  if (full * TB_VECTOR_BYTES < row_bytes) {
+#pragma GCC unroll 8
+    for (int r = 0; r < streams; ++r) {
+      alignas(64) char rest[TB_VECTOR_BYTES] = {};
+      memcpy(rest, w[r] + full * TB_VECTOR_BYTES, size_t(row_bytes - full * TB_VECTOR_BYTES));
+      add_block<1, true>(load_bytes(rest), x + full * 4 * TB_VECTOR_BYTES, sums + r);
+      sums[r].widen();
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < streams; ++r) totals[r] = sums[r].total();
+}
+
+static void ternary_one_row(tb_context* context, const TernaryProduct& product) {
+  const int64_t N = product.N, K = product.K;
+  const int64_t row_bytes = product.w.row_bytes(K);
+  auto* x = static_cast<int8_t*>(context->thread_scratch(0));
+  order_activations(product.x, 1, K, (row_bytes + TB_VECTOR_BYTES - 1) / TB_VECTOR_BYTES, true, x);
+  const int32_t row_sum = sum_of_bytes(product.x, K);
+  const int wanted = double(N) * double(K) < double(1 << 17) ? 1 : context->threads;
+
+#pragma omp parallel num_threads(wanted)
+  {
+    const int64_t threads = omp_get_num_threads();
+    const int64_t thread = omp_get_thread_num();
+    const int64_t first = share_start(N, thread, threads), last = share_start(N, thread + 1, threads);
+    const int64_t apart = (last - first) / kStreams;
+    for (int64_t n = first; n < first + apart; ++n) {
+      const char* w[kStreams];
+      int32_t totals[kStreams];
+      for (int r = 0; r < kStreams; ++r) w[r] = product.w.row(n + r * apart, K);
+      dot_streams<kStreams>(w, x, row_bytes, totals);
+      for (int r = 0; r < kStreams; ++r) product.finish(0, n + r * apart, totals[r] - row_sum);
+    }
+    for (int64_t n = first + apart * kStreams; n < last; ++n) {
+      const char* w = product.w.row(n, K);
+      int32_t total;
+      dot_streams<1>(&w, x, row_bytes, &total);
+      product.finish(0, n, total - row_sum);
+    }
+  }
+}
+
 template <bool is_packed>
 static inline void ternary_up_to_few_rows(tb_context* context, const TernaryProduct& product) {
+  if (is_packed && product.M == 1) return ternary_one_row(context, product);
   switch (product.M) {
 #define TB_FEW_ROWS(rows) \
   case rows:              \

@@ -12,28 +12,29 @@
 // ---- Implementation ---------------------------------------------------------------------------------------------
 
 TB_DECLARE(void, rope_forward,
-           (tb_context * context, const float* qkv, const float* cos_sin, const int32_t* start, float* q, float* k, float* v,
-            int64_t B, int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity))
+           (tb_context * context, const float* qkv, const float* cos_sin, const int32_t* start, float* q, tb_dtype cache_dtype,
+            void* k, void* v, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity))
 TB_DECLARE(void, rope_backward,
            (tb_context * context, const float* dq, const float* dk, const float* dv, const float* cos_sin, float* dqkv,
             int64_t B, int64_t T, int64_t H, int64_t G, int64_t E))
 
 namespace tb::TB_ISA {
 
-template <bool Backward>
-TB_INLINE void rotate(const float* x, const float* angles, float* out, int64_t half) {
+template <bool Backward, class T>
+TB_INLINE void rotate(const float* x, const float* angles, T* out, int64_t half) {
   const float* c = angles;
   const float* s = angles + half;
 #pragma omp simd
   for (int64_t j = 0; j < half; ++j) {
     const float low = x[j], high = x[j + half], sine = Backward ? -s[j] : s[j];
-    out[j] = low * c[j] - high * sine;
-    out[j + half] = high * c[j] + low * sine;
+    round_into(low * c[j] - high * sine, out + j);
+    round_into(high * c[j] + low * sine, out + j + half);
   }
 }
 
-void rope_forward(tb_context* context, const float* qkv, const float* cos_sin, const int32_t* start, float* q, float* k,
-                  float* v, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity) {
+template <class Cache>
+void rope_forward_into(tb_context* context, const float* qkv, const float* cos_sin, const int32_t* start, float* q, Cache* k,
+                       Cache* v, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity) {
   const int64_t width = (H + 2 * G) * E;
 #pragma omp parallel for num_threads(context->threads) schedule(static) if (B * T * width > 8192)
   for (int64_t row = 0; row < B * T; ++row) {
@@ -44,9 +45,21 @@ void rope_forward(tb_context* context, const float* qkv, const float* cos_sin, c
     for (int64_t h = 0; h < H; ++h, from += E) rotate<false>(from, angles, q + ((b * H + h) * T + t) * E, E / 2);
     for (int64_t g = 0; g < G; ++g, from += E)
       rotate<false>(from, angles, k + ((b * G + g) * capacity + position) * E, E / 2);
-    for (int64_t g = 0; g < G; ++g, from += E)
-      memcpy(v + ((b * G + g) * capacity + position) * E, from, size_t(E) * sizeof(float));
+    for (int64_t g = 0; g < G; ++g, from += E) {
+      Cache* to = v + ((b * G + g) * capacity + position) * E;
+      for (int64_t e = 0; e < E; ++e) round_into(from[e], to + e);
+    }
   }
+}
+
+void rope_forward(tb_context* context, const float* qkv, const float* cos_sin, const int32_t* start, float* q,
+                  tb_dtype cache_dtype, void* k, void* v, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E,
+                  int64_t capacity) {
+  if (cache_dtype == TB_BF16)
+    rope_forward_into(context, qkv, cos_sin, start, q, static_cast<uint16_t*>(k), static_cast<uint16_t*>(v), B, T, H, G, E,
+                      capacity);
+  else
+    rope_forward_into(context, qkv, cos_sin, start, q, static_cast<float*>(k), static_cast<float*>(v), B, T, H, G, E, capacity);
 }
 
 void rope_backward(tb_context* context, const float* dq, const float* dk, const float* dv, const float* cos_sin, float* dqkv,
@@ -78,10 +91,13 @@ static tb_status check_rope(tb_context* context, const char* op, int64_t B, int6
 }
 
 extern "C" tb_status tb_rope_forward(tb_context* context, tb_dtype dtype, const void* qkv, const float* cos_sin,
-                                     const int32_t* start, void* q, void* k, void* v, int64_t B, int64_t T, int64_t H,
-                                     int64_t G, int64_t E, int64_t capacity, int64_t positions) {
+                                     const int32_t* start, void* q, tb_dtype cache_dtype, void* k, void* v, int64_t B,
+                                     int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity, int64_t positions) {
   TB_CHECK_CONTEXT(context);
   TB_REQUIRE_F32(context, dtype, "tb_rope_forward");
+  TB_REQUIRE(context, cache_dtype == TB_F32 || cache_dtype == TB_BF16,
+             "Cannot run tb_rope_forward as cache_dtype must be 0 (float32) or 1 (bfloat16): current value is %d",
+             int(cache_dtype));
   const tb_status status = check_rope(context, "tb_rope_forward", B, T, H, G, E);
   if (status != TB_OK) return status;
   if (B == 0 || T == 0) return TB_OK;
@@ -95,8 +111,8 @@ extern "C" tb_status tb_rope_forward(tb_context* context, tb_dtype dtype, const 
                (long long)capacity, (long long)positions, (long long)b, (long long)first, (long long)T);
   }
   TB_DISPATCH(context, rope_forward,
-              (context, static_cast<const float*>(qkv), cos_sin, start, static_cast<float*>(q), static_cast<float*>(k),
-               static_cast<float*>(v), B, T, H, G, E, capacity));
+              (context, static_cast<const float*>(qkv), cos_sin, start, static_cast<float*>(q), cache_dtype, k, v, B, T, H, G, E,
+               capacity));
   return TB_OK;
 }
 

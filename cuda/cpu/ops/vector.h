@@ -32,6 +32,21 @@ typedef float float4 __attribute__((vector_size(16)));
 typedef float float4_anywhere __attribute__((vector_size(16), aligned(4), may_alias));
 
 TB_INLINE vfloat load(const float* from) { return *reinterpret_cast<const vfloat_anywhere*>(from); }
+// bfloat16, the upper half of a float32.
+typedef uint16_t vhalves_anywhere __attribute__((vector_size(TB_VECTOR_BYTES / 2), aligned(2), may_alias));
+typedef uint32_t vbits __attribute__((vector_size(TB_VECTOR_BYTES)));
+TB_INLINE vfloat load(const uint16_t* from) {
+  return reinterpret_cast<vfloat>(__builtin_convertvector(*reinterpret_cast<const vhalves_anywhere*>(from), vbits) << 16);
+}
+TB_INLINE float to_float(float value) { return value; }
+TB_INLINE float to_float(uint16_t value) { return __builtin_bit_cast(float, uint32_t(value) << 16); }
+// To nearest even; every NaN becomes 0x7fff, as cards have it.
+TB_INLINE void round_into(float value, uint16_t* to) {
+  const uint32_t bits = __builtin_bit_cast(uint32_t, value);
+  const uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+  *to = uint16_t((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fffu : rounded);
+}
+TB_INLINE void round_into(float value, float* to) { *to = value; }
 TB_INLINE void store(float* to, vfloat value) { *reinterpret_cast<vfloat_anywhere*>(to) = value; }
 TB_INLINE vfloat splat(float value) { return value - vfloat{}; }  // x - 0 is x, for -0 and NaN too
 
@@ -130,9 +145,10 @@ TB_INLINE vfloat sigmoid(vfloat x) {
 }
 
 // The first `count` floats and zeros; a store of the first `count`. For the ends of rows.
-TB_INLINE vfloat load_first(const float* from, int64_t count) {
+template <class T>
+TB_INLINE vfloat load_first(const T* from, int64_t count) {
   float lanes[kLanes] = {};
-  for (int64_t lane = 0; lane < count; ++lane) lanes[lane] = from[lane];
+  for (int64_t lane = 0; lane < count; ++lane) lanes[lane] = to_float(from[lane]);
   return load(lanes);
 }
 TB_INLINE void store_first(float* to, vfloat value, int64_t count) {

@@ -355,6 +355,20 @@ export const CORE_SYMBOLS = {
     ],
     result: "i32",
   },
+  tb_gemm_int8: {
+    parameters: [
+      "u64", // tb_context* context
+      "i32", // tb_dtype dtype
+      "u64", // const void* x
+      "u64", // const int8_t* w
+      "u64", // const float* w_scale
+      "u64", // float* y
+      "i64", // int64_t M
+      "i64", // int64_t N
+      "i64", // int64_t K
+    ],
+    result: "i32",
+  },
   tb_rope_forward: {
     parameters: [
       "u64", // tb_context* context
@@ -363,6 +377,7 @@ export const CORE_SYMBOLS = {
       "u64", // const float* cos_sin
       "u64", // const int32_t* start
       "u64", // void* q
+      "i32", // tb_dtype cache_dtype
       "u64", // void* k
       "u64", // void* v
       "i64", // int64_t B
@@ -439,6 +454,7 @@ export const CORE_SYMBOLS = {
       "u64", // tb_context* context
       "i32", // tb_dtype dtype
       "u64", // const void* q
+      "i32", // tb_dtype cache_dtype
       "u64", // const void* k_cache
       "u64", // const void* v_cache
       "u64", // const int32_t* start

@@ -1,5 +1,6 @@
 import { assertThrows } from "@std/assert";
 import { NativeError } from "../../../lib/ffi/errors.ts";
+import { roundToBfloat16 } from "../../support/bfloat16.ts";
 import { assertAsGoodAsPlain, assertSameBits } from "../../support/compare.ts";
 import { assertSameForThreads, onEveryIsa, openCpu } from "../../support/devices.ts";
 import { assertGradient } from "../../support/gradient_check.ts";
@@ -166,6 +167,26 @@ Deno.test(
     const shape = { B: 1, T: 1, H: 4, G: 1, E: 32, capacity: 1000, start: [900] };
     const inputs = inputsOf(shape, random);
     assertSameForThreads((device) => ({ o: runDecode(device, shape, inputs) }));
+  }),
+);
+
+Deno.test(
+  "attentionDecode() gives the same bits from a bfloat16 cache as from a float32 one of its values",
+  withRandom((random) => {
+    for (const shape of DECODING_CASES) {
+      const inputs = inputsOf(shape, random);
+      for (const cache of [inputs.k, inputs.v]) {
+        cache.forEach((x, i) => cache[i] = roundToBfloat16(x));
+      }
+      poisonUnseen(shape, inputs);
+      onEveryIsa((device) =>
+        assertSameBits({
+          name: `o of ${JSON.stringify(shape)}`,
+          actual: runDecode(device, shape, inputs, "float32", "bfloat16"),
+          expected: runDecode(device, shape, inputs),
+        })
+      );
+    }
   }),
 );
 

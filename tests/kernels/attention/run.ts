@@ -101,13 +101,14 @@ export function runDecode(
   shape: DecodingShape,
   inputs: Inputs,
   dtype: Activation = "float32",
+  cacheDtype: Activation = dtype,
 ): Float32Array<ArrayBuffer> {
   const { B, T, H, G, E, capacity, start } = shape;
   using memory = new GuardedMemory(device);
   const operands = {
     q: memory.input("q", [B, H, T, E], put(inputs.q, dtype)),
-    kCache: memory.input("kCache", [B, G, capacity, E], put(inputs.k, dtype)),
-    vCache: memory.input("vCache", [B, G, capacity, E], put(inputs.v, dtype)),
+    kCache: memory.input("kCache", [B, G, capacity, E], put(inputs.k, cacheDtype)),
+    vCache: memory.input("vCache", [B, G, capacity, E], put(inputs.v, cacheDtype)),
     start: memory.input("start", [B], Int32Array.from(start)),
     o: memory.output("o", dtype, [B * T, H * E]),
     scale: inputs.scale,

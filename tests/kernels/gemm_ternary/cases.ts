@@ -1,5 +1,5 @@
 /**
- * Shapes around every edge: 8 "few" rows, tiles of 6 x 16 and 12 x 32, units of 4 and words of 16 values, vectors of 32 and 64
+ * Shapes around every edge: 8 "few" rows and 8 streams of two threads for one, tiles of 6 x 16 and 12 x 32, units of 4 and words of 16 values, vectors of 32 and 64
  * bytes, 128 and 256 values of a packed vector, 64 units between two widenings, panels of several thousand rows. On the card:
  * 4 and 16 few rows, tiles of 64 x 128, steps of 128, pieces of 2048 of a row, rows of whole and of broken chunks of 16.
  */
@@ -7,6 +7,8 @@ export const SHAPES: readonly { M: number; N: number; K: number }[] = [
   { M: 1, N: 1, K: 1 },
   { M: 1, N: 19, K: 127 },
   { M: 1, N: 7, K: 2049 },
+  { M: 1, N: 17, K: 2300 },
+  { M: 1, N: 131, K: 1030 },
   { M: 2, N: 33, K: 128 },
   { M: 3, N: 5, K: 129 },
   { M: 4, N: 3, K: 257 },

@@ -1,11 +1,13 @@
-import { assertThrows } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import type { Device } from "../../../lib/ffi/device.ts";
 import { NativeError } from "../../../lib/ffi/errors.ts";
 import { ropeBackward, ropeForward } from "../../../lib/kernels/rope.ts";
+import { fromBfloat16, roundToBfloat16 } from "../../support/bfloat16.ts";
 import { assertAsGoodAsPlain, assertSameBits } from "../../support/compare.ts";
-import { assertSameForThreads, onEveryDevice, openCpu } from "../../support/devices.ts";
+import { assertSameForThreads, onEveryDevice, onEveryIsa, openCpu } from "../../support/devices.ts";
 import { type Random, withRandom } from "../../support/random.ts";
 import { single } from "../../support/round.ts";
+import type { Tensor } from "../../../lib/tensor/tensor.ts";
 import { GuardedMemory } from "../../support/sentinel.ts";
 import { cosSinTable, rope, ropeGradient, type Shape } from "./reference.ts";
 
@@ -23,8 +25,9 @@ function runForward(
   device: Device,
   shape: Shape,
   qkv: Float32Array<ArrayBuffer>,
-  options: { withStart: boolean },
+  options: { withStart: boolean; cacheDtype?: "float32" | "bfloat16" },
 ) {
+  const cacheDtype = options.cacheDtype ?? "float32";
   const { B, T, H, G, E, capacity, start } = shape;
   using memory = new GuardedMemory(device);
   const operands = {
@@ -32,16 +35,22 @@ function runForward(
     cosSin: memory.input("cosSin", [POSITIONS, E], cosSinTable(POSITIONS, E)),
     start: options.withStart ? memory.input("start", [B], Int32Array.from(start)) : null,
     q: memory.output("q", "float32", [B, H, T, E]),
-    k: memory.output("k", "float32", [B, G, capacity, E]),
-    v: memory.output("v", "float32", [B, G, capacity, E]),
+    k: memory.output("k", cacheDtype, [B, G, capacity, E]),
+    v: memory.output("v", cacheDtype, [B, G, capacity, E]),
   };
   ropeForward(operands);
   memory.check();
   return {
     q: operands.q.toFloat32Array(),
-    k: operands.k.toFloat32Array(),
-    v: operands.v.toFloat32Array(),
+    k: floatsOf(operands.k),
+    v: floatsOf(operands.v),
   };
+}
+
+function floatsOf(tensor: Tensor): Float32Array<ArrayBuffer> {
+  return tensor.dtype === "bfloat16"
+    ? fromBfloat16(tensor.download(new Uint16Array(tensor.length)))
+    : tensor.toFloat32Array();
 }
 
 function inputsOf({ B, T, H, G, E }: Shape, random: Random): Float32Array<ArrayBuffer> {
@@ -77,6 +86,24 @@ Deno.test(
             expected: wanted,
             plain: plain[name].filter((value) => !Number.isNaN(value)),
           });
+        }
+      });
+    }
+  }),
+);
+
+Deno.test(
+  "ropeForward() rounds keys and values once when the cache is bfloat16",
+  withRandom((random) => {
+    for (const shape of CASES) {
+      const qkv = inputsOf(shape, random);
+      onEveryIsa((device) => {
+        const actual = runForward(device, shape, qkv, { withStart: true, cacheDtype: "bfloat16" });
+        const exact = runForward(device, shape, qkv, { withStart: true });
+        assertSameBits({ name: "q", actual: actual.q, expected: exact.q });
+        for (const name of ["k", "v"] as const) {
+          const expected = exact[name].map(roundToBfloat16);
+          assertEquals(actual[name], expected); // NaN stands where nothing was written
         }
       });
     }

@@ -1,0 +1,103 @@
+/**
+ * Runs models of several shapes and prints what was measured.
+ *
+ * @module
+ */
+
+import { formatTable } from "../cli/format.ts";
+import { openLibrary } from "../ffi/library.ts";
+import type { HeadWeights } from "../inference/load_model.ts";
+import type { ActivationDType } from "../tensor/dtype.ts";
+import { benchDecode, type DecodeRow, type Rate } from "./decode_bench.ts";
+import type { DecodeSize } from "./decode_model.ts";
+
+/** Options of {@linkcode runDecodeSuite}. */
+export interface DecodeSuiteOptions {
+  readonly sizes: readonly DecodeSize[];
+  readonly heads: readonly HeadWeights[];
+  readonly caches: readonly ActivationDType[];
+  readonly threads: readonly number[];
+  readonly repeat: number;
+  /** Prints JSON in the place of tables. */
+  readonly json: boolean;
+}
+
+/** Measures every size with every head and number of threads on the CPU build. */
+export function runDecodeSuite(options: DecodeSuiteOptions): void {
+  const rows: DecodeRow[] = [];
+  for (const size of options.sizes) {
+    for (const head of options.heads) {
+      for (const cache of options.caches) {
+        for (const threads of options.threads) {
+          rows.push(benchDecode({ size, head, cache, threads, repeat: options.repeat }));
+        }
+      }
+    }
+  }
+  const device = openLibrary({ device: "cpu" }).description.devices[0]!;
+  if (options.json) {
+    console.log(JSON.stringify({ device, repeat: options.repeat, rows }, null, 2));
+    return;
+  }
+  console.log(`${device.name}, ${device.cores} cores, ${device.isa}; median (best), ± in %\n`);
+  console.log(formatDecodeRows(rows));
+}
+
+/** The tables of {@linkcode DecodeRow}s: rates, then bytes and where the time goes. */
+export function formatDecodeRows(rows: readonly DecodeRow[]): string {
+  const name = (row: DecodeRow) =>
+    `${row.size}, head ${row.head}, cache ${row.cache}, ${row.threads} threads`;
+  const rates = rows.map((row) => [
+    name(row),
+    rateText(row.prefill_tok_per_s),
+    rateText(row.decode_empty_tok_per_s),
+    rateText(row.decode_512_tok_per_s),
+    row.gbyte_per_s.toFixed(1),
+    row.memory_gbyte_per_s.toFixed(1),
+    (100 * row.share_of_memory).toFixed(0),
+  ]);
+  const limits = rows.map((row) => [
+    name(row),
+    ...[row.bytes_a_token.projections, row.bytes_a_token.head, row.bytes_a_token.cache].map((
+      bytes,
+    ) => (bytes / 1e6).toFixed(1)),
+    ...(["projections", "head", "attention", "norms", "rest"] as const).map((part) =>
+      (row.us_a_token[part] / 1000).toFixed(2)
+    ),
+    row.float32_to_packed.toFixed(2),
+  ]);
+  return [
+    formatTable([
+      [
+        "tok/s",
+        "prefill of 512",
+        "decode, empty context",
+        "decode at 512",
+        "GB/s",
+        "memory's",
+        "%",
+      ],
+      ...rates,
+    ], { header: true }),
+    formatTable([
+      [
+        "a token at context 512",
+        "MB projections",
+        "head",
+        "cache",
+        "ms projections",
+        "head",
+        "attention",
+        "norms",
+        "rest",
+        "float32 : packed",
+      ],
+      ...limits,
+    ], { header: true }),
+  ].join("\n\n");
+}
+
+function rateText({ median, best, spread }: Rate): string {
+  const text = (rate: number) => rate.toFixed(rate < 100 ? 1 : 0);
+  return `${text(median)} (${text(best)}) ±${(100 * spread).toFixed(0)}`;
+}
