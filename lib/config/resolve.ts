@@ -83,6 +83,9 @@ export function resolveRunConfig(raw: RawRunConfig, runName: string): Resolution
         `${directory.replace(/\/+$/, "")}/${run}/metrics.jsonl`,
         "in the run's folder",
       ),
+      prometheus: withHost(resolver.pick("logging.prometheus", logging.prometheus, null)),
+      tensorboard: resolver.pick("logging.tensorboard", logging.tensorboard, null),
+      machineEveryS: resolver.pick("logging.machine_every_s", logging.machine_every_s, 10),
       console: resolver.pick("logging.console", logging.console, "auto"),
       peakTflops: resolver.pick("logging.peak_tflops", logging.peak_tflops, null),
     },
@@ -91,6 +94,13 @@ export function resolveRunConfig(raw: RawRunConfig, runName: string): Resolution
   return resolver.conflicts.length > 0
     ? { conflicts: resolver.conflicts }
     : { config, defaults: resolver.defaults };
+}
+
+/** A port alone is one of this machine, which no other machine reaches. */
+function withHost(address: string | number | null): string | null {
+  return address === null || String(address).includes(":")
+    ? address as string | null
+    : `127.0.0.1:${address}`;
 }
 
 function resolveTraining(
