@@ -3,8 +3,8 @@
 import type {
   CheckpointRecord,
   MachineRecord,
+  RollbackEvent,
   RunRecord,
-  StabilityRecord,
   StepRecord,
   ValidationRecord,
 } from "../../lib/metrics/records.ts";
@@ -64,7 +64,7 @@ export const CHECKPOINT: CheckpointRecord = {
   error: null,
 };
 
-export const ROLLBACK: StabilityRecord = {
+export const ROLLBACK: RollbackEvent & { readonly type: "stability" } = {
   type: "stability",
   event: "rollback",
   step: 15,
