@@ -46,13 +46,15 @@ export class PrometheusText {
   /** Notes a record. `now` is the time in seconds since 1970. */
   write(record: MetricsRecord, now: number = Date.now() / 1000): void {
     for (const { series, value } of seriesOf(record)) {
-      this.#set(nameOf(series), {
+      this.#set(plainName(series), {
         type: series.unit.suffix.endsWith("_total") ? "counter" : "gauge",
         help: series.help,
         value: value === null ? null : value * series.unit.factor,
       });
     }
-    this.#gauge("last_record_timestamp_seconds", "When the last record came.", now);
+    if (record.type !== "machine") {
+      this.#gauge("last_record_timestamp_seconds", "When training was last heard of.", now);
+    }
     this.#noteEvents(record);
   }
 
@@ -187,8 +189,12 @@ function answer(request: Request, text: PrometheusText): Response {
   return new Response(text.toString(), { headers: { "content-type": CONTENT_TYPE } });
 }
 
-/** A series' name without the prefix. */
-function nameOf({ name, unit }: Series): string {
+/** What a series is called in a scrape. */
+export function prometheusName(series: Series): string {
+  return `titanbit_${plainName(series)}`;
+}
+
+function plainName({ name, unit }: Series): string {
   return unit.suffix === "" ? name : `${name}_${unit.suffix}`;
 }
 

@@ -84,7 +84,7 @@ export class TelemetrySink implements MetricsSink {
   #gauge(series: Series): Gauge {
     let gauge = this.#gauges.get(series);
     if (gauge === undefined) {
-      gauge = this.#meter.createGauge(`titanbit.${dotted(series)}`, {
+      gauge = this.#meter.createGauge(otlpName(series), {
         description: series.help,
         unit: series.unit.ucum,
       });
@@ -111,9 +111,8 @@ export class TelemetrySink implements MetricsSink {
   }
 }
 
-/** OTLP's names have no unit, so what Prometheus tells apart by it needs a word. */
-function dotted({ name, unit }: Series): string {
-  return unit.suffix === "seconds" || unit.suffix === "per_second"
-    ? `${name}.${unit.suffix === "seconds" ? "time" : "rate"}`
-    : name;
+/** What a series is called by OpenTelemetry. Names have no unit there, so what Prometheus tells apart by it needs a word. */
+export function otlpName({ name, unit }: Series): string {
+  const word = { seconds: ".time", per_second: ".rate" }[unit.suffix] ?? "";
+  return `titanbit.${name}${word}`;
 }

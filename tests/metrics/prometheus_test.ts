@@ -139,6 +139,14 @@ Deno.test("PrometheusText shows a reason for low clocks as 0 once it is over", (
   assertEquals(samples.get('titanbit_gpu_throttled{run="tiny",reason="sw_power_cap"}'), 0);
 });
 
+Deno.test("PrometheusText's time of the last record is training's, not the machine's", () => {
+  const text = new PrometheusText("tiny");
+  text.write(STEP, 1000);
+  text.write(MACHINE, 1010);
+  const samples = parse(text.toString());
+  assertEquals(samples.get('titanbit_last_record_timestamp_seconds{run="tiny"}'), 1000);
+});
+
 Deno.test("PrometheusText has the learning rate's factor at 1 after a recovery", () => {
   const samples = scrape(ROLLBACK, {
     ...{ type: "stability", event: "recovered", step: 30, calm_steps: 20 },
