@@ -25,6 +25,9 @@ cudaError_t read_card(int device, Card* card) {
   card->shared_bytes_per_block = int32_t(properties.sharedMemPerBlockOptin);
   card->memory_bytes = int64_t(properties.totalGlobalMem);
   card->l2_bytes = properties.l2CacheSize;
+  card->pci_domain = properties.pciDomainID;
+  card->pci_bus = properties.pciBusID;
+  card->pci_device = properties.pciDeviceID;
   return cudaSuccess;
 }
 
@@ -81,11 +84,12 @@ extern "C" tb_status tb_describe(char* text, int64_t capacity, int64_t* written)
   json.add("\"devices\":[");
   for (int device = 0; device < count; ++device) {
     tb::Card card;
-    if (tb::read_card(device, &card) != cudaSuccess) card = tb::Card{"unknown", 0, 0, 0, 0, 0};
+    if (tb::read_card(device, &card) != cudaSuccess) card = tb::Card{"unknown", 0, 0, 0, 0, 0, 0, 0, 0};
     json.add("%s{\"index\":%d,\"name\":\"%s\",\"isa\":\"sm_%d\",\"cores\":%d,\"memoryBytes\":%lld,\"l2Bytes\":%lld,"
-             "\"usable\":%s}",
+             "\"pciBusId\":\"%04x:%02x:%02x.0\",\"usable\":%s}",
              device > 0 ? "," : "", device, card.name, card.compute, card.sm_count, (long long)card.memory_bytes,
-             (long long)card.l2_bytes, tb::is_usable(card) ? "true" : "false");
+             (long long)card.l2_bytes, unsigned(card.pci_domain), unsigned(card.pci_bus), unsigned(card.pci_device),
+             tb::is_usable(card) ? "true" : "false");
   }
   json.add("]}");
   cudaGetLastError();

@@ -16,6 +16,9 @@ struct Card {
   int32_t shared_bytes_per_block;  // with the opt-in
   int64_t memory_bytes;
   int64_t l2_bytes;
+  int32_t pci_domain;
+  int32_t pci_bus;
+  int32_t pci_device;
 };
 
 cudaError_t read_card(int device, Card* card);

@@ -101,6 +101,11 @@ export class TrainingReport {
     this.#line.log(`warning: ${message}`);
   }
 
+  /** Shows a line that stays. */
+  note(message: string): void {
+    this.#line.log(message);
+  }
+
   #describe(record: StepRecord): string {
     const parts = [
       `step ${record.step}/${this.#steps}`,

@@ -6,13 +6,8 @@
  */
 
 import { BITNET_SECOND_LR_RATIO, type ScheduleType } from "../optim/schedule.ts";
-import type {
-  LoggingConfig,
-  ResolvedDefault,
-  RunConfig,
-  ScheduleConfig,
-  TrainingConfig,
-} from "./run_config.ts";
+import type { ResolvedDefault, RunConfig, ScheduleConfig, TrainingConfig } from "./run_config.ts";
+import { resolveLogging } from "./resolve_logging.ts";
 import { resolveModel } from "./resolve_model.ts";
 import { resolveStability } from "./resolve_stability.ts";
 import { type Conflict, Resolver } from "./resolver.ts";
@@ -178,37 +173,6 @@ function resolveTraining(
     computeDtype,
     recompute: resolver.pick("training.recompute", training.recompute, "none"),
     gradientDtype,
-  };
-}
-
-function resolveLogging(
-  { logging }: RawRunConfig,
-  run: { ternary: boolean; steps: number; folder: string; resolver: Resolver },
-): LoggingConfig {
-  const { ternary, steps, folder, resolver } = run;
-  const ternaryEvery = resolver.pick(
-    "logging.ternary_every",
-    logging.ternary_every,
-    ternary ? Math.max(100, Math.ceil(steps / 1000)) : 0,
-    ternary ? "a thousandth of the steps, at least 100" : "the model isn't ternary",
-  );
-  resolver.require(ternary || ternaryEvery === 0, {
-    key: "logging.ternary_every",
-    expected: "0 where model.quantization is none",
-    got: ternaryEvery,
-  });
-  return {
-    everySteps: resolver.pick("logging.every_steps", logging.every_steps, 10),
-    jsonl: resolver.pick(
-      "logging.jsonl",
-      logging.jsonl,
-      `${folder}/metrics.jsonl`,
-      "in the run's folder",
-    ),
-    console: resolver.pick("logging.console", logging.console, "auto"),
-    peakTflops: resolver.pick("logging.peak_tflops", logging.peak_tflops, null),
-    ternaryEvery,
-    flipRate: resolver.pick("logging.flip_rate", logging.flip_rate, false),
   };
 }
 

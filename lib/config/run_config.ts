@@ -150,6 +150,12 @@ export interface LoggingConfig {
   readonly everySteps: number;
   /** File of JSONL records, or `null` for none. @default metrics.jsonl in the run's folder */
   readonly jsonl: string | null;
+  /** `HOST:PORT` at which `/metrics` is served, port 0 for any that is free; null for none. @default null */
+  readonly prometheus: string | null;
+  /** Folder that gets a folder of TensorBoard's event files by the run's name, or null for none. @default null */
+  readonly tensorboard: string | null;
+  /** Seconds between records of the machine, 0 for none. @default 10 */
+  readonly machineEveryS: number;
   /** `auto` draws a bar on a terminal and plain lines elsewhere. @default "auto" */
   readonly console: "auto" | "bar" | "plain";
   /** Dense bfloat16 peak of the device in TFLOP/s, MFU's denominator; null takes the known card's. @default null */

@@ -176,10 +176,21 @@ const checkpoint = section({
   save_final: flag().optional(),
 });
 
+/** A port, or a host and a port; `[::1]:9464` for IPv6. */
+function address() {
+  return z.custom<string | number>((value) => {
+    const port = /^(?:(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):)?(\d{1,5})$/.exec(String(value))?.[1];
+    return ["string", "number"].includes(typeof value) && Number(port ?? NaN) <= 65535;
+  }, { error: "a port from 0 to 65535, or HOST:PORT such as 127.0.0.1:9464" });
+}
+
 /** `logging`: what is shown and recorded. */
 const logging = section({
   every_steps: count(1).optional(),
   jsonl: text(PATH).nullable().optional(),
+  prometheus: address().nullable().optional(),
+  tensorboard: text("the path of a folder").nullable().optional(),
+  machine_every_s: atLeastZero().optional(),
   console: oneOf(["auto", "bar", "plain"]).optional(),
   peak_tflops: positive().nullable().optional(),
   ternary_every: count(0).optional(),

@@ -16,12 +16,16 @@ export interface ReleaseOptions extends StageOptions {
   readonly version: string;
 }
 
-/** What the program may do: nothing of the network but through npm, which fetches the quickstart's corpus. */
+/**
+ * What the program may do. The network is for `logging.prometheus`, whose address only the config knows; nothing is asked for on
+ * it but by npm, which fetches the quickstart's corpus.
+ */
 export const PERMISSIONS = [
   "--allow-read",
   "--allow-write",
   "--allow-ffi",
-  "--allow-sys=systemMemoryInfo",
+  "--allow-net",
+  "--allow-sys=systemMemoryInfo,statfs",
   "--allow-env",
   "--allow-run=npm,tar",
 ] as const;

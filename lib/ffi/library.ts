@@ -52,6 +52,8 @@ export interface DeviceDescription {
   readonly memoryBytes: number;
   /** CUDA: bytes of the L2 cache. */
   readonly l2Bytes?: number;
+  /** CUDA: address of the card on the PCI bus, such as `0000:c1:00.0`. */
+  readonly pciBusId?: string;
   /** CUDA: false for a card that is too old. */
   readonly usable?: boolean;
 }

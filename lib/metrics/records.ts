@@ -24,6 +24,8 @@ export interface RunRecord {
   readonly undone_steps: number;
   /** Host memory that snapshots may take. */
   readonly snapshot_bytes: number;
+  /** PCI address of the card, such as `0000:c1:00.0`; null on a CPU, absent from older files. */
+  readonly pci_bus_id?: string | null;
 }
 
 /** An optimizer step, or the mean of the steps since the last record. */
@@ -125,6 +127,61 @@ export interface EventRecord {
   readonly message: string;
 }
 
+/**
+ * The machine at one moment, every `logging.machine_every_s` seconds. A figure that the system, the driver or the card does
+ * not tell is `null`; those of a card are, all of them, on a CPU. `lib/ffi/nvml.ts` has the sources of the latter.
+ */
+export interface MachineRecord extends HostFigures, CardFigures {
+  readonly type: "machine";
+  /** Optimizer steps done, as the record before says. */
+  readonly step: number;
+  /** ISO 8601. */
+  readonly time: string;
+}
+
+/** Of the whole machine, in a container too, but for the process's own. */
+export interface HostFigures {
+  readonly host_memory_total_bytes: number | null;
+  /** Not to be had without swapping: total less available. */
+  readonly host_memory_used_bytes: number | null;
+  readonly host_memory_available_bytes: number | null;
+  /** Left to this user on the file system of the run's checkpoints. */
+  readonly disk_available_bytes: number | null;
+  /** Resident memory of this process, mapped token files among it. */
+  readonly process_rss_bytes: number | null;
+}
+
+/** Of the card that trains. */
+export interface CardFigures {
+  readonly gpu_power_w: number | null;
+  readonly gpu_temperature_c: number | null;
+  readonly gpu_sm_clock_mhz: number | null;
+  readonly gpu_memory_clock_mhz: number | null;
+  /** Share of the driver's last sample period (1/6 s to 1 s) in which a kernel ran, 0 to 100. */
+  readonly gpu_utilisation_percent: number | null;
+  /** By all processes on the card, with what the driver keeps for itself. */
+  readonly gpu_memory_used_bytes: number | null;
+  readonly gpu_memory_total_bytes: number | null;
+  /** ECC errors since the driver was loaded. */
+  readonly gpu_ecc_corrected: number | null;
+  readonly gpu_ecc_uncorrected: number | null;
+  /** Why clocks are below their highest now; empty where they are not. */
+  readonly gpu_throttle_reasons: readonly ThrottleReason[] | null;
+}
+
+/** Why a card's clocks are low. `idle` is none to worry about. */
+export type ThrottleReason =
+  | "idle"
+  | "clocks_setting"
+  | "sw_power_cap"
+  | "hw_slowdown"
+  | "sync_boost"
+  | "sw_thermal"
+  | "hw_thermal"
+  | "hw_power_brake"
+  | "display_clocks"
+  | "unknown";
+
 /** Something is wrong with a step's numbers. */
 export interface SpikeEvent {
   readonly event: "spike";
@@ -212,6 +269,7 @@ export type MetricsRecord =
   | TernaryRecord
   | CheckpointRecord
   | StabilityRecord
+  | MachineRecord
   | EventRecord;
 
 /** A record as one line of JSON with its line end. Numbers that aren't finite become `null`, as JSON has none. */
@@ -229,6 +287,8 @@ export function decodeRecord(line: string): MetricsRecord | null {
   }
   if (typeof value !== "object" || value === null) return null;
   const { type, step } = value as { type?: unknown; step?: unknown };
-  const known = ["run", "step", "validation", "ternary", "checkpoint", "stability", "event"];
+  const known = [
+    ...["run", "step", "validation", "ternary", "checkpoint", "stability", "machine", "event"],
+  ];
   return known.includes(String(type)) && typeof step === "number" ? value as MetricsRecord : null;
 }

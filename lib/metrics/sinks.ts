@@ -8,7 +8,7 @@ import { decodeRecord, encodeRecord, type MetricsRecord } from "./records.ts";
 
 /** Takes records as a run makes them. */
 export interface MetricsSink extends Disposable {
-  /** Takes one record; when it returns, the record has left the process. */
+  /** Takes one record, at once: a file has it when this returns. Throws where it can't. */
   write(record: MetricsRecord): void;
 }
 
@@ -53,11 +53,6 @@ export class JsonlSink implements MetricsSink {
   [Symbol.dispose](): void {
     this.#file.close();
   }
-}
-
-/** Takes records and keeps none: for runs with `logging.jsonl: null`. */
-export function nullSink(): MetricsSink {
-  return { write() {}, [Symbol.dispose]() {} };
 }
 
 /** Reads a JSONL file's records, leaving out lines that hold none. */

@@ -12,4 +12,6 @@ export interface TrainingObserver {
   record(record: MetricsRecord): void;
   /** Something the user should know that does not end the run. */
   warn(message: string): void;
+  /** Something the user may want to know, such as an address. */
+  note?(message: string): void;
 }

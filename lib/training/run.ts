@@ -4,12 +4,13 @@
  * @module
  */
 
-import { dirname } from "@std/path";
 import type { RunConfig } from "../config/run_config.ts";
-import { JsonlSink, type MetricsSink, nullSink } from "../metrics/sinks.ts";
-import type { Fault } from "../stability/faults.ts";
 import type { MetricsRecord } from "../metrics/records.ts";
+import type { Fault } from "../stability/faults.ts";
+import { MachineWatch } from "./machine_watch.ts";
 import type { TrainingObserver } from "./observer.ts";
+import { runFolder } from "./run_folder.ts";
+import { RunSinks } from "./run_sinks.ts";
 import type { RunResult } from "./trainer.ts";
 import type { WorkerMessage, WorkerTask } from "./worker_messages.ts";
 
@@ -36,7 +37,7 @@ export class TrainingError extends Error {
 }
 
 /**
- * Trains as `config` says and writes the records to `logging.jsonl`.
+ * Trains as `config` says and hands the records, and those of the machine, to the sinks of `logging`.
  *
  * Throws {@linkcode TrainingError} with the message of what went wrong.
  */
@@ -46,7 +47,17 @@ export async function runTraining(config: RunConfig, options: RunOptions): Promi
   if (options.signal?.aborted) requestStop();
   options.signal?.addEventListener("abort", requestStop);
   const worker = new Worker(new URL("./worker.ts", import.meta.url).href, { type: "module" });
-  using records = new RecordFile(config, options);
+  const { resume, version, observer } = options;
+  using sinks = new RunSinks(config, { resumed: resume !== undefined, version, observer });
+  const emit = (record: MetricsRecord) => {
+    sinks.write(record);
+    observer.record(record);
+  };
+  using machine = new MachineWatch({
+    everyS: config.logging.machineEveryS,
+    folder: runFolder(config),
+    record: emit,
+  });
   try {
     return await new Promise<RunResult>((resolve, reject) => {
       worker.onerror = (event) => {
@@ -56,10 +67,10 @@ export async function runTraining(config: RunConfig, options: RunOptions): Promi
       worker.onmessage = (event: MessageEvent<WorkerMessage>) => {
         const message = event.data;
         if (message.kind === "record") {
-          records.write(message.record);
-          options.observer.record(message.record);
+          emit(message.record);
+          machine.follow(message.record);
         } else if (message.kind === "warning") {
-          options.observer.warn(message.message);
+          observer.warn(message.message);
         } else if (message.kind === "done") {
           resolve(message.result);
         } else {
@@ -68,8 +79,8 @@ export async function runTraining(config: RunConfig, options: RunOptions): Promi
       };
       const task: WorkerTask = {
         config,
-        resume: options.resume ?? null,
-        version: options.version,
+        resume: resume ?? null,
+        version,
         faults: options.faults ?? [],
         stop,
       };
@@ -78,47 +89,5 @@ export async function runTraining(config: RunConfig, options: RunOptions): Promi
   } finally {
     options.signal?.removeEventListener("abort", requestStop);
     worker.terminate();
-  }
-}
-
-/** The run's JSONL file. A disk that can't take records costs the records, not the run. */
-class RecordFile implements Disposable {
-  readonly #path: string | null;
-  readonly #options: RunOptions;
-  #sink: MetricsSink | null = null;
-  #failed = false;
-
-  constructor(config: RunConfig, options: RunOptions) {
-    this.#path = config.logging.jsonl;
-    this.#options = options;
-  }
-
-  write(record: MetricsRecord): void {
-    if (this.#failed) return;
-    try {
-      this.#sink ??= this.#open(record);
-      this.#sink.write(record);
-    } catch (error) {
-      this.#failed = true;
-      const reason = error instanceof Error ? error.message : String(error);
-      this.#options.observer.warn(
-        `Cannot write records to ${this.#path}: ${reason}; training goes on without them`,
-      );
-    }
-  }
-
-  [Symbol.dispose](): void {
-    this.#sink?.[Symbol.dispose]();
-  }
-
-  /** Opened with the first record, which says after which step a resumed run goes on. */
-  #open(first: MetricsRecord): MetricsSink {
-    if (this.#path === null) return nullSink();
-    Deno.mkdirSync(dirname(this.#path), { recursive: true });
-    if (this.#options.resume === undefined || first.type !== "run") {
-      return JsonlSink.open(this.#path);
-    }
-    const { step, undone_steps: undone } = first;
-    return JsonlSink.open(this.#path, { resumeAfter: { step, undone } });
   }
 }

@@ -58,6 +58,7 @@ export class RunRecords {
       steps: training.steps,
       undone_steps: state.stability.undone,
       snapshot_bytes: facts.snapshotBytes,
+      pci_bus_id: this.#device.description.pciBusId ?? null,
     });
   }
 

@@ -91,6 +91,9 @@ Deno.test("parseRunConfig() fills every open key from a minimal file", () => {
       logging: {
         everySteps: 10,
         jsonl: "checkpoints/run/metrics.jsonl",
+        prometheus: null,
+        tensorboard: null,
+        machineEveryS: 10,
         console: "auto",
         peakTflops: null,
         ternaryEvery: 100,

@@ -7,48 +7,62 @@ function parse(...set: string[]) {
   const text = `
 model: { size: 125M }
 data: { train: train.tokens }
-training: { steps: 4000, batch_sequences: 8 }
+training: { steps: 40, batch_sequences: 8 }
 optimizer: { lr: 1e-3 }
 `;
   return parseRunConfig(text, { file: "run.yaml", set });
 }
 
-function choiceOf(...set: string[]) {
-  return parse(...set).defaults.find(({ key }) => key === "logging.ternary_every")!;
+Deno.test("parseRunConfig() fills the open keys of logging, with reasons", () => {
+  const { config, defaults } = parse();
+  assertEquals(config.logging, {
+    everySteps: 10,
+    jsonl: "checkpoints/run/metrics.jsonl",
+    prometheus: null,
+    tensorboard: null,
+    machineEveryS: 10,
+    console: "auto",
+    peakTflops: null,
+    ternaryEvery: 100,
+    flipRate: false,
+  });
+  for (const key of ["prometheus", "tensorboard", "machine_every_s"]) {
+    assertEquals(defaults.find((one) => one.key === `logging.${key}`)?.reason, "default");
+  }
+});
+
+for (
+  const [given, address] of [
+    ["9464", "127.0.0.1:9464"],
+    ["'0'", "127.0.0.1:0"],
+    ["0.0.0.0:80", "0.0.0.0:80"],
+    ["gpu-7.local:9464", "gpu-7.local:9464"],
+    ["'[::1]:9464'", "[::1]:9464"],
+    ["null", null],
+  ] as const
+) {
+  Deno.test(`parseRunConfig() takes logging.prometheus=${given} for ${address}`, () => {
+    const { config } = parse(`logging.prometheus=${given}`);
+    assertEquals(config.logging.prometheus, address);
+    // As it is stored with a checkpoint and read again.
+    const again = parseRunConfig(runConfigToYaml(config), { file: "run.yaml" }).config;
+    assertEquals(again.logging, config.logging);
+  });
 }
 
-Deno.test("parseRunConfig() counts ternary weights every 100 steps, and more rarely in a long run", () => {
-  assertEquals(choiceOf(), {
-    key: "logging.ternary_every",
-    value: 100,
-    reason: "a thousandth of the steps, at least 100",
+for (
+  const [set, expected] of [
+    ["prometheus=65536", "expected a port from 0 to 65535, or HOST:PORT such as 127.0.0.1:9464"],
+    ["prometheus=localhost", "expected a port from 0 to 65535, or HOST:PORT"],
+    ["prometheus=localhost:99999", "expected a port from 0 to 65535, or HOST:PORT"],
+    ["prometheus=http://localhost:9464", "expected a port from 0 to 65535, or HOST:PORT"],
+    ["tensorboard=3", "expected the path of a folder, got 3"],
+    ["machine_every_s=-1", "expected a number of at least 0, got -1"],
+    ["promethius=9464", 'expected a key of logging, got "promethius", did you mean prometheus'],
+  ] as const
+) {
+  Deno.test(`parseRunConfig() refuses logging.${set}`, () => {
+    const error = assertThrows(() => parse(`logging.${set}`), ConfigError);
+    assertStringIncludes(error.message, expected);
   });
-  assertEquals(choiceOf("training.steps=500000").value, 500);
-  const { logging } = parse("logging.ternary_every=7", "logging.flip_rate=true").config;
-  assertEquals([logging.ternaryEvery, logging.flipRate], [7, true]);
-});
-
-Deno.test("parseRunConfig() counts no ternary weights where there are none, and refuses to be asked for them", () => {
-  assertEquals(choiceOf("model.quantization=none").value, 0);
-  const { message } = assertThrows(
-    () => parse("model.quantization=none", "logging.ternary_every=5"),
-    ConfigError,
-  );
-  assertStringIncludes(message, "logging.ternary_every");
-  assertStringIncludes(message, "0 where model.quantization is none");
-});
-
-Deno.test("parseRunConfig() refuses a negative interval and a flip rate that is neither true nor false", () => {
-  assertThrows(
-    () => parse("logging.ternary_every=-1"),
-    ConfigError,
-    "a whole number of at least 0",
-  );
-  assertThrows(() => parse("logging.flip_rate=yes please"), ConfigError, "true or false");
-});
-
-Deno.test("a printed run keeps what it counts", () => {
-  const { config } = parse("logging.ternary_every=7", "logging.flip_rate=true");
-  const again = parseRunConfig(runConfigToYaml(config), { file: "again.yaml" });
-  assertEquals(again.config.logging, config.logging);
-});
+}
