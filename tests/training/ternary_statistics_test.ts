@@ -201,7 +201,12 @@ Deno.test("TernaryStatistics refuses a model that is not ternary", () => {
 
 async function train(
   config: RunConfig,
-  options: { resume?: string; stopAfter?: number; faults?: readonly Fault[] } = {},
+  options: {
+    resume?: string;
+    stopAfter?: number;
+    faults?: readonly Fault[];
+    maxQueued?: number;
+  } = {},
 ) {
   const { stopAfter, ...rest } = options;
   const observer = recorder();
@@ -218,6 +223,13 @@ function flipStepsOf(records: readonly MetricsRecord[]): [step: number, since: n
   return ternaryOnes(records).map(({ step, flip_steps }) => [step, flip_steps]);
 }
 
+const SPIKE: Fault = { kind: "loss", steps: [11], repeat: "once", factor: 50, ms: 0 };
+const SNAPSHOTS = [
+  "stability.warmup_steps=2",
+  "stability.snapshot_every=4",
+  "stability.stable_after=1",
+  "stability.on_spike=rollback",
+];
 const COUNTS = ["logging.ternary_every=3", "logging.flip_rate=true"];
 
 for (const kind of ["cpu", "cuda"] as const) {
@@ -258,21 +270,34 @@ Deno.test("run() tells the same counts when it was interrupted and resumed, but 
 
 Deno.test("run() tells no flips of the first interval after it went back", async () => {
   await using run = await tinyRun();
-  const config = run.config(
-    ...COUNTS,
-    "stability.warmup_steps=2",
-    "stability.snapshot_every=4",
-    "stability.stable_after=1",
-    "stability.on_spike=rollback",
-  );
-  const { records } = await train(config, {
-    faults: [{ kind: "loss", steps: [11], repeat: "once", factor: 50, ms: 0 }],
-  });
+  const config = run.config(...COUNTS, ...SNAPSHOTS);
+  const { records } = await train(config, { faults: [SPIKE] });
   const back = records.findIndex((one) => one.type === "stability" && one.event === "rollback");
   assert(back > 0, "no rollback");
   const [first, second] = flipStepsOf(records.slice(back));
   assertEquals([first![1], second![1]], [null, 3]);
   assertEquals(flipStepsOf(records.slice(0, back)).at(-1), [9, 3]);
+});
+
+Deno.test("run() judges the steps that are queued before it counts", async () => {
+  await using run = await tinyRun();
+  const set = ["logging.every_steps=20", "logging.ternary_every=11", "training.steps=14"];
+  const config = run.config(...SNAPSHOTS, ...set);
+  const { records } = await train(config, { faults: [SPIKE], maxQueued: 8 });
+  const seen = records.map(({ type, step }) => `${type} ${step}`);
+  assertEquals(seen.filter((one) => one === "ternary 11").length, 1);
+  assert(seen.indexOf("ternary 11") > seen.lastIndexOf("stability 11"), seen.join());
+});
+
+Deno.test("run() tells the inputs of training, not those of an evaluation after the same step", async () => {
+  await using run = await tinyRun();
+  const set = [...COUNTS, "training.steps=6", "optimizer.schedule.warmup_steps=1"];
+  const told = async (evalEvery: number) => {
+    const name = [`training.eval_every=${evalEvery}`, `checkpoint.run=every_${evalEvery}`];
+    const { records } = await train(run.config(...set, ...name));
+    return ternaryOnes(records).map(inputsOf);
+  };
+  assertEquals(await told(3), await told(0));
 });
 
 Deno.test("planRun() counts the copy of the ternary weights where flips are asked for", async () => {
