@@ -155,8 +155,12 @@ export class Chart {
   #fit() {
     const [min, max] = this.context.range ?? this.context.extent;
     this.#plot.setScale("x", { min, max: max > min ? max : min + 1 });
-    // Without a pointer the legend tells the last numbers.
-    if (this.#plot.cursor.left < 0) this.#plot.setLegend({ idx: this.#plot.data[0].length - 1 });
+    // Without a pointer the legend tells the last numbers, once the chart is drawn.
+    const plot = this.#plot;
+    setTimeout(() => {
+      if (plot !== this.#plot || plot.cursor.left >= 0) return;
+      plot.setLegend({ idx: plot.data[0].length - 1 }, false);
+    });
   }
 
   #resize() {
