@@ -83,6 +83,11 @@ browserTest(
     await page.until(`document.querySelector("#events").textContent.includes("all done")`);
     assert(!late.includes("all done"));
 
+    run.append(lines(rollbackRecord(91, 84)) + stepLines(85, 86));
+    await page.until(`${text("0", "step")} === "86 / 1000" && ${text("0", "rollbacks")} === "2"`);
+    const steps = `document.querySelector('[data-panel="lr"]').dataset.steps`;
+    await page.until(`${steps} === "1 to 86"`);
+
     await page.evaluate(`document.querySelector("#log").click()`);
     const { x, y } = await page.evaluate<{ x: number; y: number }>(
       `(({ x, y }) => ({ x, y }))(document.querySelector('[data-panel="loss"] .u-over').getBoundingClientRect())`,
@@ -97,9 +102,9 @@ browserTest(
         ...{ type, x: x + at, y: y + 50, button: "left", clickCount: 1 },
       });
     }
-    await page.until(`!document.querySelector("#reset").hidden`);
+    await page.until(`!document.querySelector("#reset").hidden && ${steps} !== "1 to 86"`);
     await page.evaluate(`document.querySelector("#reset").click()`);
-    await page.until(`document.querySelector("#reset").hidden`);
+    await page.until(`document.querySelector("#reset").hidden && ${steps} === "1 to 86"`);
     assertEquals(page.problems, []);
   },
 );

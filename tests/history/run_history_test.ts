@@ -46,8 +46,10 @@ Deno.test("RunHistory leaves out what a rollback undid, and keeps its notes", ()
 
 Deno.test("RunHistory lets a resumed run take its steps again", () => {
   const made = history(
-    lines(runRecord()) + stepLines(1, 9) + lines(runRecord({ step: 5 }), stepRecord(6)),
+    lines(runRecord()) + stepLines(1, 9) + lines(validationRecord(8), runRecord({ step: 5 })),
   );
+  assertEquals([stepsOf(made), made.validations], [[1, 2, 3, 4, 5], []]);
+  made.lines(new TextEncoder().encode(stepLines(6, 6)));
   assertEquals(stepsOf(made), [1, 2, 3, 4, 5, 6]);
 });
 
