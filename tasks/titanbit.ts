@@ -35,6 +35,16 @@ export const program: Program = {
       load: () => import("./train.ts"),
     },
     {
+      name: "dashboard",
+      summary: "show one or several runs in a browser, live or afterwards",
+      load: () => import("./dashboard.ts"),
+    },
+    {
+      name: "report",
+      summary: "write charts, summary, config and events of runs into one HTML file",
+      load: () => import("./report.ts"),
+    },
+    {
       name: "generate",
       summary: "continue a prompt with a trained model",
       load: () => import("./generate.ts"),

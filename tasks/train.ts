@@ -11,7 +11,9 @@ import { onInterrupt } from "../lib/cli/interrupt.ts";
 import { TrainingReport } from "../lib/cli/training_report.ts";
 import { loadFaults } from "../lib/config/load_faults.ts";
 import { loadRunConfig } from "../lib/config/load.ts";
+import type { RunConfig } from "../lib/config/run_config.ts";
 import { runConfigToYaml } from "../lib/config/print.ts";
+import { Dashboard, DEFAULT_PORT } from "../lib/dashboard/server.ts";
 import { fitRun, planRun } from "../lib/training/fit.ts";
 import { describeDevice } from "../lib/training/machine.ts";
 import { describePlan } from "../lib/training/memory_plan.ts";
@@ -55,10 +57,20 @@ export const command: Command = {
       placeholder: "FILE",
       help: "make the faults of a YAML list on purpose, see docs/stability.md",
     },
+    {
+      name: "dashboard",
+      kind: "integer",
+      placeholder: "[PORT]",
+      help: `show the run in a browser on this machine (port ${DEFAULT_PORT} unless given)`,
+      min: 0,
+      max: 65535,
+      bare: String(DEFAULT_PORT),
+    },
     { name: "print-config", kind: "boolean", help: "print the complete config and exit" },
   ],
   examples: [
     "deno task train --config configs/quickstart.yaml",
+    "deno task train --config configs/quickstart.yaml --dashboard",
     "deno task train --config configs/quickstart.yaml --resume latest",
     "deno task train --config configs/125m.yaml --set optimizer.lr=1e-3 --set checkpoint.run=lr1e-3",
   ],
@@ -88,6 +100,8 @@ export const command: Command = {
     const report = new TrainingReport({ steps, style: config.logging.console });
     const inject = args.optionalString("inject");
     const faults = inject === undefined ? [] : await loadFaults(inject);
+    const port = args.optionalInteger("dashboard");
+    await using _dashboard = port === undefined ? null : await showRun(config, port);
     using interrupt = onInterrupt(() => report.warn("stopping after this step"));
     const result = await runTraining(config, {
       ...(resume !== undefined && { resume }),
@@ -99,6 +113,20 @@ export const command: Command = {
     console.error(`${result.ended} at step ${result.state.step}`);
   },
 };
+
+/** Serves the run's records as they are written; they are read by the thread that doesn't train. */
+async function showRun(config: RunConfig, port: number): Promise<Dashboard> {
+  const records = config.logging.jsonl;
+  if (records === null) {
+    throw new UsageError(
+      "Cannot show the run as logging.jsonl must name the file that the dashboard reads: current value is null",
+    );
+  }
+  const runs = [{ records, config: runConfigToYaml(config) }];
+  const dashboard = await Dashboard.serve({ runs, port, warn: console.error });
+  console.error(`dashboard  ${dashboard.url}`);
+  return dashboard;
+}
 
 /** A checkpoint knows its own config. */
 function configFile(given: string | undefined, resume: string | undefined): string {

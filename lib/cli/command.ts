@@ -33,6 +33,8 @@ export interface Flag {
   min?: number;
   /** Largest accepted number. */
   max?: number;
+  /** Text of the value where the flag is given without one. @default a value is needed */
+  bare?: string;
 }
 
 /** An argument without dashes. */
@@ -281,6 +283,10 @@ function joinValues(command: Command, argv: readonly string[]): string[] {
     }
     if (arg.includes("=")) {
       joined.push(`--${flag.name}=${arg.slice(arg.indexOf("=") + 1)}`);
+      continue;
+    }
+    if (flag.bare !== undefined && (argv[i + 1] ?? "-").startsWith("-")) {
+      joined.push(`--${flag.name}=${flag.bare}`);
       continue;
     }
     const value = argv[++i];

@@ -17,8 +17,8 @@ export interface ReleaseOptions extends StageOptions {
 }
 
 /**
- * What the program may do. The network is for `logging.prometheus`, whose address only the config knows; nothing is asked for on
- * it but by npm, which fetches the quickstart's corpus.
+ * What the program may do. The network is for `logging.prometheus` and the dashboard, whose addresses only the user knows; nothing is
+ * asked for on it but by npm, which fetches the quickstart's corpus.
  */
 export const PERMISSIONS = [
   "--allow-read",

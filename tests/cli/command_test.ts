@@ -214,3 +214,14 @@ Deno.test("reportError() is silent when the reader has closed the pipe", async (
   );
   assertEquals([code, stderr], [141, ""]);
 });
+
+Deno.test("parseCommand() takes the bare value when a flag that has one is given without another", () => {
+  const flag = { name: "port", kind: "integer", help: "port", bare: "80" } as const;
+  const command = demo({ flags: [flag, { name: "json", kind: "boolean", help: "print JSON" }] });
+  const port = (...argv: string[]) => parseCommand(command, argv).optionalInteger("port");
+  assertEquals(port(), undefined);
+  assertEquals(port("--port"), 80);
+  assertEquals(port("--port", "--json"), 80);
+  assertEquals(port("--port", "9"), 9);
+  assertEquals(port("--port=9"), 9);
+});

@@ -1,6 +1,7 @@
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { encodeRecord } from "../../lib/metrics/records.ts";
-import { drawCurves, parseCurve } from "./plot_curves.ts";
+import { drawCurves } from "../../lib/report/loss_curves.ts";
+import { parseCurve } from "./plot_curves.ts";
 
 const METRICS = [
   encodeRecord({ type: "event", step: 0, event: "finished", message: "" }),

@@ -176,3 +176,24 @@ Deno.test("train exits with 3 when it gives up, and can be resumed", async () =>
   assertEquals(resumed.code, 0, resumed.stderr);
   assertStringIncludes(resumed.stderr, "steps 5 to 20");
 });
+
+Deno.test("train --dashboard shows the run while it trains", async () => {
+  await using run = await tinyRun();
+  let seen: Promise<{ runs: { name: string; rows: number; max_grad_norm: number }[] }> | null =
+    null;
+  const { code, stderr } = await train(
+    run,
+    ["--set", "training.steps=120", "--set", "checkpoint.every_steps=0", "--dashboard", "0"],
+    {
+      onText(text) {
+        const url = /dashboard {2}(http:\S+)/.exec(text)?.[1];
+        if (seen !== null || url === undefined || !text.includes("step 20/")) return;
+        seen = fetch(`${url}api/runs`).then((response) => response.json());
+      },
+    },
+  );
+  assertEquals(code, 0, stderr);
+  const { runs: [shown] } = await seen!;
+  assertEquals([shown!.name, shown!.max_grad_norm], ["tiny", 1]);
+  assert(shown!.rows >= 10, `${shown!.rows} rows`);
+});

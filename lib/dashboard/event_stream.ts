@@ -1,0 +1,124 @@
+/**
+ * What is new in the runs, as server-sent events.
+ *
+ * @module
+ */
+
+import type { Position, Update, WatchedRun } from "./watched_run.ts";
+
+/** How often files are looked at, so that many records make one event. */
+const TICK_MS = 100;
+/** A comment now and then tells proxies that the stream lives. */
+const BEAT_MS = 15_000;
+/** Pages that may be open. */
+const MOST_CLIENTS = 64;
+
+interface Client {
+  readonly controller: ReadableStreamDefaultController<Uint8Array>;
+  /** By run. */
+  positions: ReadonlyMap<string, Position>;
+  lastSent: number;
+}
+
+const encoder = new TextEncoder();
+
+/** Looks at the runs' files and tells every client what it doesn't have yet. */
+export class EventStream {
+  readonly #runs: readonly WatchedRun[];
+  readonly #onError: (error: unknown) => void;
+  readonly #clients = new Set<Client>();
+  #timer: ReturnType<typeof setTimeout> | null = null;
+  #closed = false;
+
+  constructor(runs: readonly WatchedRun[], onError: (error: unknown) => void) {
+    this.#runs = runs;
+    this.#onError = onError;
+  }
+
+  /** Begins to look; {@linkcode close} ends it. */
+  start(): void {
+    this.#timer = setTimeout(() => this.#tick(), TICK_MS);
+  }
+
+  /** Ends every client's stream. */
+  close(): void {
+    this.#closed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    for (const client of this.#clients) client.controller.close();
+    this.#clients.clear();
+  }
+
+  /** A client's stream from a position on, `null` where too many are open. */
+  open(since: string | null): ReadableStream<Uint8Array> | null {
+    if (this.#clients.size >= MOST_CLIENTS || this.#closed) return null;
+    let client: Client;
+    return new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        client = { controller, positions: parsePositions(since), lastSent: Date.now() };
+        this.#clients.add(client);
+        controller.enqueue(encoder.encode("retry: 1000\n\n"));
+        this.#send(client);
+      },
+      cancel: () => void this.#clients.delete(client),
+    }, { highWaterMark: 8 });
+  }
+
+  async #tick(): Promise<void> {
+    for (const run of this.#runs) {
+      try {
+        await run.poll();
+      } catch (error) {
+        this.#onError(error);
+      }
+    }
+    if (this.#closed) return;
+    for (const client of this.#clients) this.#send(client);
+    this.#timer = setTimeout(() => this.#tick(), TICK_MS);
+  }
+
+  /** A client that doesn't keep up is left alone until it does, and then gets all at once. */
+  #send(client: Client): void {
+    if ((client.controller.desiredSize ?? 0) <= 0) return;
+    const updates: Record<string, Update> = {};
+    for (const run of this.#runs) {
+      const update = run.since(client.positions.get(run.id) ?? null);
+      if (update !== null) updates[run.id] = update;
+    }
+    if (Object.keys(updates).length > 0) {
+      client.positions = new Map(this.#runs.map((run) => [run.id, run.position]));
+      const id = formatPositions(client.positions);
+      const data = JSON.stringify({ position: id, runs: updates });
+      client.controller.enqueue(encoder.encode(`id: ${id}\nevent: update\ndata: ${data}\n\n`));
+      client.lastSent = Date.now();
+    } else if (Date.now() - client.lastSent > BEAT_MS) {
+      client.controller.enqueue(encoder.encode(": still here\n\n"));
+      client.lastSent = Date.now();
+    }
+  }
+}
+
+/** Positions of runs as a stream's event id: `0=generation.rows.validations.notes,1=…`. */
+export function formatPositions(positions: ReadonlyMap<string, Position>): string {
+  return Array.from(
+    positions,
+    ([run, { generation, rows, validations, notes }]) =>
+      `${run}=${generation}.${rows}.${validations}.${notes}`,
+  ).join(",");
+}
+
+/** Reads what {@linkcode formatPositions} wrote, leaving out what isn't that. */
+export function parsePositions(text: string | null): Map<string, Position> {
+  const positions = new Map<string, Position>();
+  for (const part of (text ?? "").split(",")) {
+    const match = /^(\w+)=([\w-]+)\.(\d+)\.(\d+)\.(\d+)$/.exec(part);
+    if (match === null) continue;
+    const [, run, generation, rows, validations, notes] = match;
+    positions.set(run!, {
+      generation: generation!,
+      rows: Number(rows),
+      validations: Number(validations),
+      notes: Number(notes),
+    });
+  }
+  return positions;
+}

@@ -1,0 +1,139 @@
+/**
+ * Which charts there are, and how numbers are written.
+ *
+ * @module
+ */
+
+const EM = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
+
+/** A number with four digits or so: 408.6k, 0.0020, 2e-5. */
+export function formatNumber(value) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  for (const [unit, letter] of EM) {
+    if (size >= unit * (letter === "k" ? 10 : 1)) {
+      return `${Number((value / unit).toPrecision(4))}${letter}`;
+    }
+  }
+  if (size !== 0 && size < 1e-3) return value.toExponential(2).replace(/\.?0+e/, "e");
+  return String(Number(value.toPrecision(4)));
+}
+
+const formatPercent = (value) =>
+  value === null || value === undefined ? "–" : `${Number((100 * value).toPrecision(3))}%`;
+
+const formatBytes = (value) =>
+  value === null || value === undefined ? "–" : `${Number((value / 2 ** 30).toPrecision(3))} GiB`;
+
+/** Charts of what every run has. `from: "validations"` draws held-out figures, others the columns of steps. */
+const KNOWN = [
+  {
+    id: "loss",
+    title: "Loss",
+    unit: "nats a token",
+    wide: true,
+    logged: true,
+    spikes: "loss",
+    series: [
+      { column: "loss", label: "loss", faint: true },
+      { column: "loss_smooth", label: "smoothed" },
+    ],
+  },
+  {
+    id: "grad_norm",
+    title: "Gradient norm",
+    unit: "before clipping",
+    clip: true,
+    spikes: "grad_norm",
+    series: [{ column: "grad_norm", label: "norm" }],
+  },
+  {
+    id: "validation",
+    title: "Validation loss",
+    unit: "nats a token",
+    from: "validations",
+    logged: true,
+    series: [{ column: "loss", label: "loss", points: true }],
+  },
+  {
+    id: "bits_per_byte",
+    title: "Validation",
+    unit: "bits per byte",
+    from: "validations",
+    series: [{ column: "bits_per_byte", label: "bits per byte", points: true }],
+  },
+  { id: "lr", title: "Learning rate", unit: "", series: [{ column: "lr", label: "rate" }] },
+  {
+    id: "tokens_per_s",
+    title: "Throughput",
+    unit: "tokens/s",
+    series: [{ column: "tokens_per_s", label: "tokens/s" }],
+  },
+  {
+    id: "mfu",
+    title: "Model FLOPs utilisation",
+    unit: "of the card's peak",
+    format: formatPercent,
+    series: [
+      { column: "mfu_bf16", label: "bf16 peak" },
+      { column: "mfu_mixed", label: "int8 and bf16 peaks" },
+    ],
+  },
+  {
+    id: "phases",
+    title: "Time by phase",
+    unit: "ms",
+    series: [
+      { column: "forward_ms", label: "forward" },
+      { column: "backward_ms", label: "backward" },
+      { column: "optimizer_ms", label: "optimizer" },
+      { column: "data_ms", label: "data" },
+    ],
+  },
+];
+
+/** Fields that have their chart, or need none. */
+const TAKEN = new Set([
+  ...KNOWN.flatMap(({ from, series }) => from ? [] : series.map(({ column }) => column)),
+  ...["step", "tokens", "weight_decay", "step_ms", "skipped"],
+]);
+
+/** Charts of fields that only some runs have, by what their names end with. */
+const GROUPS = [
+  { id: "memory", title: "Memory", unit: "", ends: /_bytes$/, format: formatBytes },
+  { id: "power", title: "Power", unit: "W", ends: /_w(atts)?$/ },
+  { id: "temperature", title: "Temperature", unit: "°C", ends: /_(c|celsius)$/ },
+  { id: "clocks", title: "Clocks", unit: "MHz", ends: /_mhz$/ },
+  { id: "utilisation", title: "Utilisation", unit: "%", ends: /(_percent|utili[sz]ation)$/ },
+];
+
+/** The charts that `runs` have numbers for. */
+export function panelsOf(runs) {
+  const known = KNOWN.map((panel) => ({
+    ...panel,
+    series: panel.series.filter(({ column }) =>
+      runs.some((run) =>
+        panel.from
+          ? run.validations.some((one) => typeof one[column] === "number")
+          : run.has(column)
+      )
+    ),
+  }));
+  const others = [...new Set(runs.flatMap((run) => Object.keys(run.columns)))]
+    .filter((name) => !TAKEN.has(name) && runs.some((run) => run.has(name)));
+  const grouped = GROUPS.map(({ ends, ...panel }) => ({
+    ...panel,
+    series: others.filter((name) => ends.test(name)).map((column) => ({
+      column,
+      label: column.replace(ends, "").replaceAll("_", " "),
+    })),
+  }));
+  const single = others.filter((name) => !GROUPS.some(({ ends }) => ends.test(name)))
+    .map((column) => ({
+      id: column,
+      title: column.replaceAll("_", " "),
+      unit: "",
+      series: [{ column, label: column }],
+    }));
+  return [...known, ...grouped, ...single].filter(({ series }) => series.length > 0);
+}

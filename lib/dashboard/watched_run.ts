@@ -1,0 +1,187 @@
+/**
+ * A run that is shown: its history, followed as it grows.
+ *
+ * @module
+ */
+
+import { describeStability } from "../cli/stability_text.ts";
+import { downsample } from "../history/downsample.ts";
+import type { Columns } from "../history/downsample.ts";
+import { LineFollower } from "../history/line_follower.ts";
+import { clipNorm, readConfig, type RunFiles } from "../history/run_files.ts";
+import { type NotedRecord, RunHistory } from "../history/run_history.ts";
+import { smooth, type SmoothState } from "../history/smoothing.ts";
+
+/** How much of a run a client has. */
+export interface Position {
+  readonly generation: string;
+  readonly rows: number;
+  readonly validations: number;
+  readonly notes: number;
+}
+
+/** What a run has beyond a position; `reset` where it doesn't go on from there and is to be read anew. */
+export type Update =
+  | { readonly reset: true }
+  | {
+    readonly columns: Columns;
+    readonly validations: readonly unknown[];
+    readonly notes: readonly ShownNote[];
+  };
+
+/** A note as the page lists and draws it. */
+export interface ShownNote {
+  readonly step: number;
+  /** `run`, `checkpoint`, or the event's name. */
+  readonly kind: string;
+  readonly text: string;
+  /** Of a rollback. */
+  readonly to_step?: number;
+  /** Of a spike. */
+  readonly loss?: number;
+  readonly grad_norm?: number;
+}
+
+/** Rows that are sent as they are; a client further behind reads the series anew. */
+const MOST_ROWS = 4000;
+/** Notes that a page lists. */
+const MOST_NOTES = 2000;
+/** Told apart from those of a server that ran before. */
+const EPOCH = Date.now().toString(36);
+
+/** Follows one run. */
+export class WatchedRun {
+  readonly id: string;
+  readonly files: RunFiles;
+  readonly history = new RunHistory();
+  readonly #follower: LineFollower;
+  readonly #givenConfig: string | null;
+  #polling: Promise<boolean> | null = null;
+
+  /** @param options.config Text of the config, where it is known before a checkpoint holds it. */
+  constructor(id: string, files: RunFiles, options: { config?: string } = {}) {
+    this.id = id;
+    this.files = files;
+    this.#givenConfig = options.config ?? null;
+    this.#follower = new LineFollower(files.records, this.history);
+  }
+
+  /** Reads what is new; whether anything was. */
+  poll(): Promise<boolean> {
+    this.#polling ??= this.#follower.poll().finally(() => this.#polling = null);
+    return this.#polling;
+  }
+
+  get position(): Position {
+    const { history } = this;
+    return {
+      generation: `${EPOCH}-${history.generation}`,
+      rows: history.steps.length,
+      validations: history.validations.length,
+      notes: history.notes.length,
+    };
+  }
+
+  /** The run's config as YAML, `null` while there is none. */
+  get config(): string | null {
+    return this.#givenConfig ?? readConfig(this.files.folder);
+  }
+
+  /** What the list of runs says of it. */
+  summary() {
+    const { history, files, id } = this;
+    const { start, steps } = history;
+    const config = this.config;
+    return {
+      id,
+      name: start?.run ?? files.name,
+      folder: files.folder,
+      start,
+      last_step: steps.lastStep,
+      rows: steps.length,
+      undone_steps: history.undoneSteps,
+      columns: steps.names.filter((name) => steps.get(name)!.some(Number.isFinite)),
+      max_grad_norm: clipNorm(config),
+      validations: history.validations,
+      notes: history.notes.slice(-MOST_NOTES).map(shownNote),
+      config,
+    };
+  }
+
+  /** Up to `points` rows between two steps, with the loss smoothed over `window` records. */
+  series(options: { from: number; to: number; points: number; window: number }) {
+    const { steps } = this.history;
+    const extra = new Map<string, Float64Array>();
+    let state: SmoothState | null = null;
+    const losses = steps.get("loss");
+    if (losses !== null && options.window > 1) {
+      const smoothed = smooth(losses, options.window);
+      extra.set("loss_smooth", smoothed.values);
+      state = smoothed.state;
+    }
+    // One row beyond either end, so that lines go on to the edge.
+    const from = Math.max(0, steps.indexOf(options.from) - 1);
+    const to = Math.min(steps.length, steps.indexOf(options.to) + 1);
+    return {
+      run: this.id,
+      ...this.position,
+      smooth: state,
+      columns: downsample(steps, { from, to, points: options.points }, extra),
+    };
+  }
+
+  /** What is new since a position; `null` where nothing is. */
+  since(position: Position | null): Update | null {
+    const now = this.position;
+    if (position === null || position.generation !== now.generation) return { reset: true };
+    const behind = now.rows - position.rows;
+    if (behind < 0 || behind > MOST_ROWS || now.notes - position.notes > MOST_NOTES) {
+      return { reset: true };
+    }
+    if (
+      behind === 0 && now.validations === position.validations && now.notes === position.notes
+    ) return null;
+    return {
+      columns: downsample(this.history.steps, {
+        from: position.rows,
+        to: now.rows,
+        points: MOST_ROWS,
+      }),
+      validations: this.history.validations.slice(position.validations),
+      notes: this.history.notes.slice(position.notes).map(shownNote),
+    };
+  }
+}
+
+function shownNote(note: NotedRecord): ShownNote {
+  const { step } = note;
+  switch (note.type) {
+    case "run":
+      return { step, kind: "run", text: `started after step ${step} on ${note.device}` };
+    case "checkpoint":
+      return {
+        step,
+        kind: note.error === null ? "checkpoint" : "checkpoint_failed",
+        text: note.error === null
+          ? `checkpoint ${note.path}`
+          : `checkpoint ${note.path} was not written: ${note.error}`,
+      };
+    case "event":
+      return { step, kind: note.event, text: note.message || note.event };
+    case "stability": {
+      const shown = { step, kind: note.event, text: describeNote(note) };
+      if (note.event === "rollback") return { ...shown, to_step: note.to_step };
+      if (note.event === "spike") {
+        return { ...shown, loss: note.loss, grad_norm: note.grad_norm };
+      }
+      return shown;
+    }
+  }
+}
+
+/** Numbers that aren't finite are null in a file of records. */
+function describeNote(note: NotedRecord & { type: "stability" }): string {
+  if (note.event !== "spike") return describeStability(note);
+  const { loss, grad_norm } = note;
+  return describeStability({ ...note, loss: loss ?? NaN, grad_norm: grad_norm ?? NaN });
+}

@@ -1,0 +1,74 @@
+/**
+ * Where a run's records and its config lie.
+ *
+ * @module
+ */
+
+import { basename, dirname, join, resolve } from "@std/path";
+import { parse } from "@std/yaml";
+import { FILES, listCheckpoints } from "../checkpoint/layout.ts";
+
+/** A run's files. */
+export interface RunFiles {
+  /** What to call it while no record does. */
+  readonly name: string;
+  readonly folder: string;
+  /** The file of records. */
+  readonly records: string;
+}
+
+const RECORDS = "metrics.jsonl";
+
+/** The files of a run: its folder, or its file of records. Throws `Error` where there are no records. */
+export function findRun(path: string): RunFiles {
+  const info = statOrNull(path);
+  if (info === null || (info.isDirectory && statOrNull(join(path, RECORDS)) === null)) {
+    throw new Error(
+      `Cannot show ${path} as it must be a run's folder with ${RECORDS}, or a file of records: current value is ${
+        info === null ? "no file" : `a folder without ${RECORDS}`
+      }; runs lie in checkpoints/, unless their config names another checkpoint.directory`,
+    );
+  }
+  return info.isDirectory ? runFiles(join(path, RECORDS)) : runFiles(path);
+}
+
+/** The files of the run whose records are, or will be, at `records`. */
+export function runFiles(records: string): RunFiles {
+  const folder = dirname(resolve(records));
+  const file = basename(records);
+  const name = file === RECORDS ? basename(folder) : file.replace(/\.jsonl$/, "");
+  return { name, folder, records };
+}
+
+/** Text of the config of a run's newest checkpoint, `null` where it has none. */
+export function readConfig(folder: string): string | null {
+  for (const { path } of listCheckpoints(folder).reverse()) {
+    try {
+      return Deno.readTextFileSync(join(path, FILES.runConfig));
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error; // removed while looking
+    }
+  }
+  return null;
+}
+
+/** Norm above which gradients are scaled down, `null` where the config has none or can't be read. */
+export function clipNorm(config: string | null): number | null {
+  if (config === null) return null;
+  try {
+    const { optimizer } = parse(config) as { optimizer?: { max_grad_norm?: unknown } };
+    const norm = optimizer?.max_grad_norm;
+    return typeof norm === "number" && norm > 0 ? norm : null;
+  } catch {
+    return null;
+  }
+}
+
+function statOrNull(path: string): Deno.FileInfo | null {
+  try {
+    return Deno.statSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * What a run's records say, kept small: its steps as columns, everything else as records.
+ *
+ * @module
+ */
+
+import {
+  type CheckpointRecord,
+  decodeRecord,
+  type EventRecord,
+  type MetricsRecord,
+  type RunRecord,
+  type StabilityRecord,
+  type ValidationRecord,
+} from "../metrics/records.ts";
+import type { LineTaker } from "./line_follower.ts";
+import { StepLineReader } from "./step_line.ts";
+import { StepSeries } from "./step_series.ts";
+
+/** A record that isn't a measurement. */
+export type NotedRecord = RunRecord | CheckpointRecord | StabilityRecord | EventRecord;
+
+const NEWLINE = 0x0a;
+
+/**
+ * Takes the lines of a run's records. What a rollback or a resume undid is gone from {@linkcode steps} and
+ * {@linkcode validations}; {@linkcode notes} keep all.
+ */
+export class RunHistory implements LineTaker {
+  readonly #decoder = new TextDecoder();
+  #steps = new StepSeries();
+  #reader = new StepLineReader(this.#steps);
+  #validations: ValidationRecord[] = [];
+  #notes: NotedRecord[] = [];
+  #start: RunRecord | null = null;
+  #generation = 0;
+  #undone = 0;
+
+  /** Optimizer steps. */
+  get steps(): StepSeries {
+    return this.#steps;
+  }
+
+  /** Evaluations by rising step. */
+  get validations(): readonly ValidationRecord[] {
+    return this.#validations;
+  }
+
+  /** Starts, checkpoints, decisions of stability and ends, in order. */
+  get notes(): readonly NotedRecord[] {
+    return this.#notes;
+  }
+
+  /** The last start. */
+  get start(): RunRecord | null {
+    return this.#start;
+  }
+
+  /** Changes whenever steps or validations that were there are taken away: what follows does not go on from them. */
+  get generation(): number {
+    return this.#generation + this.#steps.cuts;
+  }
+
+  /** Steps that rollbacks have undone. */
+  get undoneSteps(): number {
+    return this.#undone;
+  }
+
+  lines(bytes: Uint8Array): void {
+    let from = 0;
+    while (from < bytes.length) {
+      let to = bytes.indexOf(NEWLINE, from);
+      if (to === -1) to = bytes.length;
+      if (this.#reader.isStep(bytes, from, to) && this.#reader.read(bytes, from, to)) {
+        this.#appendStep();
+      } else {
+        this.#takeLine(this.#decoder.decode(bytes.subarray(from, to)));
+      }
+      from = to + 1;
+    }
+  }
+
+  reset(): void {
+    this.#generation += this.#steps.cuts + 1;
+    this.#steps = new StepSeries();
+    this.#reader = new StepLineReader(this.#steps);
+    this.#validations = [];
+    this.#notes = [];
+    this.#start = null;
+    this.#undone = 0;
+  }
+
+  #takeLine(line: string): void {
+    const record = decodeRecord(line);
+    if (record !== null) this.take(record);
+  }
+
+  /** Takes one record. */
+  take(record: MetricsRecord): void {
+    switch (record.type) {
+      case "step":
+        this.#takeStep(record as unknown as Record<string, unknown>);
+        break;
+      case "validation":
+        this.#cutValidations(record.step);
+        this.#validations.push(record);
+        break;
+      case "run":
+        this.#cutAfter(record.step);
+        this.#start = record;
+        this.#undone = record.undone_steps ?? 0; // older files lack it
+        this.#notes.push(record);
+        break;
+      case "stability":
+        if (record.event === "rollback") {
+          this.#undone += record.undone_steps;
+          this.#cutAfter(record.to_step);
+        }
+        this.#notes.push(record);
+        break;
+      case "checkpoint":
+      case "event":
+        this.#notes.push(record);
+    }
+  }
+
+  /** Every number of the record, those one level down as `outer.inner`. */
+  #takeStep(record: Record<string, unknown>): void {
+    this.#steps.values.fill(NaN);
+    const put = (name: string, value: unknown) => {
+      if (typeof value !== "number") return;
+      const place = this.#steps.column(name);
+      this.#steps.values[place] = value;
+    };
+    for (const [name, value] of Object.entries(record)) {
+      put(name, value);
+      if (typeof value !== "object" || value === null || Array.isArray(value)) continue;
+      for (const [inner, deep] of Object.entries(value)) put(`${name}.${inner}`, deep);
+    }
+    this.#appendStep();
+  }
+
+  #appendStep(): void {
+    const step = this.#steps.values[0]!;
+    if (step <= this.#steps.lastStep) this.#cutValidations(step);
+    this.#steps.append();
+  }
+
+  #cutAfter(step: number): void {
+    this.#steps.cutFrom(step + 1);
+    this.#cutValidations(step + 1);
+  }
+
+  /** Takes away validations of `step` and later ones. */
+  #cutValidations(step: number): void {
+    const last = this.#validations.at(-1);
+    if (last === undefined || last.step < step) return;
+    this.#validations = this.#validations.filter((one) => one.step < step);
+    this.#generation++;
+  }
+}

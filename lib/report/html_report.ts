@@ -1,0 +1,166 @@
+/**
+ * A report of runs as one HTML file that needs nothing else.
+ *
+ * @module
+ */
+
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatPercent,
+  formatRate,
+} from "../cli/format.ts";
+import { describeStability } from "../cli/stability_text.ts";
+import type { NotedRecord, RunHistory } from "../history/run_history.ts";
+import { chartsOf } from "./run_charts.ts";
+import { type RunSummary, summarize } from "./run_summary.ts";
+import { escape } from "./svg_parts.ts";
+
+/** A run of a report. */
+export interface ReportedRun {
+  readonly name: string;
+  readonly history: RunHistory;
+  /** Its config as YAML, null where no checkpoint holds it. */
+  readonly config: string | null;
+}
+
+/** Events of a run that are listed; of more the first and the last. */
+const MOST_EVENTS = 400;
+
+const STYLE = `
+:root { color-scheme: light dark; --ink: #1f2429; --soft: #5c6670; --ground: #f4f5f7; --line: #d9dde2; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e8ea; --soft: #a0a9b2; --ground: #14171a; --line: #343a41; }
+}
+body { margin: 0 auto; max-width: 900px; padding: 20px; background: var(--ground); color: var(--ink);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
+h1 { margin: 0; font-size: 22px; }
+h2 { margin: 28px 0 8px; font-size: 17px; }
+.soft { color: var(--soft); }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: 4px 18px 4px 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+td.number { text-align: right; color: var(--soft); }
+svg { display: block; width: 100%; height: auto; margin: 0 0 14px; }
+pre { overflow-x: auto; padding: 12px; border: 1px solid var(--line); border-radius: 8px; font-size: 12.5px; }
+`;
+
+/** The report. `time` is when it was made. */
+export function htmlReport(runs: readonly ReportedRun[], time: Date): string {
+  const title = runs.map(({ name }) => name).join(", ");
+  const made = `made ${time.toISOString().replace(/\..*/, "Z")}`;
+  return `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>${escape(title)} – TitanBit</title>
+<style>${STYLE}</style>
+</head>
+<body>
+<h1>${escape(title)}</h1>
+<p class="soft">TitanBit, ${made}</p>
+<h2>Summary</h2>
+${summaryTable(runs)}
+<h2>Charts</h2>
+${chartsOf(runs).join("\n")}
+${runs.map(eventsOf).join("\n")}
+${runs.map(configOf).join("\n")}
+</body>
+</html>
+`;
+}
+
+function summaryTable(runs: readonly ReportedRun[]): string {
+  const summaries = runs.map(({ history }) => summarize(history));
+  const row = (name: string, cell: (summary: RunSummary) => string) =>
+    `<tr><th scope="row">${name}</th>${
+      summaries.map((summary) => `<td>${escape(cell(summary))}</td>`).join("")
+    }</tr>`;
+  const heads = runs.map(({ name }) => `<th scope="col">${escape(name)}</th>`).join("");
+  return `<div class="scroll"><table>
+<thead><tr><td></td>${heads}</tr></thead>
+<tbody>
+${
+    [
+      row("Device", ({ device }) => device ?? "–"),
+      row("Parameters", ({ parameters }) => parameters === null ? "–" : formatCount(parameters)),
+      row(
+        "Steps",
+        ({ steps, stepsAsked }) =>
+          stepsAsked === null ? String(steps) : `${steps} of ${stepsAsked}`,
+      ),
+      row("End", ({ end }) => end ?? "none recorded"),
+      row("Tokens", ({ tokens }) => tokens === null ? "–" : formatCount(tokens)),
+      row("Final loss", ({ finalLoss }) => finalLoss === null ? "–" : finalLoss.toFixed(4)),
+      row("Best validation", ({ bestValidation: best }) =>
+        best === null
+          ? "–"
+          : `loss ${best.loss.toFixed(4)}${
+            best.bitsPerByte === null ? "" : `, ${best.bitsPerByte.toFixed(4)} bits per byte`
+          } at step ${best.step}`),
+      row("Time of the steps", ({ trainingMs }) =>
+        trainingMs === 0 ? "–" : formatDuration(trainingMs)),
+      row("Throughput", ({ tokensPerS }) =>
+        tokensPerS === null ? "–" : formatRate(tokensPerS)),
+      row("MFU, bf16 peak", ({ mfuBf16 }) =>
+        mfuBf16 === null ? "–" : formatPercent(mfuBf16)),
+      row("MFU, int8 and bf16 peaks", ({ mfuMixed }) =>
+        mfuMixed === null ? "–" : formatPercent(mfuMixed)),
+      row("Spikes", ({ spikes }) =>
+        String(spikes)),
+      row("Skipped steps", ({ skipped }) =>
+        String(skipped)),
+      row("Rollbacks", ({ rollbacks, undoneSteps }) =>
+        undoneSteps === 0 ? String(rollbacks) : `${rollbacks}, ${undoneSteps} steps undone`),
+    ].join("\n")
+  }
+</tbody>
+</table></div>`;
+}
+
+function eventsOf({ name, history: { notes } }: ReportedRun): string {
+  const heading = `<h2>Events of ${escape(name)}</h2>`;
+  if (notes.length === 0) return `${heading}\n<p class="soft">none</p>`;
+  const rows = notes.map((note) =>
+    `<tr><td class="number">${note.step}</td><td>${escape(describe(note))}</td></tr>`
+  );
+  if (rows.length > MOST_EVENTS) {
+    const left = rows.length - MOST_EVENTS;
+    rows.splice(MOST_EVENTS / 2, left, `<tr><td></td><td>… ${left} more …</td></tr>`);
+  }
+  return `${heading}\n<table>\n<thead><tr><th scope="col">Step</th><th scope="col">Event</th></tr></thead>\n` +
+    `<tbody>\n${rows.join("\n")}\n</tbody>\n</table>`;
+}
+
+function describe(note: NotedRecord): string {
+  switch (note.type) {
+    case "run":
+      return `started on ${note.device}, version ${note.version}, at ${note.time}`;
+    case "checkpoint":
+      return note.error === null
+        ? `checkpoint ${note.path}, ${formatBytes(note.size_bytes)} in ${
+          formatDuration(note.write_ms)
+        }`
+        : `checkpoint ${note.path} was not written: ${note.error}`;
+    case "event":
+      return note.message === "" ? note.event : `${note.event}: ${note.message}`;
+    case "stability":
+      if (note.event !== "spike") return describeStability(note);
+      // Numbers that aren't finite are null in a file of records.
+      return describeStability({
+        ...note,
+        loss: note.loss ?? NaN,
+        grad_norm: note.grad_norm ?? NaN,
+      });
+  }
+}
+
+function configOf({ name, config }: ReportedRun): string {
+  const text = config === null
+    ? `<p class="soft">no checkpoint holds it</p>`
+    : `<pre>${escape(config)}</pre>`;
+  return `<h2>Config of ${escape(name)}</h2>\n${text}`;
+}

@@ -1,0 +1,124 @@
+/**
+ * The charts of a report.
+ *
+ * @module
+ */
+
+import { type Columns, downsample } from "../history/downsample.ts";
+import { clipNorm } from "../history/run_files.ts";
+import type { RunHistory } from "../history/run_history.ts";
+import { smooth } from "../history/smoothing.ts";
+import { drawRunChart, type RunLine, type RunMarks } from "./run_chart.ts";
+
+/** What charts need of a run. */
+export interface ChartedRun {
+  readonly name: string;
+  readonly history: RunHistory;
+  readonly config: string | null;
+}
+
+/** Two for each pixel of a chart's width. */
+const POINTS = 1600;
+
+/** Charts of what the runs have records of, as SVG. */
+export function chartsOf(runs: readonly ChartedRun[]): string[] {
+  const columns = runs.map(({ history }) => thinned(history));
+  const named = (name: string, label: string, color: number) =>
+    runs.length === 1 ? { name: label, color } : { name: `${name} ${label}`.trim(), color };
+  /** One line a run. */
+  const byRun = (
+    column: string,
+    options: { label?: string; style?: "faint" } = {},
+  ): RunLine[] =>
+    runs.map(({ name }, index) => ({
+      name: options.label === undefined ? name : `${name} ${options.label}`,
+      color: index,
+      x: columns[index]!.step!,
+      y: columns[index]![column] ?? [],
+      ...(options.style !== undefined && { style: options.style }),
+    }));
+  /** Several lines a run. */
+  const byField = (fields: readonly (readonly [column: string, label: string])[]): RunLine[] =>
+    runs.flatMap(({ name }, run) =>
+      fields.map(([column, label], field) => ({
+        ...named(name, label, run * fields.length + field),
+        x: columns[run]!.step!,
+        y: columns[run]![column] ?? [],
+      }))
+    );
+  const validations = (of: "loss" | "bits_per_byte"): RunLine[] =>
+    runs.map(({ name, history }, color) => ({
+      name,
+      color,
+      x: history.validations.map(({ step }) => step),
+      y: history.validations.map((one) => one[of] ?? null),
+      style: "dots" as const,
+    }));
+  const level = runs.map(({ config }) => clipNorm(config)).find((norm) => norm !== null) ?? null;
+  return [
+    {
+      title: "Loss",
+      unit: "nats a token",
+      lines: [
+        ...byRun("loss", { style: "faint" }),
+        ...byRun("loss_smooth", { label: "smoothed" }),
+      ],
+      marks: marksOf(runs, "loss"),
+    },
+    { title: "Validation loss", unit: "nats a token", lines: validations("loss") },
+    {
+      title: "Validation, bits per byte",
+      unit: "bits per byte",
+      lines: validations("bits_per_byte"),
+    },
+    { title: "Learning rate", unit: "", lines: byRun("lr"), marks: marksOf(runs, null) },
+    {
+      title: "Gradient norm before clipping",
+      unit: "norm",
+      lines: byRun("grad_norm"),
+      marks: { ...marksOf(runs, "grad_norm"), level },
+    },
+    { title: "Throughput", unit: "tokens/s", lines: byRun("tokens_per_s") },
+    {
+      title: "Model FLOPs utilisation",
+      unit: "fraction of the peak",
+      lines: byField([["mfu_bf16", "bf16 peak"], ["mfu_mixed", "int8 and bf16 peaks"]]),
+    },
+    {
+      title: "Time by phase",
+      unit: "ms",
+      lines: byField([
+        ["forward_ms", "forward"],
+        ["backward_ms", "backward"],
+        ["optimizer_ms", "optimizer"],
+        ["data_ms", "data"],
+      ]),
+    },
+  ].map(drawRunChart).filter((svg) => svg !== "");
+}
+
+function thinned({ steps }: RunHistory): Columns {
+  const losses = steps.get("loss") ?? new Float32Array();
+  const window = Math.max(5, Math.min(100, Math.round(losses.length / 100)));
+  return downsample(
+    steps,
+    { from: 0, to: steps.length, points: POINTS },
+    new Map([["loss_smooth", smooth(losses, window).values]]),
+  );
+}
+
+function marksOf(runs: readonly ChartedRun[], field: "loss" | "grad_norm" | null): RunMarks {
+  const notes = runs.flatMap(({ history }) => history.notes);
+  return {
+    bands: notes.flatMap((note) =>
+      note.type === "stability" && note.event === "rollback"
+        ? [{ from: note.to_step, to: note.step }]
+        : []
+    ),
+    spikes: notes.flatMap((note) =>
+      note.type === "stability" && note.event === "spike" && field !== null
+        ? [{ step: note.step, value: note[field] ?? null }]
+        : []
+    ),
+  };
+}

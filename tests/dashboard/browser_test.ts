@@ -1,0 +1,156 @@
+/** The page in a real browser. */
+
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { Dashboard } from "../../lib/dashboard/server.ts";
+import {
+  lines,
+  rollbackRecord,
+  runFolder,
+  runRecord,
+  spikeRecord,
+  stepLines,
+  validationRecord,
+} from "../history/support.ts";
+import { Browser, findChromium, type Page } from "../support/chromium.ts";
+
+const chromium = await findChromium();
+if (chromium === null) {
+  console.warn(
+    "SKIPPED: the dashboard's page is not tested as there is no Chromium: install it (Debian: apt-get install chromium)",
+  );
+}
+
+function browserTest(name: string, body: (browser: Browser) => Promise<void>): void {
+  Deno.test({
+    name,
+    ignore: chromium === null,
+    async fn() {
+      await using browser = await Browser.launch(chromium!);
+      await body(browser);
+    },
+  });
+}
+
+const text = (run: string, field: string) =>
+  `document.querySelector('#runs [data-run="${run}"] [data-field="${field}"]').textContent`;
+const LIVE = 'document.querySelector("#status")?.dataset.state === "live"';
+
+/** Pixels of a panel's canvas in the first run's colour. */
+function ink(page: Page, panel: string): Promise<number> {
+  return page.evaluate(`(() => {
+    const canvas = document.querySelector('[data-panel="${panel}"] canvas');
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const color = getComputedStyle(document.documentElement).getPropertyValue("--run-0").trim();
+    const run = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
+    let pixels = 0;
+    for (let i = 0; i < data.length; i += 4) {
+      if (data[i + 3] > 200 && run.every((c, k) => Math.abs(data[i + k] - c) < 40)) pixels++;
+    }
+    return pixels;
+  })()`);
+}
+
+const RUN = lines(runRecord({ run: "first" })) + stepLines(1, 40) + lines(validationRecord(40)) +
+  lines(spikeRecord(41), rollbackRecord(41, 30)) + stepLines(31, 60) +
+  lines(validationRecord(50), validationRecord(60));
+
+browserTest(
+  "the page draws its charts, follows the run and zooms, without an error",
+  async (browser) => {
+    await using run = await runFolder(RUN);
+    await using dashboard = await Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+    const page = await browser.open(dashboard.url);
+    await page.until(LIVE);
+    const panels = ["loss", "grad_norm", "validation", "bits_per_byte", "lr", "tokens_per_s"];
+    for (const panel of [...panels, "mfu", "phases"]) {
+      const pixels = await ink(page, panel);
+      assert(pixels > 200, `${panel}: ${pixels} pixels of its line`);
+    }
+    const label = await page.evaluate<string>(
+      `document.querySelector('[data-panel="loss"] canvas').getAttribute("aria-label")`,
+    );
+    assertStringIncludes(label, "Loss by step; last: first loss 2.133");
+    assertEquals(await page.evaluate(text("0", "rollbacks")), "1");
+    assertStringIncludes(
+      await page.evaluate(`document.querySelector("#events").textContent`),
+      "back from step 41 to 30",
+    );
+
+    run.append(stepLines(61, 90));
+    await page.until(`${text("0", "step")} === "90 / 1000"`);
+    const late = await page.evaluate<string>(`document.querySelector("#events").textContent`);
+    run.append(lines({ type: "event", step: 90, event: "finished", message: "all done" }));
+    await page.until(`document.querySelector("#events").textContent.includes("all done")`);
+    assert(!late.includes("all done"));
+
+    run.append(lines(rollbackRecord(91, 84)) + stepLines(85, 86));
+    await page.until(`${text("0", "step")} === "86 / 1000" && ${text("0", "rollbacks")} === "2"`);
+    const steps = `document.querySelector('[data-panel="lr"]').dataset.steps`;
+    await page.until(`${steps} === "1 to 86"`);
+
+    await page.evaluate(`document.querySelector("#log").click()`);
+    const { x, y } = await page.evaluate<{ x: number; y: number }>(
+      `(({ x, y }) => ({ x, y }))(document.querySelector('[data-panel="loss"] .u-over').getBoundingClientRect())`,
+    );
+    for (
+      const [type, at] of [["mousePressed", 100], ["mouseMoved", 200], [
+        "mouseReleased",
+        200,
+      ]] as const
+    ) {
+      await page.send("Input.dispatchMouseEvent", {
+        ...{ type, x: x + at, y: y + 50, button: "left", clickCount: 1 },
+      });
+    }
+    await page.until(`!document.querySelector("#reset").hidden && ${steps} !== "1 to 86"`);
+    await page.evaluate(`document.querySelector("#reset").click()`);
+    await page.until(`document.querySelector("#reset").hidden && ${steps} === "1 to 86"`);
+    assertEquals(page.problems, []);
+  },
+);
+
+browserTest("the page compares two runs, and hides one", async (browser) => {
+  await using first = await runFolder(RUN);
+  await using second = await runFolder(lines(runRecord({ run: "second" })) + stepLines(1, 90));
+  const runs = [{ path: first.folder }, { path: second.folder }];
+  await using dashboard = await Dashboard.serve({ runs, port: 0 });
+  const page = await browser.open(dashboard.url, { width: 400, height: 800, phone: true });
+  await page.until(LIVE);
+  const legend = `document.querySelector('[data-panel="grad_norm"] .u-legend').textContent`;
+  const both = await page.evaluate<string>(legend);
+  assertStringIncludes(both, "first norm");
+  assertStringIncludes(both, "second norm");
+  await page.evaluate(`document.querySelector('#runs [data-run="0"] button').click()`);
+  await page.until(`!${legend}.includes("first norm")`);
+  assertEquals(
+    await page.evaluate(
+      `document.querySelector('#runs [data-run="0"] button').getAttribute("aria-pressed")`,
+    ),
+    "false",
+  );
+  const wider = "document.documentElement.scrollWidth > document.documentElement.clientWidth";
+  assertEquals(await page.evaluate(wider), false);
+  assertEquals(page.problems, []);
+});
+
+browserTest("the page goes on when its server was away", async (browser) => {
+  await using run = await runFolder(RUN);
+  const runs = [{ path: run.folder }];
+  const first = await Dashboard.serve({ runs, port: 0, token: "secret token" });
+  const page = await browser.open(first.url);
+  await page.until(LIVE);
+  const port = Number(new URL(first.url).port);
+  await first[Symbol.asyncDispose]();
+  await page.until('document.querySelector("#status").dataset.state === "waiting"');
+  run.append(stepLines(61, 75));
+  await using _second = await Dashboard.serve({ runs, port, token: "secret token" });
+  await page.until(LIVE);
+  await page.until(`${text("0", "step")} === "75 / 1000"`);
+  // That it could not connect while there was no server is the browser's to say.
+  assertEquals(
+    page.problems.filter((one) =>
+      !one.includes("ERR_CONNECTION_REFUSED") && !one.includes("ERR_INCOMPLETE_CHUNKED")
+    ),
+    [],
+  );
+});

@@ -1,0 +1,49 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { fromFileUrl, join } from "@std/path";
+import { lines, runFolder, runRecord, stepLines } from "../history/support.ts";
+
+const ROOT = fromFileUrl(new URL("../../", import.meta.url));
+
+/** Starts a task as deno.json has it. */
+function task(name: string, ...args: string[]): Deno.Command {
+  return new Deno.Command("deno", {
+    args: ["task", "--quiet", name, ...args],
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+    stdout: "piped",
+    stderr: "piped",
+  });
+}
+
+Deno.test("report writes a file, and says what is wrong with a run that has taken no step", async () => {
+  await using run = await runFolder(lines(runRecord()) + stepLines(1, 5));
+  const output = join(run.folder, "report.html");
+  const { code } = await task("report", "--run", run.folder, "--output", output).output();
+  assertEquals(code, 0);
+  assertStringIncludes(Deno.readTextFileSync(output), "made-up");
+  await using empty = await runFolder(lines(runRecord()));
+  const refused = await task("report", "--run", empty.file, "--output", output).output();
+  assertEquals(refused.code, 1);
+  assertStringIncludes(new TextDecoder().decode(refused.stderr), "Cannot report on made-up");
+});
+
+Deno.test("dashboard serves with the permissions of its task until it is interrupted", async () => {
+  await using run = await runFolder(lines(runRecord()) + stepLines(1, 5));
+  const args = ["--run", run.folder, "--port", "0", "--host", "0.0.0.0"];
+  const process = task("dashboard", ...args).spawn();
+  await process.stdout.cancel();
+  let said = "";
+  for await (const chunk of process.stderr.pipeThrough(new TextDecoderStream())) {
+    said += chunk;
+    const address = /:(\d+)\/(\?token=\w{32})\n/.exec(said);
+    if (address === null) continue;
+    const base = `http://127.0.0.1:${address[1]}/`;
+    const refused = await fetch(`${base}api/runs`);
+    assertEquals([refused.status, await refused.text() !== ""], [401, true]);
+    const headers = { authorization: `Bearer ${address[2]!.slice("?token=".length)}` };
+    const { runs } = await (await fetch(`${base}api/runs`, { headers })).json();
+    assertEquals(runs[0].rows, 5);
+    process.kill("SIGTERM");
+  }
+  assertEquals((await process.status).code, 0, said);
+});
