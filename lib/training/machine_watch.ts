@@ -21,7 +21,7 @@ export interface MachineWatchOptions {
   record(record: MachineRecord): void;
 }
 
-/** Makes records of the machine from a run's first record on, beside the training thread, until it is disposed of. */
+/** Makes records of the machine from a run's first record to its last, beside the training thread. */
 export class MachineWatch implements Disposable {
   readonly #options: MachineWatchOptions;
   #card: CardMonitor | null = null;
@@ -33,10 +33,11 @@ export class MachineWatch implements Disposable {
     this.#options = options;
   }
 
-  /** Follows a run: its first record begins the watch, the others tell how far it is. */
+  /** Follows a run: its first record begins the watch, the event of its end ends it, the others tell how far it is. */
   follow(record: MetricsRecord): void {
     const undone = record.type === "stability" && record.event === "rollback";
     this.#step = undone ? record.to_step : record.step;
+    if (record.type === "event") this[Symbol.dispose]();
     if (record.type === "run" && this.#timer === undefined && this.#options.everyS > 0) {
       // By now the training thread has the card open: the driver is awake, and NVML opens at once.
       const { pci_bus_id: card } = record;

@@ -2,18 +2,20 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import type { MachineRecord, RunRecord } from "../../lib/metrics/records.ts";
 import { cardFigures, hostFigures, MachineWatch } from "../../lib/training/machine_watch.ts";
+import { withNvmlStub } from "../support/nvml_stub.ts";
 import { CHECKPOINT, MACHINE, ROLLBACK, RUN, STEP } from "../metrics/support.ts";
 
 const CPU_RUN: RunRecord = { ...RUN, backend: "cpu", pci_bus_id: null };
 
 /** A watch whose records are kept; `until` waits for that many of them. */
-function watch(everyS: number) {
+function watch(everyS: number, options: { nvml?: string } = {}) {
   const records: MachineRecord[] = [];
   const { promise, resolve } = Promise.withResolvers<void>();
   let wanted = Infinity;
   const machine = new MachineWatch({
     everyS,
     folder: "/",
+    ...options,
     record(record) {
       records.push(record);
       if (records.length >= wanted) resolve();
@@ -35,6 +37,17 @@ Deno.test("MachineWatch makes a record at once and then every interval, until it
   const made = records.length;
   await new Promise((resolve) => setTimeout(resolve, 50));
   assertEquals(records.length, made);
+});
+
+Deno.test("MachineWatch makes no record after the event of the run's end", async () => {
+  const { machine, records, until } = watch(0.005);
+  machine.follow(CPU_RUN);
+  await until(2);
+  machine.follow({ type: "event", step: 20, event: "finished", message: "" });
+  const made = records.length;
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  assertEquals(records.length, made);
+  machine[Symbol.dispose]();
 });
 
 Deno.test("MachineWatch makes no record with an interval of 0", async () => {
@@ -72,6 +85,16 @@ Deno.test("MachineWatch's records have every field of a machine record, null for
   assertEquals(ofCard.filter(([, value]) => value !== null), []);
   assertEquals(new Date(records[0]!.time).toISOString(), records[0]!.time);
 });
+
+Deno.test("MachineWatch reads the card that the run's record names", () =>
+  withNvmlStub("NEW_NAME", (nvml) => {
+    const { machine, records } = watch(60, { nvml });
+    machine.follow(RUN);
+    machine[Symbol.dispose]();
+    const { gpu_power_w, gpu_memory_total_bytes, gpu_throttle_reasons } = records[0]!;
+    assertEquals([gpu_power_w, gpu_memory_total_bytes], [251.5, 85899345920]);
+    assertEquals(gpu_throttle_reasons, ["sw_power_cap", "hw_thermal"]);
+  }));
 
 Deno.test("hostFigures() tells memory and room as the system's own commands do", async () => {
   const { stdout } = await new Deno.Command("sh", {
