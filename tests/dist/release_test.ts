@@ -41,7 +41,7 @@ async function shell(line: string, cwd: string): Promise<string> {
   return said;
 }
 
-/** A prefix that takes the network away where this user may do that; the launcher never grants it either way. */
+/** A prefix that takes the network away where this user may do that; the launcher grants the dashboard's own addresses alone. */
 async function withoutNetwork(): Promise<string> {
   for (const prefix of ["unshare -n", "unshare -rn"]) {
     const { success } = await new Deno.Command("sh", { args: ["-c", `${prefix} true`] }).output();

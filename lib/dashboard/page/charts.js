@@ -120,6 +120,9 @@ export class Chart {
           ...lines.map((line) => this.#series(line, several, format)),
         ],
         hooks: {
+          setScale: [({ scales: { x } }) => {
+            this.figure.dataset.steps = `${Math.round(x.min)} to ${Math.round(x.max)}`;
+          }],
           setSelect: [(plot) => {
             const { left, width } = plot.select;
             if (width < 4) return;
