@@ -72,9 +72,12 @@ Deno.test(
         const tie = scale / 2;
         const w = random.normals(64, scale / 2);
         w.set([tie, tie * (1 + 2 ** -23), tie * (1 - 2 ** -24), -tie, -tie * (1 + 2 ** -23)]);
-        // The last weight makes the mean the wanted scale, to well under half a unit in its last place.
-        w[63] = 0;
-        w[63] = 64 * scale - w.reduce((sum, value) => sum + Math.abs(value), 0);
+        // The last two weights make the mean the wanted scale, to well under half a unit in its last place: one alone could be rounded
+        // by that half.
+        w.fill(0, 62);
+        const rest = 64 * scale - w.reduce((sum, value) => sum + Math.abs(value), 0);
+        w[62] = 0.75 * rest;
+        w[63] = rest - w[62]!;
         const result = quantize(device, w, [8, 8]);
         assertEquals(result.scale[0], scale);
         assertSame({ name: "q", actual: result.q, expected: ternaryOf(w, scale) });
