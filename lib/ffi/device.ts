@@ -82,7 +82,7 @@ export class Device implements Disposable {
 
   /** Dtype in which activations and gradients between ops are kept. */
   get activationDtype(): "float32" | "bfloat16" {
-    return this.backend === "cuda" ? "bfloat16" : "float32";
+    return activationDtypeOfBackend(this.backend);
   }
 
   /** Throws the library's own words where an op's status is not 0. */
@@ -147,6 +147,11 @@ export class Device implements Disposable {
     this.#open = false;
     this.symbols.tb_context_destroy(this.context);
   }
+}
+
+/** Dtype in which a backend keeps activations by itself. */
+export function activationDtypeOfBackend(backend: "cuda" | "cpu"): "float32" | "bfloat16" {
+  return backend === "cuda" ? "bfloat16" : "float32";
 }
 
 /** Index of the first card that is not too old; 0 where there is none, so that the library says what is wrong with it. */

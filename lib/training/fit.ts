@@ -12,6 +12,7 @@ import type { ActivationDType } from "../tensor/dtype.ts";
 import {
   activationDtypeOf,
   describePlan,
+  gib,
   type MemoryPlan,
   memoryShapeOf,
   planMemory,
@@ -61,7 +62,7 @@ export function fitRun(loaded: LoadedRunConfig, device: TrainingDevice): LoadedR
         value: microBatch,
         reason: `largest divisor of ${config.training.batchSequences} sequences that fits the ${
           gib(device.memoryBytes)
-        } of ${device.name}`,
+        } GiB of ${device.name}`,
       }
     ),
   };
@@ -90,7 +91,9 @@ export function requireMemory(
     ? "no setting makes it fit: take a smaller model, a shorter training.seq_len or a larger device"
     : "what would fit, the least costly first:\n" + fitting.map((line) => `  ${line}`).join("\n");
   throw new MemoryError(
-    `Cannot train on ${device.name} as the run must fit the ${gib(limit)} that are free for it: ` +
+    `Cannot train on ${device.name} as the run must fit the ${
+      gib(limit)
+    } GiB that are free for it: ` +
       `its plan takes ${describePlan(plan)}; ${remedy}`,
   );
 }
@@ -134,7 +137,7 @@ function settingsThatFit(
           ["training.micro_batch", training.microBatch, microBatch],
         ].flatMap(([key, old, value]) => old === value ? [] : [`--set ${key}=${value}`]);
         const plan = planRun(withMicroBatch(changed, microBatch), dtype);
-        lines.push(`${sets.join(" ")} (${gib(plan.total)})`);
+        lines.push(`${sets.join(" ")} (${gib(plan.total)} GiB)`);
       }
     }
   }
@@ -161,8 +164,4 @@ function withMicroBatch(config: RunConfig, microBatch: number): RunConfig {
   const { training } = config;
   const accumulationSteps = training.batchSequences / microBatch;
   return { ...config, training: { ...training, microBatch, accumulationSteps } };
-}
-
-function gib(bytes: number): string {
-  return `${(bytes / GIB).toFixed(2)} GiB`;
 }

@@ -4,8 +4,9 @@
  * @module
  */
 
-/** Bytes that can be taken without swapping; `null` where asking is not allowed (`--allow-sys=systemMemoryInfo`). */
-export function availableHostBytes(): number | null {
-  const { state } = Deno.permissions.querySync({ name: "sys", kind: "systemMemoryInfo" });
-  return state === "granted" ? Deno.systemMemoryInfo().available : null;
+import { isGranted } from "./permission.ts";
+
+/** Bytes in all, and those that can be taken without swapping; `null` where asking is not allowed (`--allow-sys=systemMemoryInfo`). */
+export function hostMemory(): { total: number; available: number } | null {
+  return isGranted({ name: "sys", kind: "systemMemoryInfo" }) ? Deno.systemMemoryInfo() : null;
 }

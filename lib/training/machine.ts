@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Device } from "../ffi/device.ts";
+import { activationDtypeOfBackend, Device } from "../ffi/device.ts";
 import { NativeError } from "../ffi/errors.ts";
 import {
   describeLibraries,
@@ -100,5 +100,5 @@ export function describeDevice(kind: DeviceKind): TrainingDevice {
     );
   }
   const { name, memoryBytes } = device;
-  return { backend, name, memoryBytes, dtype: backend === "cuda" ? "bfloat16" : "float32" };
+  return { backend, name, memoryBytes, dtype: activationDtypeOfBackend(backend) };
 }

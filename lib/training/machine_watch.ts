@@ -8,6 +8,8 @@ import { statfsSync } from "node:fs";
 import { dirname } from "@std/path";
 import { CardMonitor, type CardReading } from "../ffi/nvml.ts";
 import type { CardFigures, HostFigures, MachineRecord, MetricsRecord } from "../metrics/records.ts";
+import { hostMemory } from "./host_memory.ts";
+import { isGranted } from "./permission.ts";
 
 /** Options of {@linkcode MachineWatch}. */
 export interface MachineWatchOptions {
@@ -70,9 +72,7 @@ export class MachineWatch implements Disposable {
 
 /** Figures of the host; null where asking is not allowed or the system does not tell. */
 export function hostFigures(folder: string): HostFigures {
-  const memory = isGranted({ name: "sys", kind: "systemMemoryInfo" })
-    ? Deno.systemMemoryInfo()
-    : null;
+  const memory = hostMemory();
   return {
     host_memory_total_bytes: memory?.total ?? null,
     host_memory_used_bytes: memory === null ? null : memory.total - memory.available,
@@ -112,9 +112,4 @@ function availableDisk(folder: string): number | null {
       if (path === dirname(path)) return null;
     }
   }
-}
-
-/** Never asks: a question on the terminal would stop the run. */
-function isGranted(permission: Deno.PermissionDescriptor): boolean {
-  return Deno.permissions.querySync(permission).state === "granted";
 }

@@ -100,9 +100,13 @@ export function activationDtypeOf(
   return computeDtype === "auto" ? deviceDtype : computeDtype;
 }
 
+/** Bytes as a number of GiB. */
+export function gib(bytes: number, digits = 2): string {
+  return (bytes / 2 ** 30).toFixed(digits);
+}
+
 /** A plan as one line: what takes how much. */
 export function describePlan(plan: MemoryPlan): string {
-  const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(2);
   return `${gib(plan.total)} GiB: weights ${gib(plan.weights)} + gradients ${
     gib(plan.gradients)
   } + ` +

@@ -6,6 +6,7 @@
 
 import type { TensorSink, TensorSource } from "../interop/safetensors.ts";
 import { tensorBytes } from "../interop/safetensors_header.ts";
+import { gib } from "./memory_plan.ts";
 
 /** A tensor that can be copied off the device and back. */
 export type CopiedTensor = TensorSource & TensorSink;
@@ -76,10 +77,9 @@ export function whyNotInMemory(
   availableBytes: number | null,
 ): string | null {
   if (availableBytes === null || ring.bytes <= MEMORY_SHARE * availableBytes) return null;
-  const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
   return `${ring.capacity} snapshots would take ${
-    gib(ring.bytes)
-  } of host memory, more than half of the ` +
-    `${gib(availableBytes)} that are available: rollbacks go to checkpoints alone; ` +
+    gib(ring.bytes, 1)
+  } GiB of host memory, more than half of the ` +
+    `${gib(availableBytes, 1)} GiB that are available: rollbacks go to checkpoints alone; ` +
     "lower checkpoint.every_steps so that less is undone";
 }

@@ -17,7 +17,7 @@ import {
 } from "../stability/policy.ts";
 import type { Snapshot, SnapshotPoint } from "../stability/snapshots.ts";
 import type { StabilityState } from "../stability/state.ts";
-import { availableHostBytes } from "./host_memory.ts";
+import { hostMemory } from "./host_memory.ts";
 import type { RunCheckpoints } from "./run_checkpoints.ts";
 import { type CopiedTensor, SnapshotRing, whyNotInMemory } from "./snapshot_ring.ts";
 import { StepFaults } from "./step_faults.ts";
@@ -69,7 +69,7 @@ export class StabilityGuard {
     const all = [...tensors.parameters, ...tensors.optimizer];
     const wanted = stability.snapshotEvery === 0 ? 0 : stability.snapshots;
     const ring = new SnapshotRing(all, { capacity: wanted });
-    const refusal = whyNotInMemory(ring, availableHostBytes());
+    const refusal = whyNotInMemory(ring, hostMemory()?.available ?? null);
     if (refusal !== null) observer.warn(refusal);
     this.#ring = refusal === null ? ring : new SnapshotRing(all, { capacity: 0 });
     const snapshotEvery = this.#ring.capacity === 0 ? 0 : stability.snapshotEvery;

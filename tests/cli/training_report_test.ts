@@ -1,25 +1,9 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { TrainingReport } from "../../lib/cli/training_report.ts";
 import type { StepRecord, TernaryRecord } from "../../lib/metrics/records.ts";
+import { stepRecord } from "../support/records.ts";
 
-const STEP: StepRecord = {
-  type: "step",
-  step: 1,
-  tokens: 1024,
-  loss: 4.25,
-  lr: 1e-3,
-  weight_decay: 0.1,
-  grad_norm: 0.5,
-  step_ms: 100,
-  forward_ms: null,
-  backward_ms: null,
-  optimizer_ms: null,
-  data_ms: null,
-  tokens_per_s: 10240,
-  mfu_bf16: null,
-  mfu_mixed: null,
-  skipped: 0,
-};
+const STEP = stepRecord(1);
 
 const TERNARY: TernaryRecord = {
   type: "ternary",

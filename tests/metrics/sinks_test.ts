@@ -4,31 +4,9 @@ import {
   encodeRecord,
   type MetricsRecord,
   type RunRecord,
-  type StepRecord,
 } from "../../lib/metrics/records.ts";
+import { stepRecord } from "../support/records.ts";
 import { JsonlSink, readRecords, type ResumePoint } from "../../lib/metrics/sinks.ts";
-
-function record(step: number, change: Partial<StepRecord> = {}): StepRecord {
-  return {
-    type: "step",
-    step,
-    tokens: 1024 * step,
-    loss: 4.25,
-    lr: 1e-3,
-    weight_decay: 0.1,
-    grad_norm: 0.5,
-    step_ms: 100,
-    forward_ms: null,
-    backward_ms: null,
-    optimizer_ms: null,
-    data_ms: null,
-    tokens_per_s: 10240,
-    mfu_bf16: null,
-    mfu_mixed: null,
-    skipped: 0,
-    ...change,
-  };
-}
 
 const RUN: RunRecord = {
   type: "run",
@@ -60,7 +38,7 @@ function writeSteps(
   options: { resumeAfter?: ResumePoint } = {},
 ): void {
   using sink = JsonlSink.open(path, options);
-  for (const step of steps) sink.write(record(step));
+  for (const step of steps) sink.write(stepRecord(step));
 }
 
 async function stepsIn(path: string): Promise<number[]> {
@@ -70,8 +48,8 @@ async function stepsIn(path: string): Promise<number[]> {
 Deno.test("JsonlSink has every record on disk when write() returns", () =>
   inFolder(async (folder) => {
     using sink = JsonlSink.open(`${folder}/m.jsonl`);
-    sink.write(record(1));
-    assertEquals(await readRecords(`${folder}/m.jsonl`), [record(1)]);
+    sink.write(stepRecord(1));
+    assertEquals(await readRecords(`${folder}/m.jsonl`), [stepRecord(1)]);
   }));
 
 Deno.test("JsonlSink cuts off records after the step it resumes from", () =>
@@ -88,7 +66,7 @@ Deno.test("JsonlSink cuts off a torn last line when it resumes", () =>
     writeSteps(`${folder}/m.jsonl`, [2], { resumeAfter: { step: 5, undone: 0 } });
     assertEquals(
       await Deno.readTextFile(`${folder}/m.jsonl`),
-      encodeRecord(record(1)) + encodeRecord(record(2)),
+      encodeRecord(stepRecord(1)) + encodeRecord(stepRecord(2)),
     );
   }));
 
@@ -100,7 +78,7 @@ Deno.test("JsonlSink resumes into a file that isn't there", () =>
 
 /** A run that goes back from step 5 to step 2 and on to step 4. */
 const ROLLED_BACK: readonly MetricsRecord[] = [
-  ...[1, 2, 3, 4].map((step) => record(step)),
+  ...[1, 2, 3, 4].map((step) => stepRecord(step)),
   {
     type: "stability",
     event: "rollback",
@@ -114,7 +92,7 @@ const ROLLED_BACK: readonly MetricsRecord[] = [
     rollbacks: 1,
     max_rollbacks: 5,
   },
-  ...[3, 4].map((step) => record(step)),
+  ...[3, 4].map((step) => stepRecord(step)),
 ];
 
 for (
@@ -143,7 +121,7 @@ Deno.test("JsonlSink takes the undone steps from the record of a resumed run", (
       using sink = JsonlSink.open(path);
       // The file begins where the run was resumed, after a rollback of 7 steps.
       sink.write({ ...RUN, step: 2, undone_steps: 7 });
-      for (const step of [3, 4]) sink.write(record(step));
+      for (const step of [3, 4]) sink.write(stepRecord(step));
     }
     JsonlSink.open(path, { resumeAfter: { step: 3, undone: 7 } })[Symbol.dispose]();
     assertEquals(await stepsIn(path), [2, 3]);
@@ -158,7 +136,7 @@ Deno.test("JsonlSink moves another run's records aside when a run begins", () =>
   }));
 
 Deno.test("encodeRecord() writes a number that isn't finite as null on one line", () => {
-  const line = encodeRecord(record(1, { loss: NaN, grad_norm: Infinity }));
+  const line = encodeRecord(stepRecord(1, { loss: NaN, grad_norm: Infinity }));
   assertStringIncludes(line, '"loss":null');
   assertStringIncludes(line, '"grad_norm":null');
   assertEquals(line.indexOf("\n"), line.length - 1);

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { availableHostBytes } from "../../lib/training/host_memory.ts";
+import { hostMemory } from "../../lib/training/host_memory.ts";
 import {
   type CopiedTensor,
   SnapshotRing,
@@ -82,8 +82,8 @@ Deno.test("restore() refuses a step that it does not hold", () => {
   assertThrows(() => new SnapshotRing([], { capacity: 1 }).restore(3), RangeError, "step 3");
 });
 
-Deno.test("availableHostBytes() is what the system says", () => {
-  const bytes = availableHostBytes();
+Deno.test("hostMemory() is what the system says", () => {
+  const bytes = hostMemory()?.available ?? null;
   assertEquals(bytes !== null && bytes > 2 ** 20 && bytes <= Deno.systemMemoryInfo().total, true);
 });
 
