@@ -47,17 +47,18 @@ __device__ __forceinline__ void activate_with_slope(float x, float* value, float
 // Rows of h, from rows of [gate | up].
 template <typename T, bool Relu2>
 struct GatedRows {
+  static constexpr int kWidth = 16 / sizeof(T);
   const T* gate_up;
   int64_t F;
   struct Row {
     const T* gate;
     const T* up;
-    __device__ __forceinline__ void load4(int64_t j, float (&h)[4]) const {
-      float g[4], u[4];
+    __device__ __forceinline__ void load(int64_t j, float (&h)[kWidth]) const {
+      float g[kWidth], u[kWidth];
       load_floats(gate + j, g);
       load_floats(up + j, u);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) h[i] = activate<T, Relu2>(g[i]) * u[i];
+      for (int i = 0; i < kWidth; ++i) h[i] = activate<T, Relu2>(g[i]) * u[i];
     }
     __device__ __forceinline__ float at(int64_t j) const { return activate<T, Relu2>(to_float(gate[j])) * to_float(up[j]); }
   };
@@ -66,30 +67,34 @@ struct GatedRows {
   }
 };
 
+// 512 threads a multiprocessor, in blocks of few: while one waits for its row or at a barrier, the others' copies are under way.
 template <int Threads, int Items, typename T, bool Relu2>
-__global__ void __launch_bounds__(Threads) glu_norm_backward_rows(const T* __restrict__ dy, const T* __restrict__ gate_up,
+__global__ void __launch_bounds__(Threads, 512 / Threads) glu_norm_backward_rows(const T* __restrict__ dy, const T* __restrict__ gate_up,
                                                                   const float* __restrict__ weight,
                                                                   const float* __restrict__ rstd, T* __restrict__ dgate_up,
                                                                   float* __restrict__ partials, int64_t N, int64_t F) {
-  float partial[Items][4] = {};
+  constexpr int Width = 16 / sizeof(T);
+  extern __shared__ float4 partial[];  // (F / 4); a thread's own columns, so that no barrier is needed
+  for (int64_t item = 0, j; (j = (item * Threads + threadIdx.x) * Width) < F; ++item)
+    for (int i = 0; i < Width / 4; ++i) partial[j / 4 + i] = make_float4(0, 0, 0, 0);
   const int64_t blocks = gridDim.x, block = blockIdx.x;
   for (int64_t row = N * block / blocks; row < N * (block + 1) / blocks; ++row) {
     const T* gate = gate_up + row * 2 * F;
     const T* up = gate + F;
     // Kept as they were loaded: half the registers where they are bfloat16. The weight comes from the L1 cache each time.
-    Pack<T, 4> g[Items], x[Items], u[Items];
+    Pack<T, Width> g[Items], x[Items], u[Items];
     float dot = 0;
 #pragma unroll
     for (int item = 0; item < Items; ++item) {
-      const int64_t j = (int64_t(item) * Threads + threadIdx.x) * 4;
+      const int64_t j = (int64_t(item) * Threads + threadIdx.x) * Width;
       if (j >= F) continue;
-      g[item] = load_pack<4>(dy + row * F + j);
-      x[item] = load_pack<4>(gate + j);
-      u[item] = load_pack<4>(up + j);
-      float w[4];
-      load_floats(weight + j, w);
+      g[item] = load_pack<Width>(dy + row * F + j);
+      x[item] = load_pack<Width>(gate + j);
+      u[item] = load_pack<Width>(up + j);
+      float w[Width];
+      load_weights(weight + j, w);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
+      for (int i = 0; i < Width; ++i) {
         const float h = activate<T, Relu2>(to_float(x[item].values[i])) * to_float(u[item].values[i]);
         dot += to_float(g[item].values[i]) * w[i] * h;
       }
@@ -98,29 +103,32 @@ __global__ void __launch_bounds__(Threads) glu_norm_backward_rows(const T* __res
     const float c = block_sum<Threads>(dot) * r * r / float(F);
 #pragma unroll
     for (int item = 0; item < Items; ++item) {
-      const int64_t j = (int64_t(item) * Threads + threadIdx.x) * 4;
+      const int64_t j = (int64_t(item) * Threads + threadIdx.x) * Width;
       if (j >= F) continue;
-      float w[4], dgate[4], dup[4];
-      load_floats(weight + j, w);
+      float w[Width], dgate[Width], dup[Width];
+      load_weights(weight + j, w);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
+      for (int i = 0; i < Width; ++i) {
         float value, slope;
         activate_with_slope<T, Relu2>(to_float(x[item].values[i]), &value, &slope);
         const float gradient = to_float(g[item].values[i]), factor = to_float(u[item].values[i]), h = value * factor;
-        partial[item][i] += gradient * (h * r);
         const float dh = r * (gradient * w[i] - h * c);
         dup[i] = dh * value;
         dgate[i] = dh * factor * slope;
+        w[i] = gradient * (h * r);
+      }
+#pragma unroll
+      for (int i = 0; i < Width / 4; ++i) {
+        float4 sum = partial[j / 4 + i];
+        sum.x += w[4 * i], sum.y += w[4 * i + 1], sum.z += w[4 * i + 2], sum.w += w[4 * i + 3];
+        partial[j / 4 + i] = sum;
       }
       store_floats(dgate_up + row * 2 * F + j, dgate);
       store_floats(dgate_up + row * 2 * F + F + j, dup);
     }
   }
-#pragma unroll
-  for (int item = 0; item < Items; ++item) {
-    const int64_t j = (int64_t(item) * Threads + threadIdx.x) * 4;
-    if (j < F) store_floats(partials + block * F + j, partial[item]);
-  }
+  for (int64_t item = 0, j; (j = (item * Threads + threadIdx.x) * Width) < F; ++item)
+    for (int i = 0; i < Width / 4; ++i) reinterpret_cast<float4*>(partials + block * F + j)[i] = partial[j / 4 + i];
 }
 
 // A column belongs to one thread of the block, so that its partial sum can stay in memory.
@@ -152,14 +160,46 @@ __global__ void __launch_bounds__(kAnyThreads) glu_norm_backward_any(const T* __
   }
 }
 
+// Runs the body with the kThreads and kItems that hold a row of F, F <= kGatedRow. Few threads with much of a row each: sums over
+// the block cost less, and many rows are under way. The sums of dweight fit a block's 48 KB.
+template <typename T>
+constexpr int64_t kGatedRow = 1408 * 16 / int64_t(sizeof(T));
+#define TB_WITH_GATED_SHAPE(T, F, ...)          \
+  do {                                          \
+    const int64_t groups = (F) / int64_t(16 / sizeof(T)); \
+    if (groups <= 128) {                        \
+      constexpr int kThreads = 128, kItems = 1; \
+      __VA_ARGS__                               \
+    } else if (groups <= 256) {                 \
+      constexpr int kThreads = 128, kItems = 2; \
+      __VA_ARGS__                               \
+    } else if (groups <= 384) {                 \
+      constexpr int kThreads = 128, kItems = 3; \
+      __VA_ARGS__                               \
+    } else if (groups <= 512) {                 \
+      constexpr int kThreads = 256, kItems = 2; \
+      __VA_ARGS__                               \
+    } else if (groups <= 768) {                 \
+      constexpr int kThreads = 256, kItems = 3; \
+      __VA_ARGS__                               \
+    } else if (groups <= 1024) {                \
+      constexpr int kThreads = 512, kItems = 2; \
+      __VA_ARGS__                               \
+    } else {                                    \
+      constexpr int kThreads = 512, kItems = 3; \
+      __VA_ARGS__                               \
+    }                                           \
+  } while (0)
+
 template <typename T, bool Relu2>
 void forward(tb_context* context, const T* gate_up, const float* weight, float eps, tb_activation_quant quant,
              const NormOutputs<T>& out, int64_t N, int64_t F) {
   const GatedRows<T, Relu2> rows{gate_up, F};
-  const bool in_registers = F % 4 == 0 && F <= kRegisterRow && is_aligned(gate_up, 4 * sizeof(T)) && is_aligned(weight, 16) &&
-                            is_aligned(out.y, 4 * sizeof(T)) && is_aligned(out.q, 4);
+  constexpr int kWidth = GatedRows<T, Relu2>::kWidth;
+  const bool in_registers = F % kWidth == 0 && F <= kGatedRow<T> && is_aligned(gate_up, 16) && is_aligned(weight, 16) &&
+                            is_aligned(out.y, 16) && is_aligned(out.q, kWidth);
   if (in_registers)
-    TB_WITH_ROW_SHAPE(F, {
+    TB_WITH_GATED_SHAPE(T, F, {
       norm_forward<kThreads, kItems><<<unsigned(N), kThreads, 0, context->stream>>>(rows, weight, eps, quant, out, F);
     });
   else
@@ -171,12 +211,12 @@ void backward(tb_context* context, const T* dy, const T* gate_up, const float* w
               float* dweight, int64_t N, int64_t F) {
   const unsigned blocks = unsigned(row_block_count(N, F));
   float* partials = reinterpret_cast<float*>(context->scratch);
-  const bool in_registers = F % 4 == 0 && F <= kBackwardRow && is_aligned(dy, 4 * sizeof(T)) &&
-                            is_aligned(gate_up, 4 * sizeof(T)) && is_aligned(weight, 16) && is_aligned(dgate_up, 4 * sizeof(T));
+  const bool in_registers = F % GatedRows<T, Relu2>::kWidth == 0 && F <= kGatedRow<T> && is_aligned(dy, 16) &&
+                            is_aligned(gate_up, 16) && is_aligned(weight, 16) && is_aligned(dgate_up, 16);
   if (in_registers)
-    TB_WITH_BACKWARD_ROW_SHAPE(F, {
+    TB_WITH_GATED_SHAPE(T, F, {
       glu_norm_backward_rows<kThreads, kItems, T, Relu2>
-          <<<blocks, kThreads, 0, context->stream>>>(dy, gate_up, weight, rstd, dgate_up, partials, N, F);
+          <<<blocks, kThreads, 4 * F, context->stream>>>(dy, gate_up, weight, rstd, dgate_up, partials, N, F);
     });
   else
     glu_norm_backward_any<T, Relu2>

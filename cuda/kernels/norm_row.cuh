@@ -10,8 +10,8 @@
 // Sums: a thread's own columns, then a fixed tree over the block. dweight: blocks of rows, whose number depends on the shape
 // alone, each summed in order of rows into the scratch, then the blocks by a fixed tree. Deterministic.
 //
-// A row lives in registers: Items groups of four neighbours a thread. Rows that are too long or not aligned to four take the
-// kernels with the suffix _any, which read the row from memory (that is, the L1 cache) in each of their passes.
+// A row lives in registers: Items groups of Rows::kWidth neighbours a thread, 16 bytes of the input. Rows that are too long or not
+// aligned to groups take the kernels with the suffix _any, which read the row from memory (that is, the L1 cache) in each of their passes.
 #pragma once
 
 #include "context.cuh"
@@ -35,11 +35,12 @@ struct NormOutputs {
 // Rows of a plain matrix.
 template <typename T>
 struct PlainRows {
+  static constexpr int kWidth = 4;
   const T* x;
   int64_t D;
   struct Row {
     const T* x;
-    __device__ __forceinline__ void load4(int64_t j, float (&h)[4]) const { load_floats(x + j, h); }
+    __device__ __forceinline__ void load(int64_t j, float (&h)[kWidth]) const { load_floats(x + j, h); }
     __device__ __forceinline__ float at(int64_t j) const { return to_float(x[j]); }
   };
   __device__ __forceinline__ Row row(int64_t index) const { return {x + index * D}; }
@@ -51,6 +52,17 @@ __device__ __forceinline__ float reciprocal_rms(float squares, float eps, int64_
 
 __device__ __forceinline__ float normalised(float h, float rstd, float weight) {
   return __fmul_rn(__fmul_rn(h, rstd), weight);
+}
+
+// Neighbours of a float32 vector, 16 bytes at a time.
+template <int Width>
+__device__ __forceinline__ void load_weights(const float* from, float (&to)[Width]) {
+  static_assert(Width % 4 == 0, "whole accesses of 16 bytes");
+#pragma unroll
+  for (int first = 0; first < Width; first += 4) {
+    const float4 four = *reinterpret_cast<const float4*>(from + first);
+    to[first] = four.x, to[first + 1] = four.y, to[first + 2] = four.z, to[first + 3] = four.w;
+  }
 }
 
 // NaN has larger bits than every number, so it wins.
@@ -75,33 +87,33 @@ __device__ __forceinline__ float quantiser_factor(float gamma, float* scale) {
   return __fdiv_rn(kLevels, gamma);
 }
 
-template <int Threads, int Items, bool Absmax>
-__device__ __forceinline__ void quantise_row(const float (&n)[Items][4], int64_t D, int8_t* q, float* scale) {
+template <int Threads, int Items, int Width, bool Absmax>
+__device__ __forceinline__ void quantise_row(const float (&n)[Items][Width], int64_t D, int8_t* q, float* scale) {
   float gamma;
   if constexpr (Absmax) {
     int largest = 0;
 #pragma unroll
     for (int item = 0; item < Items; ++item)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) largest = max(largest, magnitude_bits(n[item][i]));  // beyond the row n is 0
+      for (int i = 0; i < Width; ++i) largest = max(largest, magnitude_bits(n[item][i]));  // beyond the row n is 0
     gamma = __int_as_float(block_max<Threads>(largest));
   } else {
     float total = 0;
 #pragma unroll
     for (int item = 0; item < Items; ++item)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) total += fabsf(n[item][i]);
+      for (int i = 0; i < Width; ++i) total += fabsf(n[item][i]);
     gamma = __fdiv_rn(block_sum<Threads>(total), float(D));
   }
   const float factor = quantiser_factor<Absmax>(gamma, scale);
 #pragma unroll
   for (int item = 0; item < Items; ++item) {
-    const int64_t j = (int64_t(item) * Threads + threadIdx.x) * 4;
+    const int64_t j = (int64_t(item) * Threads + threadIdx.x) * Width;
     if (j >= D) continue;
-    Pack<int8_t, 4> four;
+    Pack<int8_t, Width> group;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) four.values[i] = quantised<Absmax>(n[item][i], factor);
-    *reinterpret_cast<Pack<int8_t, 4>*>(q + j) = four;
+    for (int i = 0; i < Width; ++i) group.values[i] = quantised<Absmax>(n[item][i], factor);
+    *reinterpret_cast<Pack<int8_t, Width>*>(q + j) = group;
   }
 }
 
@@ -110,32 +122,30 @@ __global__ void __launch_bounds__(Threads) norm_forward(Rows rows, const float* 
                                                         tb_activation_quant quant, NormOutputs<Y> out, int64_t D) {
   const int64_t index = blockIdx.x;
   const auto row = rows.row(index);
-  float n[Items][4];
+  constexpr int Width = Rows::kWidth;
+  float n[Items][Width] = {};
   float squares = 0;
 #pragma unroll
   for (int item = 0; item < Items; ++item) {
-    const int64_t j = (int64_t(item) * Threads + threadIdx.x) * 4;
-    if (j < D)
-      row.load4(j, n[item]);
-    else
-      n[item][0] = n[item][1] = n[item][2] = n[item][3] = 0;
+    const int64_t j = (int64_t(item) * Threads + threadIdx.x) * Width;
+    if (j < D) row.load(j, n[item]);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) squares += n[item][i] * n[item][i];
+    for (int i = 0; i < Width; ++i) squares += n[item][i] * n[item][i];
   }
   const float rstd = reciprocal_rms(block_sum<Threads>(squares), eps, D);
   if (threadIdx.x == 0 && out.rstd != nullptr) out.rstd[index] = rstd;
 #pragma unroll
   for (int item = 0; item < Items; ++item) {
-    const int64_t j = (int64_t(item) * Threads + threadIdx.x) * 4;
+    const int64_t j = (int64_t(item) * Threads + threadIdx.x) * Width;
     if (j >= D) continue;
-    float w[4];
-    load_floats(weight + j, w);
+    float w[Width];
+    load_weights(weight + j, w);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) n[item][i] = normalised(n[item][i], rstd, w[i]);
+    for (int i = 0; i < Width; ++i) n[item][i] = normalised(n[item][i], rstd, w[i]);
     if (out.y != nullptr) store_floats(out.y + index * D + j, n[item]);
   }
-  if (quant == TB_QUANT_ABSMAX) quantise_row<Threads, Items, true>(n, D, out.q + index * D, out.scale + index);
-  if (quant == TB_QUANT_ABSMEAN) quantise_row<Threads, Items, false>(n, D, out.q + index * D, out.scale + index);
+  if (quant == TB_QUANT_ABSMAX) quantise_row<Threads, Items, Width, true>(n, D, out.q + index * D, out.scale + index);
+  if (quant == TB_QUANT_ABSMEAN) quantise_row<Threads, Items, Width, false>(n, D, out.q + index * D, out.scale + index);
 }
 
 template <bool Absmax, typename Row>
@@ -181,7 +191,8 @@ __global__ void __launch_bounds__(kAnyThreads) norm_forward_any(Rows rows, const
 
 // ---- Weight gradients -------------------------------------------------------------------------------------------
 
-constexpr int64_t kMostRowBlocks = 1024;
+// 8 for each multiprocessor of a Hopper card, in waves that leave none idle; the same on every card, as the order of sums follows from it.
+constexpr int64_t kMostRowBlocks = 8 * 132;
 constexpr int64_t kLongestRow = kScratchBytes / 4;
 
 // Blocks of rows with a partial sum of dweight each; 16 rows or more a block, as far as the scratch allows.
