@@ -24,7 +24,7 @@ export const command: Command = {
     "where it is installed: `x BF16` above 1 is faster than its bfloat16 product of the same shape, `% of\n" +
     "limit` is held to the lesser of the card's published peak and its memory, measured by a copy.\n" +
     "On the CPU products stand beside OpenBLAS's sgemm. Attention has no rival in this process: PyTorch's\n" +
-    "is measured by a script of its own, see docs/benchmarks.md.",
+    "scaled_dot_product_attention is measured by a script beside this repository, peers/attention.py.",
   flags: FLAGS,
   examples: [
     "deno task bench",
@@ -33,7 +33,7 @@ export const command: Command = {
     "deno task bench --suite gemv --json",
     "deno task bench --suite cpu",
     "deno task bench --suite data",
-    "deno task bench --suite decode --size 1.3B --threads 2 --repeat 5",
+    "deno task bench --suite decode --device cpu --size 1.3B --threads 2 --repeat 5",
     "deno task bench --suite gemm --device cpu --m 64 --n 5632 --k 2048 --threads 2",
   ],
   async run(args) {

@@ -88,11 +88,12 @@ export const FLAGS: readonly Flag[] = [
 ];
 
 function size(name: "m" | "n" | "k", help: string): Flag {
-  const { cuda, cpu } = DEFAULT_SIZES;
+  const card = DEFAULT_SIZES.cuda[name], cpu = DEFAULT_SIZES.cpu[name];
+  const usual = card === cpu ? String(card) : `${card} on a card, ${cpu} on the CPU`;
   return {
     name,
     kind: "integer",
-    help: `${help} (default ${cuda[name]} on a card, ${cpu[name]} on the CPU)`,
+    help: `${help} (default ${usual})`,
     min: 1,
   };
 }
