@@ -8,7 +8,11 @@ import {
 import { formatReports, reportsJson } from "../../lib/bench/kernel_report.ts";
 import { runForwardSuite } from "../../lib/bench/kernel_suites.ts";
 import { readNumbers } from "../../lib/bench/periodic.ts";
-import { countPeerAlgorithms } from "../../lib/kernels/peer_gemm.ts";
+import { BFLOAT16, encodeMinifloat, FLOAT16 } from "../../lib/bench/minifloat.ts";
+import type { Device } from "../../lib/ffi/device.ts";
+import { countPeerAlgorithms, PEER_KINDS, type PeerKind } from "../../lib/kernels/peer_gemm.ts";
+import { BYTES, type DType } from "../../lib/tensor/dtype.ts";
+import { Tensor } from "../../lib/tensor/tensor.ts";
 import { cudaTest, openCpu } from "../support/devices.ts";
 
 const SIZES = { M: 5, N: 21, K: 40 };
@@ -104,6 +108,77 @@ Deno.test("samples() gives the ends and others between, none twice", () => {
   assertEquals(many.slice(0, 2), [0, 999]);
   assertEquals(new Set(many).size, 8);
 });
+
+/** Puts rivals into a CPU device, computed in FP64: algorithm 0 is refused, 1 is slow. `spoil` changes their results. */
+function withPeers(device: Device, spoil: (kind: PeerKind, value: number) => number): void {
+  const kinds = Object.keys(PEER_KINDS) as PeerKind[];
+  const symbols = {
+    ...device.symbols,
+    tb_peer_algorithms: (
+      ...[, , , , , count]: Parameters<typeof device.symbols.tb_peer_algorithms>
+    ) => {
+      (count as Int32Array)[0] = 3;
+      return 0;
+    },
+    tb_peer_gemm: (
+      ...[, code, algorithm, a, b, c, M, N, K]: Parameters<typeof device.symbols.tb_peer_gemm>
+    ) => {
+      if (algorithm === 0) return 2;
+      const kind = kinds.find((one) => PEER_KINDS[one].code === code)!;
+      const { operands, result } = PEER_KINDS[kind];
+      const at = (address: bigint | number, dtype: DType, shape: number[]) =>
+        new Tensor({ device, address: BigInt(address) }, { name: "peer", dtype, shape });
+      const [m, n, k] = [Number(M), Number(N), Number(K)];
+      const x = readNumbers(at(a, operands, [m, k])), w = readNumbers(at(b, operands, [n, k]));
+      const sums = Float64Array.from({ length: m * n }, (_, i) => {
+        let sum = 0;
+        for (let j = 0; j < k; j++) sum += x[Math.floor(i / n) * k + j]! * w[i % n * k + j]!;
+        return spoil(kind, sum);
+      });
+      const format = result === "float16" ? FLOAT16 : BFLOAT16;
+      at(c, result, [m, n]).upload(
+        result === "int32"
+          ? Int32Array.from(sums)
+          : Uint16Array.from(sums, (sum) => encodeMinifloat(sum, format)),
+      );
+      const end = performance.now() + (algorithm === 1 ? 3 : 0);
+      while (performance.now() < end);
+      return 0;
+    },
+  };
+  Object.defineProperty(device, "symbols", { value: symbols });
+}
+
+const PEER_OPTIONS = { roofs: ROOFS, cacheBytes: 0, repeat: 2, sampleMs: 0.01 };
+
+Deno.test("benchForward() measures each rival by the fastest algorithm that is not refused", () => {
+  using device = openCpu();
+  withPeers(device, (_, value) => value);
+  const { rows } = benchForward(device, { M: 3, N: 16, K: 32 }, PEER_OPTIONS);
+  assertEquals(rows.map(({ kernel }) => kernel), KERNELS);
+  const bf16 = rows.find(({ kernel }) => kernel === "cuBLASLt bf16")!;
+  for (const row of rows) {
+    assertEquals(row.speedup, bf16.us / row.us);
+    const { peer } = FORWARD_KERNELS[row.kernel as ForwardKernel];
+    assertEquals(row.algorithm, peer === null ? undefined : { chosen: 2, offered: 3, refused: 1 });
+    if (peer === null) continue;
+    const { operands, result } = PEER_KINDS[peer];
+    assertEquals(row.bytes, (3 + 16) * 32 * BYTES[operands] + 3 * 16 * BYTES[result]);
+  }
+});
+
+for (const wrong of Object.keys(PEER_KINDS) as PeerKind[]) {
+  Deno.test(`benchForward() throws when cuBLASLt's ${wrong} product is wrong`, () => {
+    using device = openCpu();
+    // A whole unit: roundings of sums of this size are less than a tenth.
+    withPeers(device, (kind, value) => kind === wrong ? value + 1 : value);
+    assertThrows(
+      () => benchForward(device, { M: 3, N: 16, K: 32 }, PEER_OPTIONS),
+      Error,
+      `cuBLASLt ${wrong} of 3 x 16 x 32 is wrong at (0, 0)`,
+    );
+  });
+}
 
 cudaTest("benchForward() gives right results by every kernel that the card has", (device) => {
   for (
