@@ -221,7 +221,7 @@ TB_API tb_status tb_gemm_int8(tb_context* context, tb_dtype dtype, const void* x
  * count (1) receives how many algorithms the library offers, at least 1, its own favourite first. */
 TB_API tb_status tb_peer_algorithms(tb_context* context, tb_peer_kind kind, int64_t M, int64_t N, int64_t K,
                                     int32_t* count);
-/* algorithm: 0 .. count - 1. */
+/* algorithm: 0 .. count - 1. a, b and c are aligned to 256 bytes. */
 TB_API tb_status tb_peer_gemm(tb_context* context, tb_peer_kind kind, int32_t algorithm, const void* a, const void* b,
                               void* c, int64_t M, int64_t N, int64_t K);
 

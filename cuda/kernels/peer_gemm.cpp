@@ -15,8 +15,8 @@ using namespace cublaslt;
 
 namespace {
 
-// Arenas align tensors to cache lines.
-constexpr uint32_t kAlignment = 64;
+// What the library assumes by itself: less could cost it algorithms.
+constexpr uint32_t kAlignment = 256;
 
 struct Kind {
   const char* name;

@@ -63,6 +63,9 @@ export interface ForwardProduct extends Disposable {
   exact(row: number, column: number): ExactElement;
 }
 
+/** Bytes to which {@linkcode peerGemm} wants operands aligned. */
+const PEER_ALIGNMENT = 256;
+
 /** Makes the product; null where the device has none of this kind. `cacheBytes`: see {@linkcode countSets}. */
 export function makeForwardProduct(
   device: Device,
@@ -90,10 +93,16 @@ function makePeer(
   const w = integers ? periodicIntegers(1) : periodicNormals(operands);
   const bytes = (M + N) * K * BYTES[operands] + M * N * BYTES[result];
   const arena = new Arena(`benchmark of ${kernel}`);
+  // A card's allocations start at whole 256 bytes, as cuBLASLt likes its operands: each is filled up to them.
+  const plan = (name: string, dtype: DType, shape: [number, number]) => {
+    const values = PEER_ALIGNMENT / BYTES[dtype];
+    const whole = Math.ceil(shape[0] * shape[1] / values) * values;
+    return arena.tensor(name, dtype, [whole]).view(shape);
+  };
   const sets = Array.from({ length: countSets(bytes, cacheBytes) }, () => ({
-    a: arena.tensor("a", operands, [M, K]),
-    b: arena.tensor("b", operands, [N, K]),
-    c: arena.tensor("c", result, [M, N]),
+    a: plan("a", operands, [M, K]),
+    b: plan("b", operands, [N, K]),
+    c: plan("c", result, [M, N]),
   }));
   arena.commit(device);
   for (const { a, b } of sets) {

@@ -23,7 +23,7 @@ export const PEER_KINDS: Readonly<
   int8: { code: 3, operands: "int8", result: "int32" },
 };
 
-/** Operands of {@linkcode peerGemm}; dtypes by {@linkcode PEER_KINDS}. */
+/** Operands of {@linkcode peerGemm}, aligned to 256 bytes; dtypes by {@linkcode PEER_KINDS}. */
 export interface PeerGemmOperands {
   kind: PeerKind;
   /** Which of the {@linkcode countPeerAlgorithms}. @default 0, cuBLASLt's favourite */

@@ -120,6 +120,17 @@ Deno.test("peerGemm() throws naming the operand when shapes or dtypes do not fit
   assertThrows(() => peerGemm({ kind: "fp8", a, b, c }), TypeError, "a must be uint8");
 });
 
+cudaTest("peerGemm() throws when an operand is not aligned to 256 bytes", (device) => {
+  using memory = new GuardedMemory(device);
+  const values = memory.output("values", "bfloat16", [3 * 256 + 32]);
+  const [a, b, c] = [0, 256, 512 + 32].map((offset) => values.view([16, 16], { offset }));
+  assertThrows(
+    () => peerGemm({ kind: "bf16", a: a!, b: b!, c: c! }),
+    NativeError,
+    "must be aligned to 256 bytes",
+  );
+});
+
 cudaTest("peerGemm() throws when an algorithm is not among those offered", (device, random) => {
   const count = countPeerAlgorithms(device, { kind: "bf16", M: 16, N: 16, K: 16 });
   if (count === 0) return;
