@@ -8,6 +8,7 @@ import { type Command, main, type ParsedArgs, UsageError } from "../lib/cli/comm
 import { nearest } from "../lib/cli/nearest.ts";
 import { type LoadedRunConfig, loadRunConfig } from "../lib/config/load.ts";
 import type { DeviceKind } from "../lib/ffi/library.ts";
+import { measurePackedProjections } from "../lib/inference/packed_memory.ts";
 import { BitNetConfig } from "../lib/model/config.ts";
 import { findPresetName, PRESET_NAMES, presetOptions } from "../lib/model/presets.ts";
 import { costReport } from "../lib/training/cost_report.ts";
@@ -112,6 +113,7 @@ async function run(args: ParsedArgs): Promise<void> {
         ...(training && { tokens: training.steps * training.tokensPerStep }),
         speed: device.speed,
       }),
+      packed_projections: measurePackedProjections(model),
     };
   }
   if (args.boolean("json")) {

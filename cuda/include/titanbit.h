@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define TB_ABI_VERSION 4
+#define TB_ABI_VERSION 5
 #define TB_API __attribute__((visibility("default")))
 
 typedef int32_t tb_status;
@@ -60,6 +60,15 @@ enum {
 
 typedef int32_t tb_hidden_act;
 enum { TB_SILU = 0, TB_RELU2 = 1 };
+
+/* What the yardstick multiplies. */
+typedef int32_t tb_peer_kind;
+enum {
+  TB_PEER_BF16 = 0, /* bfloat16 into bfloat16 */
+  TB_PEER_FP16 = 1, /* IEEE half precision into half precision */
+  TB_PEER_FP8 = 2,  /* e4m3 into bfloat16, fast accumulation */
+  TB_PEER_INT8 = 3, /* int8 into int32 */
+};
 
 typedef struct tb_context tb_context;
 
@@ -204,6 +213,17 @@ TB_API tb_status tb_gemm(tb_context* context, tb_dtype dtype, const void* a, con
  * on the way; w (N, K) int8. K is 1 to 32768. The integer product is exact; the same bits in both builds from equal x. */
 TB_API tb_status tb_gemm_int8(tb_context* context, tb_dtype dtype, const void* x, const int8_t* w, const float* w_scale,
                               float* y, int64_t M, int64_t N, int64_t K);
+
+/* The yardstick of benchmarks, no part of any model: c (M, N) = a (M, K) . bᵀ, b (N, K), by NVIDIA's cuBLASLt; sums in float32
+ * (INT8: int32). Any of its ways to divide the depth is allowed, so that the bits of c may differ between runs. TB_UNSUPPORTED where
+ * the library was not found, is not wanted (TITANBIT_NO_CUBLAS=1), or has no such product on the card; always in the CPU build.
+ *
+ * count (1) receives how many algorithms the library offers, at least 1, its own favourite first. */
+TB_API tb_status tb_peer_algorithms(tb_context* context, tb_peer_kind kind, int64_t M, int64_t N, int64_t K,
+                                    int32_t* count);
+/* algorithm: 0 .. count - 1. a, b and c are aligned to 256 bytes. */
+TB_API tb_status tb_peer_gemm(tb_context* context, tb_peer_kind kind, int32_t algorithm, const void* a, const void* b,
+                              void* c, int64_t M, int64_t N, int64_t K);
 
 /* ---- Rotary embedding fused with the split into heads ------------------------------------------------------- */
 

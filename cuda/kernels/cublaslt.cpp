@@ -1,71 +1,22 @@
 // bfloat16 products through NVIDIA's cuBLASLt, opened at run time: a machine without it works on the project's own kernels.
 //
-// The few types and numbers of its interface that are used are declared here, after its public documentation (cuBLAS 12 and 13). Our
-// matrices are row-major and its are column-major, so it computes cᵀ = op(b)ᵀ . op(a)ᵀ, and an operand counts as transposed for it
-// exactly where it does for us. Each shape asks for an algorithm once. Reductions over a divided depth may only go through a workspace in
-// float32, in a fixed order: results have the same bits in every run.
+// Each shape asks for an algorithm once. Reductions over a divided depth may only go through a workspace in float32, in a fixed order:
+// results have the same bits in every run.
+
+#include "cublaslt.cuh"
 
 #include <dlfcn.h>
 
 #include <cstdlib>
 #include <cstring>
-#include <map>
 #include <new>
-#include <tuple>
 #include <type_traits>
 
-#include "gemm_kernels.cuh"
-
 namespace tb {
+
+using namespace cublaslt;
+
 namespace {
-
-// ---- What is used of cuBLASLt -----------------------------------------------------------------------------------------
-
-using Status = int32_t;
-constexpr Status kSuccess = 0, kNotSupported = 15;
-
-constexpr int32_t kFloat32 = 0, kBfloat16 = 14;   // cudaDataType
-constexpr int32_t kComputeFloat32 = 68;           // cublasComputeType_t
-constexpr int32_t kAsIs = 0, kTransposed = 1;     // cublasOperation_t
-constexpr int32_t kTransposeFirst = 3, kTransposeSecond = 4;  // attributes of a matmul
-constexpr int32_t kMostWorkspace = 1, kReductionSchemes = 3, kAlignmentOfFirst = 5;  // of a preference; then second, C, D
-constexpr uint32_t kReduceInFloat32 = 2;          // CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE; not dividing is always allowed
-
-struct Algorithm {
-  uint64_t data[8];
-};
-struct Choice {
-  Algorithm algorithm;
-  size_t workspace_bytes;
-  Status state;
-  float waves;
-  int32_t reserved[4];
-};
-static_assert(sizeof(Choice) == 96, "as cublasLtMatmulHeuristicResult_t");
-
-using Handle = struct HandleOfLibrary*;
-using Matmul = struct MatmulOfLibrary*;
-using Layout = struct LayoutOfLibrary*;
-using Preference = struct PreferenceOfLibrary*;
-
-struct Library {
-  void* file;
-  Status (*create)(Handle*);
-  Status (*destroy)(Handle);
-  Status (*matmul_create)(Matmul*, int32_t compute, int32_t scale);
-  Status (*matmul_destroy)(Matmul);
-  Status (*matmul_set)(Matmul, int32_t attribute, const void* value, size_t bytes);
-  Status (*layout_create)(Layout*, int32_t type, uint64_t rows, uint64_t columns, int64_t stride);
-  Status (*layout_destroy)(Layout);
-  Status (*preference_create)(Preference*);
-  Status (*preference_destroy)(Preference);
-  Status (*preference_set)(Preference, int32_t attribute, const void* value, size_t bytes);
-  Status (*choose)(Handle, Matmul, Layout first, Layout second, Layout c, Layout d, Preference, int32_t wanted, Choice* choices,
-                   int32_t* found);
-  Status (*multiply)(Handle, Matmul, const void* alpha, const void* first, Layout, const void* second, Layout, const void* beta,
-                     const void* c, Layout, void* d, Layout, const Algorithm*, void* workspace, size_t workspace_bytes,
-                     cudaStream_t);
-};
 
 // The library stays loaded when its handles are gone: its CUDA modules are registered for the life of the process.
 void* open_file(const char** name) {
@@ -101,17 +52,7 @@ bool load_library(Library* library) {
   return whole;
 }
 
-// ---- Plans: a product's descriptors and its algorithm -----------------------------------------------------------------
-
-struct Plan {
-  Matmul matmul;
-  Layout first, second, result;  // b, a and c of the product
-  Choice choice;
-  bool usable;
-};
-
-// Everything that an algorithm depends on. Alignment: of a, b, residual and c, in bytes up to 256.
-using Key = std::tuple<int64_t, int64_t, int64_t, int64_t, bool, bool, tb_dtype, uint32_t, uint32_t, uint32_t, uint32_t>;
+// ---- Plans ------------------------------------------------------------------------------------------------------------
 
 uint32_t alignment_of(const void* address) {
   const uintptr_t lowest = reinterpret_cast<uintptr_t>(address) & -reinterpret_cast<uintptr_t>(address);
@@ -120,16 +61,6 @@ uint32_t alignment_of(const void* address) {
 
 // Where beta is 0, c stands in for the residual.
 const void* added_to(const Product& product) { return product.residual != nullptr ? product.residual : product.c; }
-
-}  // namespace
-
-struct CublasLt {
-  Library library;
-  Handle handle;
-  std::map<Key, Plan> plans;
-};
-
-namespace {
 
 void release_plan(const Library& library, Plan* plan) {
   if (plan->matmul != nullptr) library.matmul_destroy(plan->matmul);
@@ -188,7 +119,7 @@ CublasLt* open_cublaslt() {
   Library library = {};
   if (!load_library(&library)) return nullptr;
   Handle handle = nullptr;
-  auto* lt = library.create(&handle) == kSuccess ? new (std::nothrow) CublasLt{library, handle, {}} : nullptr;
+  auto* lt = library.create(&handle) == kSuccess ? new (std::nothrow) CublasLt{library, handle, {}, {}} : nullptr;
   if (lt == nullptr && handle != nullptr) library.destroy(handle);
   return lt;
 }
@@ -196,6 +127,7 @@ CublasLt* open_cublaslt() {
 void close_cublaslt(CublasLt* lt) {
   if (lt == nullptr) return;
   for (auto& [key, plan] : lt->plans) release_plan(lt->library, &plan);
+  for (auto& [key, plan] : lt->peers) release_peer(lt->library, &plan);
   lt->library.destroy(lt->handle);
   delete lt;
 }

@@ -17,6 +17,8 @@ struct State {
   CublasLt* lt;  // null: none
 };
 
+}  // namespace
+
 // Made by the first product and kept by the context.
 CublasLt* library_of(tb_context* context) {
   if (context->gemm_state == nullptr) {
@@ -28,8 +30,6 @@ CublasLt* library_of(tb_context* context) {
   }
   return context->gemm_state == nullptr ? nullptr : static_cast<State*>(context->gemm_state)->lt;
 }
-
-}  // namespace
 
 tb_status gemm_any(tb_context* context, const char* op, const Product& product) {
   if (product.dtype == TB_F32) return gemm_plain(context, op, product);

@@ -10,6 +10,8 @@ namespace tb {
 struct CublasLt;
 CublasLt* open_cublaslt();
 void close_cublaslt(CublasLt* lt);
+// gemm.cu. The context's own, opened by the first call.
+CublasLt* library_of(tb_context* context);
 // bfloat16 products. False, with nothing launched, where the library has no algorithm for the product; `status` is the call's else.
 bool gemm_cublaslt(tb_context* context, CublasLt* lt, const char* op, const Product& product, tb_status* status);
 

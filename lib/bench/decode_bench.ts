@@ -13,6 +13,7 @@ import { gemmInt8 } from "../kernels/gemm_int8.ts";
 import { type ActivationDType, BYTES } from "../tensor/dtype.ts";
 import { Arena } from "../tensor/arena.ts";
 import { checkPacked, decodeConfig, type DecodeSize, randomPackedModel } from "./decode_model.ts";
+import { measureRoofs } from "./kernel_suites.ts";
 import { quantile } from "./measure.ts";
 
 /** What is measured. */
@@ -21,7 +22,8 @@ export interface DecodeBenchOptions {
   readonly head: HeadWeights;
   /** What keys and values are kept in. */
   readonly cache: ActivationDType;
-  readonly threads: number;
+  /** Of the CPU build; null measures on the card. */
+  readonly threads: number | null;
   /** Rounds; each reads the prompt once and decodes at both contexts. */
   readonly repeat: number;
 }
@@ -39,7 +41,8 @@ export interface DecodeRow {
   readonly size: DecodeSize;
   readonly head: HeadWeights;
   readonly cache: ActivationDType;
-  readonly threads: number;
+  /** Null: measured on the card. */
+  readonly threads: number | null;
   /** A prompt of 512 tokens. */
   readonly prefill_tok_per_s: Rate;
   /** Tokens 1 to 32 of an empty context, and 513 to 544. */
@@ -49,11 +52,11 @@ export interface DecodeRow {
   readonly bytes_a_token: { readonly projections: number; readonly head: number; cache: number };
   /** The median rate at context 512 times these bytes. */
   readonly gbyte_per_s: number;
-  /** The fastest of this run's streaming reads: one row by an int8 matrix of 256 MiB. */
+  /** CPU: the fastest of this run's streaming reads, one row by an int8 matrix of 256 MiB. Card: a copy's reads and writes. */
   readonly memory_gbyte_per_s: number;
   readonly share_of_memory: number;
-  /** Microseconds of a token at context 512, with a clock around every op. */
-  readonly us_a_token: Readonly<Record<TimePart, number>>;
+  /** Microseconds of a token at context 512, with a clock around every op. Null on a card, whose ops run after their calls. */
+  readonly us_a_token: Readonly<Record<TimePart, number>> | null;
   /** Bytes of the projections as float32 over those of the packed buffers. */
   readonly float32_to_packed: number;
 }
@@ -77,7 +80,7 @@ const TOKENS = 32;
 /** Checks a shape, then measures it. Throws `Error` where packed weights give other logits than latent ones. */
 export function benchDecode(options: DecodeBenchOptions): DecodeRow {
   const { size, head, cache, threads, repeat } = options;
-  using device = Device.open({ kind: "cpu", threads });
+  using device = Device.open(threads === null ? { kind: "cuda" } : { kind: "cpu", threads });
   checkPacked(device, size);
   const config = decodeConfig(size);
   const packed = randomPackedModel(device, config, head);
@@ -90,9 +93,10 @@ export function benchDecode(options: DecodeBenchOptions): DecodeRow {
   const run = (ids: number[]) => finish(generator, ids);
   run(prompt); // takes memory and wakes threads
   const prefill: number[] = [], empty: number[] = [], full: number[] = [], memory: number[] = [];
-  using stream = streamingRead(device);
+  using stream = device.backend === "cpu" ? streamingRead(device) : null;
+  if (stream === null) memory.push(measureRoofs(device, repeat).memoryBytesPerS / 1e9);
   for (let round = 0; round < repeat; round++) {
-    memory.push(stream.gbytePerS());
+    if (stream !== null) memory.push(stream.gbytePerS());
     const long = run(prompt), short = run([1]);
     prefill.push(1000 * CONTEXT / long.prefillMs);
     full.push(1000 * long.decodePasses / long.decodeMs);
@@ -103,7 +107,10 @@ export function benchDecode(options: DecodeBenchOptions): DecodeRow {
     weights.reduce((total, weight) => total + of(weight), 0);
   const bytes = {
     projections: sum(({ packed, scale }) => packed.bytes + scale.bytes),
-    head: model.head instanceof Int8Head ? model.head.bytes : model.head.weight.value.bytes,
+    // A head of float32 is multiplied in the activations' dtype.
+    head: model.head instanceof Int8Head
+      ? model.head.bytes
+      : model.head.weight.value.length * BYTES[model.dtype],
     cache: 2 * BYTES[cache] * config.numLayers * config.numKvHeads * config.headDim *
       (CONTEXT + TOKENS / 2),
   };
@@ -122,7 +129,7 @@ export function benchDecode(options: DecodeBenchOptions): DecodeRow {
     gbyte_per_s: gbytePerS,
     memory_gbyte_per_s: memoryGbytePerS,
     share_of_memory: gbytePerS / memoryGbytePerS,
-    us_a_token: timeParts(device, generator, prompt),
+    us_a_token: device.backend === "cpu" ? timeParts(device, generator, prompt) : null,
     float32_to_packed: sum((w) => 4 * w.outFeatures * w.inFeatures) / sum((w) => w.packed.bytes),
   };
 }

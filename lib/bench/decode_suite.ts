@@ -16,37 +16,42 @@ export interface DecodeSuiteOptions {
   readonly sizes: readonly DecodeSize[];
   readonly heads: readonly HeadWeights[];
   readonly caches: readonly ActivationDType[];
-  readonly threads: readonly number[];
+  /** Numbers of threads of the CPU build, each measured; null measures on the card. */
+  readonly threads: readonly number[] | null;
   readonly repeat: number;
   /** Prints JSON in the place of tables. */
   readonly json: boolean;
 }
 
-/** Measures every size with every head and number of threads on the CPU build. */
+/** Measures every size with every head, cache and number of threads. */
 export function runDecodeSuite(options: DecodeSuiteOptions): void {
   const rows: DecodeRow[] = [];
   for (const size of options.sizes) {
     for (const head of options.heads) {
       for (const cache of options.caches) {
-        for (const threads of options.threads) {
+        for (const threads of options.threads ?? [null]) {
           rows.push(benchDecode({ size, head, cache, threads, repeat: options.repeat }));
         }
       }
     }
   }
-  const device = openLibrary({ device: "cpu" }).description.devices[0]!;
+  const backend = options.threads === null ? "cuda" : "cpu";
+  const { devices } = openLibrary({ device: backend }).description;
+  const device = devices.find(({ usable }) => usable !== false)!;
   if (options.json) {
     console.log(JSON.stringify({ device, repeat: options.repeat, rows }, null, 2));
     return;
   }
-  console.log(`${device.name}, ${device.cores} cores, ${device.isa}; median (best), ± in %\n`);
+  const unit = backend === "cuda" ? "multiprocessors" : "cores";
+  console.log(`${device.name}, ${device.cores} ${unit}, ${device.isa}; median (best), ± in %\n`);
   console.log(formatDecodeRows(rows));
 }
 
 /** The tables of {@linkcode DecodeRow}s: rates, then bytes and where the time goes. */
 export function formatDecodeRows(rows: readonly DecodeRow[]): string {
   const name = (row: DecodeRow) =>
-    `${row.size}, head ${row.head}, cache ${row.cache}, ${row.threads} threads`;
+    `${row.size}, head ${row.head}, cache ${row.cache}, ` +
+    (row.threads === null ? "card" : `${row.threads} threads`);
   const rates = rows.map((row) => [
     name(row),
     rateText(row.prefill_tok_per_s),
@@ -62,7 +67,7 @@ export function formatDecodeRows(rows: readonly DecodeRow[]): string {
       bytes,
     ) => (bytes / 1e6).toFixed(1)),
     ...(["projections", "head", "attention", "norms", "rest"] as const).map((part) =>
-      (row.us_a_token[part] / 1000).toFixed(2)
+      row.us_a_token === null ? "-" : (row.us_a_token[part] / 1000).toFixed(2)
     ),
     row.float32_to_packed.toFixed(2),
   ]);

@@ -14,6 +14,7 @@ import {
   formatTable,
 } from "./format.ts";
 import type { CostReport } from "../training/cost_report.ts";
+import type { PackedProjections } from "../inference/packed_memory.ts";
 import type { DeviceSpeed } from "../training/device_speed.ts";
 import type { FoundLibraries } from "../training/machine.ts";
 
@@ -23,6 +24,7 @@ export type DeviceCosts = CostReport & {
   readonly device_memory_bytes: number | null;
   readonly speed: DeviceSpeed | null;
   readonly not_measured: string | null;
+  readonly packed_projections: PackedProjections | null;
 };
 
 /** Sections of a report, under the model's name. */
@@ -113,12 +115,17 @@ function memoryRows(costs: DeviceCosts): string[][] {
   return rows;
 }
 
-function packedRows({ packed_inference: packed }: DeviceCosts): string[][] {
+function packedRows(costs: DeviceCosts): string[][] {
+  const { packed_inference: packed, packed_projections: projections } = costs;
   return [
     ["ternary, 2 bits", formatBytes(packed.ternary_bytes)],
     ["embedding and head, 16 bits", formatBytes(packed.dense_bytes)],
     ["norms, 32 bits", formatBytes(packed.norms_bytes)],
     ["total", formatBytes(packed.total_bytes)],
+    ...(projections === null ? [] : [[
+      "float32 : packed, projections",
+      `${projections.float32_to_packed.toFixed(2)} : 1`,
+    ]]),
   ];
 }
 

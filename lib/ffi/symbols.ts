@@ -5,12 +5,14 @@
  */
 
 import { CORE_SYMBOLS } from "./symbols/core.ts";
+import { PEER_SYMBOLS } from "./symbols/peer.ts";
 import { STATISTICS_SYMBOLS } from "./symbols/statistics.ts";
 import { TOKEN_FILE_SYMBOLS } from "./symbols/token_file.ts";
 import { TOKENIZER_SYMBOLS } from "./symbols/tokenizer.ts";
 
 export const SYMBOLS = {
   ...CORE_SYMBOLS,
+  ...PEER_SYMBOLS,
   ...STATISTICS_SYMBOLS,
   ...TOKEN_FILE_SYMBOLS,
   ...TOKENIZER_SYMBOLS,

@@ -29,7 +29,18 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   checkpoint: { imports: ["interop", "model/config", "model/presets"], types: ["model", "tensor"] },
   interop: { imports: ["model/config"], types: ["model"] },
   bench: {
-    imports: ["cli/format", "inference", "model", "data", "tokenizer", "kernels", "tensor", "ffi"],
+    imports: [
+      ...[
+        "cli/format",
+        "cli/command",
+        "report/svg_parts",
+        "metrics/peak_ops",
+        "inference",
+        "model",
+        "data",
+      ],
+      ...["tokenizer", "kernels", "tensor", "ffi"],
+    ],
   },
   cli: { imports: ["inference/load_model"], types: ["*"] },
   config: {

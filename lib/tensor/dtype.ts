@@ -4,7 +4,7 @@
  * @module
  */
 
-export type DType = "float32" | "bfloat16" | "int8" | "uint8" | "int32" | "int64";
+export type DType = "float32" | "bfloat16" | "float16" | "int8" | "uint8" | "int32" | "int64";
 
 /** What activations can be kept in. */
 export type ActivationDType = "float32" | "bfloat16";
@@ -13,6 +13,7 @@ export type ActivationDType = "float32" | "bfloat16";
 export const BYTES: Record<DType, number> = {
   float32: 4,
   bfloat16: 2,
+  float16: 2,
   int8: 1,
   uint8: 1,
   int32: 4,

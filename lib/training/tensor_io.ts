@@ -44,6 +44,7 @@ export function optimizerTensors(parameters: ParameterStore, optimizer: AdamW): 
 const FILE_DTYPES: Record<DType, SafetensorsDtype> = {
   float32: "F32",
   bfloat16: "BF16",
+  float16: "F16",
   int8: "I8",
   uint8: "U8",
   int32: "I32",

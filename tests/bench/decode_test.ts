@@ -1,8 +1,8 @@
-import { assertEquals, assertThrows } from "@std/assert";
-import type { DecodeRow } from "../../lib/bench/decode_bench.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { benchDecode, type DecodeRow } from "../../lib/bench/decode_bench.ts";
 import { checkPacked, decodeConfig, randomPackedModel } from "../../lib/bench/decode_model.ts";
 import { formatDecodeRows } from "../../lib/bench/decode_suite.ts";
-import { openCpu } from "../support/devices.ts";
+import { cudaTest, openCpu } from "../support/devices.ts";
 
 Deno.test("checkPacked() accepts the packed model of a shape", () => {
   using device = openCpu();
@@ -56,4 +56,24 @@ Deno.test("formatDecodeRows() gives a line in both tables to every row", () => {
   const text = formatDecodeRows([row, row]);
   assertEquals(text.match(/^small, head int8, cache bfloat16, 2 threads/gm)?.length, 4);
   assertEquals(text.match(/51\.3 \(120\) ±5/g)?.length, 6);
+  // A card has no threads, and no clock around ops.
+  const card = formatDecodeRows([{ ...row, threads: null, us_a_token: null }]);
+  assertEquals(card.match(/^small, head int8, cache bfloat16, card/gm)?.length, 2);
+  assert(/19\.5 +- +- +- +- +- +16\.00$/.test(card), card);
+});
+
+cudaTest("checkPacked() accepts the packed model of a shape", (device) => {
+  checkPacked(device, "small");
+});
+
+cudaTest("benchDecode() measures a whole packed model on the card", () => {
+  const row = benchDecode({
+    size: "small",
+    head: "int8",
+    cache: "bfloat16",
+    threads: null,
+    repeat: 1,
+  });
+  assertEquals([row.threads, row.us_a_token, row.float32_to_packed], [null, null, 16]);
+  assert(row.decode_512_tok_per_s.median > 0 && row.prefill_tok_per_s.median > 0);
 });

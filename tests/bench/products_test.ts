@@ -56,6 +56,6 @@ Deno.test("benchProduct() gives rates that fit its times", async () => {
 });
 
 Deno.test("bench rejects numbers of threads that are none", async () => {
-  const args = parseCommand(command, ["--suite", "gemm", "--threads", "1,x"]);
+  const args = parseCommand(command, ["--suite", "cpu", "--threads", "1,x"]);
   await assertRejects(async () => void (await command.run(args)), Error, "current value is 1,x");
 });

@@ -18,6 +18,7 @@ const SCALARS: Record<string, string> = {
   tb_state_dtype: "i32",
   tb_activation_quant: "i32",
   tb_hidden_act: "i32",
+  tb_peer_kind: "i32",
 };
 
 /** Owned by the library; TypeScript keeps their address as a number. */
@@ -37,6 +38,7 @@ const HOST_POINTERS: Record<string, readonly string[]> = {
   tb_graph_end: ["graph"],
   tb_event_create: ["event"],
   tb_event_elapsed: ["milliseconds"],
+  tb_peer_algorithms: ["count"],
 };
 
 function header(): CFunction[] {

@@ -19,6 +19,7 @@ const GUARD = 0xa5;
 const POISON: Record<DType, number> = {
   float32: 0xff, // NaN
   bfloat16: 0xff,
+  float16: 0xff,
   int8: 0xa7,
   uint8: 0xa7,
   int32: 0xa7,

@@ -30,6 +30,7 @@ Deno.test("info shows every section for a named size, in any case", async () => 
       "ternary    99.1M   80.1%",
       "Training memory, micro-batch 1 x 2048 tokens",
       "Packed for inference",
+      "float32 : packed, projections  16.00 : 1",
       "forward, int8",
       "2.47B", // 20 tokens a parameter
       "not measured: --no-measure",
