@@ -23,8 +23,8 @@ export const command: Command = {
     "that rotate through more than twice the L2, beside cuBLASLt in bfloat16, half precision, FP8 and int8\n" +
     "where it is installed: `x BF16` above 1 is faster than its bfloat16 product of the same shape, `% of\n" +
     "limit` is held to the lesser of the card's published peak and its memory, measured by a copy.\n" +
-    "On the CPU products stand beside OpenBLAS's sgemm. Attention has no rival in this process: PyTorch's\n" +
-    "scaled_dot_product_attention is measured by a script beside this repository, peers/attention.py.",
+    "On the CPU products stand beside OpenBLAS's sgemm. Attention has no rival in this process:\n" +
+    "tests/reference/torch_attention.py measures PyTorch's.",
   flags: FLAGS,
   examples: [
     "deno task bench",
