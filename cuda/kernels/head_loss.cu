@@ -76,7 +76,10 @@ __global__ void __launch_bounds__(kThreads) cross_entropy(const float* logits, c
   if constexpr (Gradient) {
     const float factor = grad_scale / denominator;
     __syncthreads();  // every thread has read the target's logit, which may lie where dlogits goes
-    for (int64_t j = int64_t(threadIdx.x) * Count; j < V; j += int64_t(kThreads) * Count) {
+    // Backwards: what was read last is still in the L1 cache, what was read first may have left the L2.
+    constexpr int64_t kStep = int64_t(kThreads) * Count;
+    const int64_t first = int64_t(threadIdx.x) * Count;
+    for (int64_t j = first + (V - 1 - first) / kStep * kStep; first < V && j >= first; j -= kStep) {
       float values[Count];
       load_floats(from + j, values);
 #pragma unroll

@@ -24,6 +24,8 @@ const CASES: readonly Case[] = [
   { N: 70, D: 72, V: 1000, chunk: 23 },
   { N: 13, D: 33, V: 101, chunk: 3 },
   { N: 300, D: 16, V: 264, chunk: 150 },
+  { N: 9, D: 16, V: 9004, chunk: 4 }, // several rounds of a block over a row
+  { N: 5, D: 16, V: 2051, chunk: 5 },
 ];
 
 const GRAD_SCALE = Math.fround(0.125);
