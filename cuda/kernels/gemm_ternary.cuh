@@ -39,7 +39,7 @@ constexpr uint32_t kZeroCodes = 0x55555555;  // code 1 stands for weight 0
 
 // 16 codes, lowest first, as 16 int8. Codes become nibbles, and nibbles select bytes of a table of weights.
 __device__ __forceinline__ uint4 bytes_of_codes(uint32_t word) {
-  constexpr uint32_t kWeights = 0x000100ff;  // byte c: c - 1
+  constexpr uint32_t kWeights = 0x020100ff;  // byte c: c - 1
   uint32_t halves[2] = {__byte_perm(word, 0, 0x4140), __byte_perm(word, 0, 0x4342)};
   uint32_t bytes[4];
 #pragma unroll
@@ -55,5 +55,12 @@ __device__ __forceinline__ uint4 bytes_of_codes(uint32_t word) {
 // gemm_ternary_sm90.cu. Only what fits: int8 weights, whole aligned chunks, a Hopper card.
 bool fits_ternary_sm90(const tb_context* context, const TernaryProduct& product);
 tb_status ternary_sm90(tb_context* context, const char* op, const TernaryProduct& product);
+
+// gemm_ternary_packed_rows.cu. Only what fits: 2-bit weights, up to 64 rows.
+bool fits_packed_rows(const tb_context* context, const TernaryProduct& product);
+tb_status ternary_packed_rows(tb_context* context, const char* op, const TernaryProduct& product);
+
+// pack_ternary.cu. packed (rows, ceil(cols / 16)) to q (rows, cols).
+tb_status unpack_ternary(tb_context* context, const char* op, const int32_t* packed, int8_t* q, int64_t rows, int64_t cols);
 
 }  // namespace tb
