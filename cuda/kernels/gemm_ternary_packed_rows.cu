@@ -36,7 +36,7 @@ template <int XTiles, bool Whole>
 struct Depth {
   static constexpr int ahead = !Whole ? 2 : XTiles == 1 ? 3 : XTiles <= 4 ? 4 : 2;
   static constexpr int sets = XTiles <= 2 ? 2 : 1;
-  static constexpr int together = !Whole ? 1 : XTiles == 1 ? 2 : 4;
+  static constexpr int together = !Whole ? 1 : XTiles == 1 ? 2 : XTiles == 8 ? 8 : 6;
   static constexpr int warps = XTiles == 1 || XTiles == 8 ? 12 : 16;
   static constexpr int blocks = XTiles == 1 ? 2 : 1;
 };
@@ -70,12 +70,16 @@ __device__ __forceinline__ int32_t sum_of_bytes(uint4 chunk) {
 
 __device__ __forceinline__ uint32_t word_of(const uint4& chunk, int j) { return j == 0 ? chunk.x : j == 1 ? chunk.y : j == 2 ? chunk.z : chunk.w; }
 
-// Read once, by this lane alone: it takes no room in L1, and the rest of its line, which a neighbour asks for, comes along to L2.
-__device__ __forceinline__ uint4 stream_chunk(const uint32_t* from) {
+// 16 bytes, or zeros. Read once, by this lane alone: they take no room in L1, and the rest of their line, which a neighbour asks for,
+// comes along to L2. A predicate, no branch: loads of several steps leave one after the other.
+__device__ __forceinline__ uint4 stream_chunk(const uint32_t* from, bool inside) {
   uint4 to;
-  asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(to.x), "=r"(to.y), "=r"(to.z), "=r"(to.w)
-               : "l"(__cvta_generic_to_global(from)));
+  asm volatile(
+      "{\n.reg .pred inside;\nsetp.ne.b32 inside, %5, 0;\n"
+      "mov.b32 %0, 0;\nmov.b32 %1, 0;\nmov.b32 %2, 0;\nmov.b32 %3, 0;\n"
+      "@inside ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];\n}\n"
+      : "=&r"(to.x), "=&r"(to.y), "=&r"(to.z), "=&r"(to.w)
+      : "l"(__cvta_generic_to_global(from)), "r"(int(inside)));
   return to;
 }
 
@@ -84,7 +88,7 @@ template <bool Whole>
 __device__ __forceinline__ uint4 load_codes(const uint32_t* row, int first, int row_words) {
   uint4 words = make_uint4(0, 0, 0, 0);
   if constexpr (Whole) {
-    if (first < row_words) words = stream_chunk(row + first);
+    words = stream_chunk(row + first, first < row_words);
   } else {
     if (first < row_words) words.x = __ldg(row + first);
     if (first + 1 < row_words) words.y = __ldg(row + first + 1);
@@ -198,7 +202,8 @@ __global__ void __launch_bounds__(Depth<XTiles, Whole>::warps* kWarp, Depth<XTil
   int32_t* const x_sums = whole_sums + M * sums_stride(plan.tiles);                                 // (M)
 
   const int lane = threadIdx.x % kWarp, g = lane / 4, t = lane % 4;
-  const int warp = threadIdx.x / kWarp, tile_of_block = warp / plan.splits, slice = warp % plan.splits;
+  const int warp = __shfl_sync(kAllLanes, threadIdx.x / kWarp, 0);  // known to be the same in all lanes
+  const int tile_of_block = warp / plan.splits, slice = warp % plan.splits;
   const int64_t first_output = int64_t(blockIdx.x) * outputs;
 
   // The next step of codes; turns of a slab that fall behind its end load nothing.
