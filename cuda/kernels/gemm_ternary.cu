@@ -9,8 +9,8 @@
 // 2-bit weights, whatever path computes them. K is limited to 2^17, up to which float32(sum) is exact.
 //
 // Paths: 2-bit weights of up to 64 rows, gemm_ternary_packed_rows.cu; int8 weights of up to kFewRows rows, gemm_ternary_rows.cuh (a
-// warp an output, dp4a); more, wgmma on Hopper (gemm_ternary_sm90.cu; 2-bit weights become int8 first, from kUnpackedRows rows on), else
-// mma.sync m16n8k32 on tiles of gemm_tiles.cuh. There, activations, and int8 weights, that are not whole 16-byte chunks a row are read
+// warp an output, dp4a); more, wgmma on Hopper (gemm_ternary_sm90.cu; 2-bit weights gemm_ternary_packed_sm90.cu, or, where 64 does not
+// divide K, from kUnpackedRows rows on, as int8 weights made in scratch memory), else mma.sync m16n8k32 on tiles of gemm_tiles.cuh. There, activations, and int8 weights, that are not whole 16-byte chunks a row are read
 // byte by byte (correct, slow).
 
 #include "gemm_ternary.cuh"
@@ -227,6 +227,7 @@ constexpr int64_t kUnpackedRows = 256;
 template <Weights kind>
 tb_status launch(tb_context* context, const char* op, const TernaryProduct& product) {
   if (fits_packed_rows(context, product)) return ternary_packed_rows(context, op, product);
+  if (fits_ternary_packed_sm90(context, product)) return ternary_packed_sm90(context, op, product);
   const bool aligned = product.K % kChunkBytes == 0 && is_aligned(product.x, kChunkBytes) &&
                        (kind == Weights::codes || is_aligned(product.w, kChunkBytes));
   if (product.M <= kFewRows && aligned) return launch_rows<kind == Weights::codes>(context, op, product);

@@ -56,6 +56,10 @@ __device__ __forceinline__ uint4 bytes_of_codes(uint32_t word) {
 bool fits_ternary_sm90(const tb_context* context, const TernaryProduct& product);
 tb_status ternary_sm90(tb_context* context, const char* op, const TernaryProduct& product);
 
+// gemm_ternary_packed_sm90.cu. Only what fits: 2-bit weights, depths of whole aligned chunks of 64, a Hopper card.
+bool fits_ternary_packed_sm90(const tb_context* context, const TernaryProduct& product);
+tb_status ternary_packed_sm90(tb_context* context, const char* op, const TernaryProduct& product);
+
 // gemm_ternary_packed_rows.cu. Only what fits: 2-bit weights, up to 64 rows.
 bool fits_packed_rows(const tb_context* context, const TernaryProduct& product);
 tb_status ternary_packed_rows(tb_context* context, const char* op, const TernaryProduct& product);

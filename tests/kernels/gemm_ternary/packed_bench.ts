@@ -4,8 +4,8 @@
  * For the projections of one token, of a few and of a prefill: the product from 2-bit and from int8 weights beside the dense bfloat16
  * product of the same shape (cuBLASLt where it is found). Each launch of a recorded graph takes the next of as many matrices as exceed
  * the card's L2 cache twice, so that weights come from memory; times are the median of the rounds, between two events. Results of
- * sampled outputs are held to the exact sum before anything is timed. TITANBIT_NO_PACKED_ROWS=1 and TITANBIT_NO_WGMMA=1 show what was there
- * before.
+ * sampled outputs are held to the exact sum before anything is timed. TITANBIT_NO_PACKED_ROWS=1 (few rows),
+ * TITANBIT_NO_PACKED_WGMMA=1 (prefills by way of int8) and TITANBIT_NO_WGMMA=1 show the kernels beneath.
  */
 
 import { assertEquals } from "@std/assert";
@@ -189,7 +189,12 @@ if (import.meta.main) {
   arena.commit(device);
   fill(pools.int8, TERNARY);
   fill(pools.bf16, NORMALS);
-  const switches = ["TITANBIT_NO_PACKED_ROWS", "TITANBIT_NO_WGMMA", "TITANBIT_NO_CUBLAS"]
+  const switches = [
+    "TITANBIT_NO_PACKED_ROWS",
+    "TITANBIT_NO_PACKED_WGMMA",
+    "TITANBIT_NO_WGMMA",
+    "TITANBIT_NO_CUBLAS",
+  ]
     .filter((name) => !["", "0"].includes(Deno.env.get(name) ?? ""));
   console.log([device.description.name, ...switches].join(", "));
   const line = (columns: string[]) =>

@@ -155,7 +155,7 @@ Deno.test({
             actual: y.toFloat32Array().subarray(1),
             expected,
           });
-        }, { packedRows: true });
+        }, { packed: true });
       }
     }
   }),

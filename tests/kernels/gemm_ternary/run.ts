@@ -122,6 +122,6 @@ export function assertExact(
           shape: [M, N],
         });
       }
-    }, { wgmma: true, packedRows: weights === "packed" });
+    }, { wgmma: true, packed: weights === "packed" });
   }
 }
