@@ -55,20 +55,15 @@ __host__ __device__ __forceinline__ int sums_stride(int tiles) { return tiles * 
 
 // ---- Device -------------------------------------------------------------------------------------------------------------
 
-// bytes[i] becomes byte i / 4 of word i % 4: values 4b + i at byte b of word i.
-__device__ __forceinline__ uint4 turned(uint4 chunk) {
-  const uint32_t low01 = __byte_perm(chunk.x, chunk.y, 0x5140), high01 = __byte_perm(chunk.x, chunk.y, 0x7362);
-  const uint32_t low23 = __byte_perm(chunk.z, chunk.w, 0x5140), high23 = __byte_perm(chunk.z, chunk.w, 0x7362);
-  return make_uint4(__byte_perm(low01, low23, 0x5410), __byte_perm(low01, low23, 0x7632), __byte_perm(high01, high23, 0x5410),
-                    __byte_perm(high01, high23, 0x7632));
-}
-
 __device__ __forceinline__ int32_t sum_of_bytes(uint4 chunk) {
   constexpr int32_t kOnes = 0x01010101;
-  return __dp4a(int32_t(chunk.x), kOnes, __dp4a(int32_t(chunk.y), kOnes, __dp4a(int32_t(chunk.z), kOnes, __dp4a(int32_t(chunk.w), kOnes, 0))));
+  const int32_t half = __dp4a(int32_t(chunk.y), kOnes, __dp4a(int32_t(chunk.x), kOnes, 0));
+  return __dp4a(int32_t(chunk.w), kOnes, __dp4a(int32_t(chunk.z), kOnes, half));
 }
 
-__device__ __forceinline__ uint32_t word_of(const uint4& chunk, int j) { return j == 0 ? chunk.x : j == 1 ? chunk.y : j == 2 ? chunk.z : chunk.w; }
+__device__ __forceinline__ uint32_t word_of(const uint4& chunk, int j) {
+  return j == 0 ? chunk.x : j == 1 ? chunk.y : j == 2 ? chunk.z : chunk.w;
+}
 
 // 16 bytes, or zeros. Read once, by this lane alone: they take no room in L1, and the rest of their line, which a neighbour asks for,
 // comes along to L2. A predicate, no branch: loads of several steps leave one after the other.
@@ -148,22 +143,11 @@ struct Factors {
 };
 
 __device__ __forceinline__ Factors load_factors(const TernaryProduct& product, int64_t m, int64_t n) {
-  const int64_t at = m * product.N + n;
-  Factors factors{__ldg(product.x_scale + m), __ldg(product.w_scale + n), 0.0f};
-  if (product.residual != nullptr)
-    factors.residual = product.dtype == TB_BF16 ? to_float(static_cast<const bf16*>(product.residual)[at])
-                                                : static_cast<const float*>(product.residual)[at];
-  return factors;
+  return {__ldg(product.x_scale + m), __ldg(product.w_scale + n), load_residual(product, m * product.N + n)};
 }
 
-__device__ __forceinline__ void finish_with(const TernaryProduct& product, int64_t m, int64_t n, int32_t sum, const Factors& factors) {
-  float value = scaled_sum(sum, factors.x_scale, factors.w_scale);
-  if (product.residual != nullptr) value = __fadd_rn(value, factors.residual);
-  const int64_t at = m * product.N + n;
-  if (product.dtype == TB_BF16)
-    static_cast<bf16*>(product.y)[at] = from_float<bf16>(value);
-  else
-    static_cast<float*>(product.y)[at] = value;
+__device__ __forceinline__ void finish(const TernaryProduct& product, int64_t m, int64_t n, int32_t sum, const Factors& factors) {
+  finish_with(product, m * product.N + n, sum, factors.x_scale, factors.w_scale, factors.residual);
 }
 
 // One step: 16 outputs x 256 x 8 XTiles rows. x: of this lane's rows, from its chunk of the step on.
@@ -271,10 +255,10 @@ __global__ void __launch_bounds__(Depth<XTiles, Whole>::warps* kWarp, Depth<XTil
   __syncthreads();
 
   const auto sum_of = [&](int i) { return whole_sums[i / outputs * sums_stride(plan.tiles) + i % outputs] - x_sums[i / outputs]; };
-  if (has_output) finish_with(product, mine / outputs, first_output + mine % outputs, sum_of(mine), factors);
+  if (has_output) finish(product, mine / outputs, first_output + mine % outputs, sum_of(mine), factors);
   for (int i = mine + blockDim.x; i < outputs * M; i += blockDim.x) {
     const int64_t m = i / outputs, n = first_output + i % outputs;
-    if (n < product.N) finish_with(product, m, n, sum_of(i), load_factors(product, m, n));
+    if (n < product.N) finish(product, m, n, sum_of(i), load_factors(product, m, n));
   }
 }
 
@@ -348,7 +332,9 @@ tb_status launch(tb_context* context, const char* op, const TernaryProduct& prod
              (long long)product.N);
   const int bytes = int(product.M * slab_stride(plan.slab_steps) * int64_t(sizeof(uint4)) + sum_bytes(product.M, plan.tiles));
   const auto kernel = packed_rows<XTiles, Whole>;
-  const tb_status status = checked(context, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+  // All there is, whatever this call needs: a recorded call that needs more must still find its room.
+  const tb_status status = checked(context,
+                                   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, context->shared_bytes_per_block),
                                    "reserve shared memory for the ternary product");
   if (status != TB_OK) return status;
   kernel<<<unsigned(blocks), plan.tiles * plan.splits * kWarp, bytes, context->stream>>>(product, plan);

@@ -178,7 +178,8 @@ __device__ __forceinline__ void multiply(const TernaryProduct& product, const Sh
   const int first_output = group * kGroupRows + thread / 32 * 16 + 2 * g;  // of this thread's two in the block's 128
   const uint64_t x_lines = describe_lines(shared.x(0));
   const uint32_t codes = shared.codes(0) + first_output * kCodeBytes, which = uint32_t(t | (4 + t) << 8);
-  const bool whole_residual = product.residual != nullptr && reinterpret_cast<uint64_t>(product.residual) % 16 == 0 && product.N * sizeof(Out) % 16 == 0;
+  const bool whole_residual = product.residual != nullptr && reinterpret_cast<uint64_t>(product.residual) % 16 == 0 &&
+                              product.N * sizeof(Out) % 16 == 0;
 
   Ring<Tile> ring;
   int before = 0, steps_ahead = min(Tile::lead, steps);
@@ -240,7 +241,8 @@ __device__ __forceinline__ void multiply(const TernaryProduct& product, const Sh
 // Paired: pairs of neighbours of y and residual, of Out, are aligned; else y's dtype is read from the product.
 template <class Tile, class Out, bool Paired>
 __global__ void __launch_bounds__(kThreads, 1)
-    packed_sm90_tiles(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap codes_map, const TernaryProduct product) {
+    packed_sm90_tiles(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap codes_map,
+                      const TernaryProduct product) {
 #ifdef TB_HAS_HOPPER_CODE
   extern __shared__ __align__(kLinesAlignment) char memory[];
   const Shared<Tile> shared(shared_address(memory));
