@@ -20,14 +20,6 @@ constexpr int kGroupChunks = 128;               // chunks of 16 of the depth tha
 constexpr int kGroupDepth = kGroupChunks * 16;
 constexpr int kGroups = 16;                     // in shared memory, of all rows of x together: 32 KiB
 
-// bytes[i] becomes byte i of each of the four words: values 4b + i at byte b.
-__device__ __forceinline__ uint4 turned(uint4 chunk) {
-  const uint32_t low01 = __byte_perm(chunk.x, chunk.y, 0x5140), high01 = __byte_perm(chunk.x, chunk.y, 0x7362);
-  const uint32_t low23 = __byte_perm(chunk.z, chunk.w, 0x5140), high23 = __byte_perm(chunk.z, chunk.w, 0x7362);
-  return make_uint4(__byte_perm(low01, low23, 0x5410), __byte_perm(low01, low23, 0x7632), __byte_perm(high01, high23, 0x5410),
-                    __byte_perm(high01, high23, 0x7632));
-}
-
 __device__ __forceinline__ int32_t dot4(uint32_t a, uint32_t b, int32_t sum) { return __dp4a(int32_t(a), int32_t(b), sum); }
 
 __device__ __forceinline__ int32_t dot16(const uint4& a, const uint4& b, int32_t sum) {

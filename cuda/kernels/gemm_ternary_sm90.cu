@@ -11,8 +11,7 @@
 // (hopper.cuh) into a ring of stages; two groups of four warps own 64 x Columns sums each and multiply whatever stage is full. The
 // blocks of a cluster lie below each other and need the same weights: each brings its share of them to all.
 
-#include "gemm_ternary.cuh"
-#include "hopper.cuh"
+#include "gemm_ternary_sm90.cuh"
 
 #if defined(__CUDA_ARCH__) && !defined(TB_HAS_HOPPER_CODE)
 #pragma nv_diag_suppress 177  // for other architectures the kernel is empty, and nobody uses what it is made of
@@ -22,15 +21,6 @@ namespace tb {
 namespace {
 
 // ---- Tiles --------------------------------------------------------------------------------------------------------------
-
-constexpr int kGroups = 2;  // of four warps that multiply
-constexpr int kGroupRows = 64, kGroupThreads = 128;
-constexpr int kRows = kGroups * kGroupRows;
-constexpr int kProducts = kGroups * kGroupThreads;  // threads that multiply
-constexpr int kThreads = kProducts + kGroupThreads;  // and those of whom one orders copies
-// Registers a thread: 168 at the start (65,536 over 384 threads); whoever orders copies gives his to those who hold sums.
-constexpr int kCopyRegisters = 40, kProductRegisters = 232;
-constexpr int kTallRows = 2048;  // tiles are numbered down columns of so many rows: neighbours in time share rows and columns in L2
 
 // Lead: steps by which the first group runs ahead of the second, so that one multiplies while the other writes results.
 template <int Columns, int Stages, int Cluster, int Lead>
@@ -163,38 +153,6 @@ __device__ __forceinline__ void finish_pairs(const TernaryProduct& product, int6
 }
 
 // ---- Device: the two kinds of warps -----------------------------------------------------------------------------------------
-
-// The tiles of a cluster, one below the other, are a place.
-template <class Tile>
-struct Places {
-  static constexpr unsigned kTall = kTallRows / (kRows * Tile::cluster);
-  unsigned down, across, count;
-
-  __host__ __device__ __forceinline__ Places(int64_t M, int64_t N)
-      : down(unsigned(ceil_div(M, kRows * Tile::cluster))), across(unsigned(ceil_div(N, Tile::columns))), count(down * across) {}
-
-  __device__ __forceinline__ void find(unsigned index, int& row, int& column) const {
-    const unsigned first = index / (kTall * across) * kTall;
-    const unsigned tall = min(down - first, kTall);
-    const unsigned inside = index % (kTall * across);
-    row = int((first + inside % tall) * kRows * Tile::cluster);
-    column = int(inside / tall * Tile::columns);
-  }
-};
-
-// A place in the ring of stages; parity changes with every round.
-template <class Tile>
-struct Ring {
-  int stage = 0;
-  uint32_t parity = 0;
-
-  __device__ __forceinline__ void advance() {
-    if (++stage == Tile::stages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
 
 template <class Tile>
 struct Shared {
@@ -339,30 +297,8 @@ __global__ void __launch_bounds__(kThreads, 1)
 
 // ---- Launchers ----------------------------------------------------------------------------------------------------------
 
-struct MapShape {
-  int rank;
-  cuuint64_t sizes[5];
-  cuuint64_t strides[4];  // bytes, of the second dimension and on
-  cuuint32_t box[5];
-};
-
-// False: the driver refused, `answer` says how.
-bool encode_map(const tb_context* context, CUtensorMap* map, const int8_t* matrix, const MapShape& shape, int* answer) {
-  const auto encode = reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(context->encode_tensor_map);
-  constexpr cuuint32_t kEach[5] = {1, 1, 1, 1, 1};
-  *answer = encode(map, CU_TENSOR_MAP_DATA_TYPE_UINT8, cuuint32_t(shape.rank), const_cast<int8_t*>(matrix), shape.sizes, shape.strides,
-                   shape.box, kEach, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                   CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  return *answer == CUDA_SUCCESS;
-}
-
 MapShape rows_in_order(int64_t rows, int64_t K, int box_rows) {
   return {2, {cuuint64_t(K), cuuint64_t(rows)}, {cuuint64_t(K)}, {kLineBytes, cuuint32_t(box_rows)}};
-}
-// As the five dimensions that the kernel asks for; strides of dimensions of one are never used.
-MapShape rows_in_order_of_five(int64_t rows, int64_t K, int box_rows) {
-  const cuuint64_t k = cuuint64_t(K);
-  return {5, {k, cuuint64_t(rows), 1, 1, 1}, {k, k, k, k}, {kLineBytes, cuuint32_t(box_rows), 1, 1, 1}};
 }
 template <class Out>
 MapShape rows_dealt(int64_t rows, int64_t K, int box_rows) {
@@ -380,31 +316,14 @@ tb_status launch_tiles(tb_context* context, const char* op, const TernaryProduct
   CUtensorMap x_map, w_map;
   int answer = 0;
   const MapShape w_shape = Dealt ? rows_dealt<Out>(product.N, product.K, Tile::w_rows) : rows_in_order_of_five(product.N, product.K, Tile::w_rows);
-  if (!encode_map(context, &x_map, product.x, rows_in_order(product.M, product.K, kRows), &answer) ||
-      !encode_map(context, &w_map, product.w, w_shape, &answer))
+  if (!encode_map(context, &x_map, product.x, rows_in_order(product.M, product.K, kRows), kSwizzled, &answer) ||
+      !encode_map(context, &w_map, product.w, w_shape, kSwizzled, &answer))
     return fail(context, TB_INTERNAL,
                 "Cannot run %s as the driver of %s made no tensor map of %lld x %lld x %lld: it answered %d; TITANBIT_NO_WGMMA=1 uses "
                 "another kernel",
                 op, context->name, (long long)product.M, (long long)product.N, (long long)product.K, answer);
-  const auto kernel = ternary_sm90_tiles<Tile, Out, Dealt>;
-  const tb_status status = checked(context, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::shared_bytes),
-                                   "reserve shared memory for the ternary product");
-  if (status != TB_OK) return status;
-
-  const int64_t places = Places<Tile>(product.M, product.N).count, clusters = context->sm_count / Tile::cluster;
-  cudaLaunchAttribute attribute;
-  attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim.x = Tile::cluster;
-  attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(unsigned((places < clusters ? places : clusters) * Tile::cluster));
-  config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = Tile::shared_bytes;
-  config.stream = context->stream;
-  config.attrs = &attribute;
-  config.numAttrs = Tile::cluster > 1 ? 1 : 0;
-  const cudaError_t code = cudaLaunchKernelEx(&config, kernel, x_map, w_map, product);
-  return code == cudaSuccess ? launched(context, op) : checked(context, code, "start the ternary product");
+  return start_clusters<Tile>(context, op, ternary_sm90_tiles<Tile, Out, Dealt>, Places<Tile>(product.M, product.N).count, x_map, w_map,
+                              product);
 }
 
 enum Choice { kLarge, kMiddle, kSmall };
@@ -454,9 +373,6 @@ bool is_packed(const TernaryProduct& product) {
 }
 
 }  // namespace
-
-// Up to 64 rows mma.sync's small tiles are as fast or faster: 14 against 18 us at 32 x 6144 x 2048.
-constexpr int64_t kLeastRows = 65;
 
 bool fits_ternary_sm90(const tb_context* context, const TernaryProduct& product) {
   return context->encode_tensor_map != nullptr && product.M >= kLeastRows && product.w != nullptr && product.K % 16 == 0 && is_aligned(product.x, 16) &&

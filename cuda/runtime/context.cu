@@ -101,6 +101,8 @@ tb_status tb_context_create(int32_t device, int32_t threads, tb_context** contex
   made->sm_count = card.sm_count;
   made->shared_bytes_per_block = card.shared_bytes_per_block;
   made->encode_tensor_map = find_tensor_map_encoder(card.compute);
+  made->no_packed_wgmma = tb::is_set("TITANBIT_NO_PACKED_WGMMA");
+  made->no_packed_rows = tb::is_set("TITANBIT_NO_PACKED_ROWS");
   snprintf(made->name, sizeof made->name, "%s", card.name);
   const tb_status status = acquire(made);
   if (status != TB_OK) {

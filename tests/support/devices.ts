@@ -48,11 +48,12 @@ export function openCuda(): Device {
 
 /**
  * Runs a body on the card, where there is one, as {@linkcode onEveryIsa}. With `products` once more without cuBLAS, on the
- * project's own products; with `wgmma` once more without the kernels that only Hopper has.
+ * project's own products; with `wgmma` once more without the kernels that only Hopper has; with `packed` once more without
+ * the kernel for few rows of 2-bit weights and Hopper's for many.
  */
 export function onCuda(
   body: (device: Device) => void,
-  options: { products?: boolean; wgmma?: boolean } = {},
+  options: { products?: boolean; wgmma?: boolean; packed?: boolean } = {},
 ): void {
   if (!hasCuda()) return;
   runOn("cuda", openCuda, body);
@@ -62,12 +63,19 @@ export function onCuda(
   if (options.wgmma) {
     withVariable("TITANBIT_NO_WGMMA", "1", () => runOn("cuda without wgmma", openCuda, body));
   }
+  if (options.packed) {
+    withVariable("TITANBIT_NO_PACKED_ROWS", "1", () => {
+      withVariable("TITANBIT_NO_PACKED_WGMMA", "1", () => {
+        runOn("cuda without kernels for packed weights", openCuda, body);
+      });
+    });
+  }
 }
 
 /** {@linkcode onEveryIsa} and {@linkcode onCuda}. */
 export function onEveryDevice(
   body: (device: Device) => void,
-  options: { products?: boolean } = {},
+  options: { products?: boolean; packed?: boolean } = {},
 ): void {
   onEveryIsa(body);
   onCuda(body, options);

@@ -16,6 +16,7 @@ import { floatsOf, GuardedMemory } from "../../support/sentinel.ts";
 import { pack } from "../pack_ternary/reference.ts";
 import { SHAPES } from "./cases.ts";
 import { backwardInput, backwardWeight, forwardBits, type Sizes } from "./reference.ts";
+import { repeated } from "./run.ts";
 
 const ignore = !hasCuda();
 
@@ -216,16 +217,6 @@ for (const accumulate of [false, true]) {
       }),
     });
   }
-}
-
-/** `n` int8 that repeat after a prime number: as good as random for a product, and made at once. */
-function repeated(random: Random, n: number, low: number, high: number): Int8Array<ArrayBuffer> {
-  const period = random.int8s(1_000_003, low, high);
-  const values = new Int8Array(n);
-  for (let at = 0; at < n; at += period.length) {
-    values.set(period.subarray(0, Math.min(period.length, n - at)), at);
-  }
-  return values;
 }
 
 // Both integer operands become more than the 224 MiB of bfloat16 that the scratch memory holds.

@@ -1,7 +1,8 @@
 /**
  * Shapes around every edge: 8 "few" rows and 8 streams of two threads for one, tiles of 6 x 16 and 12 x 32, units of 4 and words of 16 values, vectors of 32 and 64
  * bytes, 128 and 256 values of a packed vector, 64 units between two widenings, panels of several thousand rows. On the card:
- * 4 and 16 few rows, tiles of 64 x 128, steps of 128, pieces of 2048 of a row, rows of whole and of broken chunks of 16.
+ * 4 and 16 few rows, tiles of 64 x 128, steps of 128, pieces of 2048 of a row, rows of whole and of broken chunks of 16; 8, 16, 32
+ * and 64 rows of 2-bit weights, 16 outputs and steps of 256.
  */
 export const SHAPES: readonly { M: number; N: number; K: number }[] = [
   { M: 1, N: 1, K: 1 },

@@ -65,7 +65,7 @@ for (const weights of ["int8", "packed"] as const) {
             expected,
           });
         }
-      });
+      }, { packed: weights === "packed" });
     }),
   );
 }
