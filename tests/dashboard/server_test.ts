@@ -1,6 +1,14 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Dashboard } from "../../lib/dashboard/server.ts";
-import { lines, runFolder, runRecord, spikeRecord, stepLines } from "../history/support.ts";
+import {
+  lines,
+  machineRecord,
+  runFolder,
+  runRecord,
+  spikeRecord,
+  stepLines,
+  ternaryRecord,
+} from "../history/support.ts";
 
 const RUN = lines(runRecord()) + stepLines(1, 20) + lines(spikeRecord(21));
 
@@ -61,6 +69,28 @@ Deno.test("Dashboard gives the part of a series that is asked for, smoothed too"
   assertEquals((await series("points=10")).columns.step.length, 10);
   assertEquals((await ask(dashboard, "/api/series?run=7")).status, 404);
   assertEquals((await ask(dashboard, "/api/series?points=many")).status, 400);
+});
+
+Deno.test("Dashboard gives statistics of ternary weights, and says which there are", async () => {
+  const records = [10, 20].map((step) => ternaryRecord(step));
+  await using run = await runFolder(RUN + lines(...records));
+  await using dashboard = await Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+  const map = await (await ask(dashboard, "/api/ternary?statistic=near&from=11")).json();
+  assertEquals([map.steps, map.values.length, map.values[0]], [[20], 21, 0.12]);
+  const wrong = await ask(dashboard, "/api/ternary?statistic=mood");
+  assertEquals(wrong.status, 400);
+  assertStringIncludes((await wrong.json()).error, "zero, flipped, beta, near");
+  assertEquals((await ask(dashboard, "/api/ternary?run=3")).status, 404);
+  assertEquals((await ask(dashboard, "/api/ternary?columns=x")).status, 400);
+});
+
+Deno.test("Dashboard gives the machine's figures beside the steps, all rows of the last step too", async () => {
+  const records = [5, 7, 7, 9].map((step) => machineRecord(step));
+  await using run = await runFolder(RUN + lines(...records));
+  await using dashboard = await Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+  const part = await (await ask(dashboard, "/api/series?from=6&to=7")).json();
+  assertEquals(part.machine.step, [5, 7, 7]);
+  assertEquals(part.position.machine, 4);
 });
 
 Deno.test("Dashboard serves its page and scripts under a policy that lets nothing else in", async () => {
