@@ -123,7 +123,7 @@ async function showRun(config: RunConfig, port: number): Promise<Dashboard> {
     );
   }
   const runs = [{ records, config: runConfigToYaml(config) }];
-  const dashboard = await Dashboard.serve({ runs, port, warn: console.error });
+  const dashboard = Dashboard.serve({ runs, port, warn: console.error });
   console.error(`dashboard  ${dashboard.url}`);
   return dashboard;
 }

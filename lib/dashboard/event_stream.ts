@@ -40,7 +40,7 @@ export class EventStream {
 
   /** Begins to look; {@linkcode close} ends it. */
   start(): void {
-    this.#timer = setTimeout(() => this.#tick(), TICK_MS);
+    void this.#tick();
   }
 
   /** Ends every client's stream. */

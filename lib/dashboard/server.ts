@@ -87,11 +87,11 @@ export class Dashboard implements AsyncDisposable {
   }
 
   /**
-   * Reads the runs and serves them.
+   * Serves the runs and begins to read them.
    *
    * Throws `Error` where a run has no records or the address can't be had.
    */
-  static async serve(options: DashboardOptions): Promise<Dashboard> {
+  static serve(options: DashboardOptions): Dashboard {
     const host = options.host ?? "127.0.0.1";
     const token = options.token ?? (isLoopback(host) ? null : newToken());
     if (token !== null && token.length < 8) {
@@ -104,7 +104,7 @@ export class Dashboard implements AsyncDisposable {
       const files: RunFiles = path === undefined ? runFiles(records!) : findRun(path);
       return new WatchedRun(String(index), files, config === undefined ? {} : { config });
     });
-    for (const run of runs) await run.poll();
+    // The page and its scripts are there at once; what it asks of a run waits until that is read.
     return new Dashboard(options, { runs, host, token });
   }
 

@@ -136,7 +136,7 @@ export class WatchedRun {
     return statistic === undefined ? null : this.history.ternary.heatMap(statistic, options);
   }
 
-  /** Up to `points` rows between two steps, with the loss smoothed over `window` records; so many of the machine's. */
+  /** Up to `points` rows between two steps, with the loss smoothed over `window` records; half as many of the machine's. */
   series(options: { from: number; to: number; points: number; window: number }) {
     const { steps, machine } = this.history;
     const { points } = options;
@@ -149,21 +149,22 @@ export class WatchedRun {
       state = smoothed.state;
     }
     // One row beyond either end, so that lines go on to the edge.
-    const rowsOf = (series: StepSeries) => ({
+    const rowsOf = (series: StepSeries, most: number) => ({
       from: Math.max(0, series.indexOf(options.from) - 1),
       // A row at the end itself is the last, and so are all of its step.
       to: Math.min(
         series.length,
         Math.max(series.indexOf(options.to) + 1, series.indexOf(options.to + 1)),
       ),
-      points,
+      points: most,
     });
     return {
       run: this.id,
       position: this.position,
       smooth: state,
-      columns: downsample(steps, rowsOf(steps), extra),
-      machine: downsample(machine, rowsOf(machine)),
+      columns: downsample(steps, rowsOf(steps, points), extra),
+      // No chart of the machine is wide.
+      machine: downsample(machine, rowsOf(machine, Math.ceil(points / 2))),
     };
   }
 

@@ -91,7 +91,7 @@ export class RunHistory implements LineTaker {
     return this.#undone;
   }
 
-  lines(bytes: Uint8Array): void {
+  lines(bytes: Uint8Array<ArrayBuffer>): void {
     let from = 0;
     while (from < bytes.length) {
       let to = bytes.indexOf(NEWLINE, from);

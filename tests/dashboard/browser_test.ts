@@ -65,7 +65,7 @@ browserTest(
   "the page draws its charts, follows the run and zooms, without an error",
   async (browser) => {
     await using run = await runFolder(RUN);
-    await using dashboard = await Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+    await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
     const page = await browser.open(dashboard.url);
     await page.until(LIVE);
     const panels = ["loss", "grad_norm", "validation", "bits_per_byte", "lr", "tokens_per_s"];
@@ -123,7 +123,7 @@ browserTest("the page charts the machine, live too", async (browser) => {
   await using run = await runFolder(
     RUN + lines(...steps.map((step) => machineRecord(step)), busy),
   );
-  await using dashboard = await Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+  await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
   const page = await browser.open(dashboard.url, { dark: true });
   await page.until(LIVE);
   const panels = ["power", "temperature", "clocks", "utilisation", "memory", "ecc"];
@@ -148,7 +148,7 @@ browserTest(
   "the page draws the ternary weights and tells the value under the pointer",
   async (browser) => {
     await using run = await runFolder(RUN + lines(ternaryRecord(20), ternaryRecord(40)));
-    await using dashboard = await Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+    await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
     for (const dark of [false, true]) {
       const page = await browser.open(dashboard.url, { dark });
       await page.until(LIVE);
@@ -207,7 +207,7 @@ browserTest(
   async (browser) => {
     const html = sampleRecord(20, { prompt: "<b>", text: " & <i>" });
     await using run = await runFolder(RUN + lines(sampleRecord(10), html));
-    await using dashboard = await Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+    await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
     const page = await browser.open(dashboard.url);
     await page.until(LIVE);
     const texts = `[...document.querySelectorAll("#samples li")].map((item) => item.textContent)`;
@@ -222,7 +222,7 @@ browserTest("the page compares two runs, and hides one", async (browser) => {
   await using first = await runFolder(RUN);
   await using second = await runFolder(lines(runRecord({ run: "second" })) + stepLines(1, 90));
   const runs = [{ path: first.folder }, { path: second.folder }];
-  await using dashboard = await Dashboard.serve({ runs, port: 0 });
+  await using dashboard = Dashboard.serve({ runs, port: 0 });
   const page = await browser.open(dashboard.url, { width: 400, height: 800, phone: true });
   await page.until(LIVE);
   const legend = `document.querySelector('[data-panel="grad_norm"] .u-legend').textContent`;
@@ -245,14 +245,14 @@ browserTest("the page compares two runs, and hides one", async (browser) => {
 browserTest("the page goes on when its server was away", async (browser) => {
   await using run = await runFolder(RUN);
   const runs = [{ path: run.folder }];
-  const first = await Dashboard.serve({ runs, port: 0, token: "secret token" });
+  const first = Dashboard.serve({ runs, port: 0, token: "secret token" });
   const page = await browser.open(first.url);
   await page.until(LIVE);
   const port = Number(new URL(first.url).port);
   await first[Symbol.asyncDispose]();
   await page.until('document.querySelector("#status").dataset.state === "waiting"');
   run.append(stepLines(61, 75));
-  await using _second = await Dashboard.serve({ runs, port, token: "secret token" });
+  await using _second = Dashboard.serve({ runs, port, token: "secret token" });
   await page.until(LIVE);
   await page.until(`${text("0", "step")} === "75 / 1000"`);
   // That it could not connect while there was no server is the browser's to say.
