@@ -10,6 +10,8 @@ import { formatNumber } from "./panels.js";
 const { uPlot } = globalThis;
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]];
 const HEIGHT = 220;
+/** Distances of ticks on an axis of bytes. */
+const POWERS_OF_TWO = Array.from({ length: 40 }, (_, power) => 2 ** (power + 10));
 
 /** How far outside of what is seen charts are drawn already. */
 const NEAR = "300px";
@@ -123,6 +125,7 @@ export class Chart {
           {
             ...axis,
             size: 62,
+            ...(this.panel.binary && { incrs: POWERS_OF_TWO }),
             values: (_, ticks) => ticks.map((tick) => tick === null ? "" : format(tick)),
           },
         ],

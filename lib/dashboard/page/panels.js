@@ -121,6 +121,7 @@ const MACHINE = [
     title: "Card's memory",
     unit: "",
     format: formatBytes,
+    binary: true,
     series: [["gpu_memory_used_bytes", "used"], ["gpu_memory_total_bytes", "total"]],
   },
   {
@@ -134,6 +135,7 @@ const MACHINE = [
     title: "Host memory",
     unit: "",
     format: formatBytes,
+    binary: true,
     series: [
       ["host_memory_used_bytes", "used"],
       ["process_rss_bytes", "this process"],
@@ -146,6 +148,7 @@ const MACHINE = [
     title: "Disk",
     unit: "left",
     format: formatBytes,
+    binary: true,
     series: [["disk_available_bytes", "available"]],
   },
 ].map(({ series, ...panel }) => ({
