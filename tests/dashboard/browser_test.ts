@@ -14,29 +14,8 @@ import {
   ternaryRecord,
   validationRecord,
 } from "../history/support.ts";
-import { Browser, findChromium, type Page } from "../support/chromium.ts";
-
-const chromium = await findChromium();
-if (chromium === null) {
-  console.warn(
-    "SKIPPED: the dashboard's page is not tested as there is no Chromium: install it (Debian: apt-get install chromium)",
-  );
-}
-
-function browserTest(name: string, body: (browser: Browser) => Promise<void>): void {
-  Deno.test({
-    name,
-    ignore: chromium === null,
-    async fn() {
-      await using browser = await Browser.launch(chromium!);
-      await body(browser);
-    },
-  });
-}
-
-const text = (run: string, field: string) =>
-  `document.querySelector('#runs [data-run="${run}"] [data-field="${field}"]').textContent`;
-const LIVE = 'document.querySelector("#status")?.dataset.state === "live"';
+import type { Page } from "../support/chromium.ts";
+import { browserTest, colored, LIVE, text } from "./support.ts";
 
 /** Pixels of a panel's canvas in the first run's colour, once it is seen and drawn. */
 async function ink(page: Page, panel: string): Promise<number> {
@@ -186,21 +165,6 @@ browserTest(
     }
   },
 );
-
-/** Share of a picture in a colour of the page. */
-function colored(figure: string, name: string): string {
-  return `(() => {
-    const canvas = ${figure}.querySelector("canvas");
-    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-    const color = getComputedStyle(document.documentElement).getPropertyValue("--${name}").trim();
-    const rgb = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
-    let pixels = 0;
-    for (let i = 0; i < data.length; i += 4) {
-      if (data[i + 3] > 200 && rgb.every((c, k) => Math.abs(data[i + k] - c) < 9)) pixels++;
-    }
-    return 4 * pixels / data.length;
-  })()`;
-}
 
 browserTest(
   "the page shows what the model wrote, the latest first, and new texts as they come",
