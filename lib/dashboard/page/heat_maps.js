@@ -173,6 +173,8 @@ function drawFigure(figure, picture, { scale: [low, high], steps: [first, last],
   ctx.scale(ratio, ratio);
   const plot = width - LEFT;
   const at = (step) => LEFT + plot * (step - first) / Math.max(1, last - first);
+  /** To whole pixels of the screen, so that cells have no seams between them. */
+  const snap = (place) => Math.round(place * ratio) / ratio;
   const edges = edgesOf(steps, first);
   const ramp = rampOf();
   ctx.save();
@@ -180,13 +182,14 @@ function drawFigure(figure, picture, { scale: [low, high], steps: [first, last],
   ctx.rect(LEFT, 0, plot, height);
   ctx.clip();
   for (let column = 0; column < steps.length; column++) {
-    const left = at(edges[column]);
-    const columnWidth = at(edges[column + 1]) - left + 0.5; // no seam between columns
+    const left = snap(at(edges[column]));
+    const columnWidth = snap(at(edges[column + 1])) - left;
     for (let row = 0; row < labels.length; row++) {
       const value = values[column * labels.length + row];
       if (value === null) continue;
       ctx.fillStyle = ramp(high > low ? (value - low) / (high - low) : 0.5);
-      ctx.fillRect(left, row * rowHeight, columnWidth, rowHeight + 0.3);
+      const top = snap(row * rowHeight);
+      ctx.fillRect(left, top, columnWidth, snap((row + 1) * rowHeight) - top);
     }
   }
   ctx.restore();
