@@ -21,7 +21,7 @@ import { browserTest, colored, LIVE, text } from "./support.ts";
 async function ink(page: Page, panel: string): Promise<number> {
   const figure = `document.querySelector('[data-panel="${panel}"]')`;
   await page.evaluate(`${figure}.scrollIntoView({ block: "center" })`);
-  await page.until(`${figure}.querySelector("canvas")`);
+  await page.until(`${figure}.querySelector("canvas") && !${figure}.hasAttribute("data-waits")`);
   await page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))");
   return page.evaluate(`(() => {
     const canvas = document.querySelector('[data-panel="${panel}"] canvas');
@@ -75,7 +75,8 @@ browserTest(
     await page.until(`${steps} === "1 to 86"`);
 
     await page.evaluate(`document.querySelector("#log").click()`);
-    await page.evaluate(`document.querySelector('[data-panel="loss"]').scrollIntoView()`);
+    // Drawn anew once it is seen, which would end a drag.
+    await ink(page, "loss");
     const { x, y } = await page.evaluate<{ x: number; y: number }>(
       `(({ x, y }) => ({ x, y }))(document.querySelector('[data-panel="loss"] .u-over').getBoundingClientRect())`,
     );

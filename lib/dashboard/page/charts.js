@@ -53,6 +53,7 @@ export class Chart {
   /** Shows the numbers that there are now, once the chart is near to being seen. */
   update() {
     this.#waits = !this.#near;
+    this.figure.toggleAttribute("data-waits", this.#waits);
     if (this.#waits) return;
     const lines = this.#lines();
     const isLog = this.panel.logged === true && this.context.isLog;
