@@ -52,7 +52,7 @@ export const command: Command = {
       );
     }
     const token = args.optionalString("token");
-    await using dashboard = await Dashboard.serve({
+    await using dashboard = Dashboard.serve({
       runs: paths.map((path) => ({ path })),
       port: args.optionalInteger("port") ?? DEFAULT_PORT,
       host: args.string("host"),

@@ -12,7 +12,7 @@ import { measurePackedProjections } from "../lib/inference/packed_memory.ts";
 import { BitNetConfig } from "../lib/model/config.ts";
 import { findPresetName, PRESET_NAMES, presetOptions } from "../lib/model/presets.ts";
 import { costReport } from "../lib/training/cost_report.ts";
-import { countedStatistics } from "../lib/training/memory_plan.ts";
+import { countedStatistics, writtenSamples } from "../lib/training/memory_plan.ts";
 import { fitRun } from "../lib/training/fit.ts";
 import { findDevice, findLibraries, type FoundDevice } from "../lib/training/machine.ts";
 import { formatCosts, formatFindings } from "../lib/cli/cost_text.ts";
@@ -110,6 +110,7 @@ async function run(args: ParsedArgs): Promise<void> {
         gradientDtype: training?.gradientDtype ?? "float32",
         state: asked.loaded?.config.optimizer.state ?? "fp32",
         statistics: asked.loaded === null ? null : countedStatistics(asked.loaded.config),
+        samples: asked.loaded === null ? null : writtenSamples(asked.loaded.config),
         ...(training && { tokens: training.steps * training.tokensPerStep }),
         speed: device.speed,
       }),

@@ -101,7 +101,7 @@ export const command: Command = {
     const inject = args.optionalString("inject");
     const faults = inject === undefined ? [] : await loadFaults(inject);
     const port = args.optionalInteger("dashboard");
-    await using _dashboard = port === undefined ? null : await showRun(config, port);
+    await using _dashboard = port === undefined ? null : showRun(config, port);
     using interrupt = onInterrupt(() => report.warn("stopping after this step"));
     const result = await runTraining(config, {
       ...(resume !== undefined && { resume }),
@@ -115,7 +115,7 @@ export const command: Command = {
 };
 
 /** Serves the run's records as they are written; they are read by the thread that doesn't train. */
-async function showRun(config: RunConfig, port: number): Promise<Dashboard> {
+function showRun(config: RunConfig, port: number): Dashboard {
   const records = config.logging.jsonl;
   if (records === null) {
     throw new UsageError(
@@ -123,7 +123,7 @@ async function showRun(config: RunConfig, port: number): Promise<Dashboard> {
     );
   }
   const runs = [{ records, config: runConfigToYaml(config) }];
-  const dashboard = await Dashboard.serve({ runs, port, warn: console.error });
+  const dashboard = Dashboard.serve({ runs, port, warn: console.error });
   console.error(`dashboard  ${dashboard.url}`);
   return dashboard;
 }

@@ -103,6 +103,7 @@ function memoryRows(costs: DeviceCosts): string[][] {
     ...["weights", "gradients", "optimizer", "activations", "workspace"] as const,
     // A few kilobytes where flips are not counted.
     ...(memory.statistics_bytes < 2 ** 20 ? [] : ["statistics"] as const),
+    ...(memory.samples_bytes === 0 ? [] : ["samples"] as const),
     "total",
   ] as const;
   const rows = parts.map((part) => [part, formatBytes(memory[`${part}_bytes`])]);

@@ -78,6 +78,16 @@ export class TrainingReport {
       case "ternary":
         this.#ternary = record;
         break;
+      case "sample":
+        this.#line.log(
+          record.error === null
+            ? `sample at step ${record.step}: ${JSON.stringify(record.prompt)} → ` +
+              `${JSON.stringify(record.text)} (${record.sample_tokens} tokens in ${
+                formatDuration(record.sample_ms)
+              })`
+            : `sample at step ${record.step}: none, ${record.error}`,
+        );
+        break;
       case "checkpoint":
         if (record.error !== null) break; // a warning says it
         this.#line.log(

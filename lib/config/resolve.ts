@@ -79,6 +79,8 @@ export function resolveRunConfig(raw: RawRunConfig, runName: string): Resolution
     logging: resolveLogging(raw, {
       ternary: model.quantization === "ternary",
       steps: training.steps,
+      seqLen: training.seqLen,
+      tokenizer: data.tokenizer ?? null,
       folder: `${directory.replace(/\/+$/, "")}/${run}`,
       resolver,
     }),

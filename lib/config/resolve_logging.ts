@@ -5,13 +5,24 @@
  */
 
 import type { Resolver } from "./resolver.ts";
-import type { LoggingConfig } from "./run_config.ts";
+import type { LoggingConfig, SamplesConfig } from "./run_config.ts";
 import type { RawRunConfig } from "./schema.ts";
 
-/** The section `logging`; `folder` is the run's. */
+/** What the section depends on. */
+interface LoggedRun {
+  readonly ternary: boolean;
+  readonly steps: number;
+  readonly seqLen: number;
+  readonly tokenizer: string | null;
+  /** The run's. */
+  readonly folder: string;
+  readonly resolver: Resolver;
+}
+
+/** The section `logging`. */
 export function resolveLogging(
   { logging }: RawRunConfig,
-  run: { ternary: boolean; steps: number; folder: string; resolver: Resolver },
+  run: LoggedRun,
 ): LoggingConfig {
   const { ternary, steps, folder, resolver } = run;
   const ternaryEvery = resolver.pick(
@@ -40,6 +51,48 @@ export function resolveLogging(
     peakTflops: resolver.pick("logging.peak_tflops", logging.peak_tflops, null),
     ternaryEvery,
     flipRate: resolver.pick("logging.flip_rate", logging.flip_rate, false),
+    samples: resolveSamples(logging.samples, run),
+  };
+}
+
+function resolveSamples(
+  samples: RawRunConfig["logging"]["samples"],
+  { steps, seqLen, tokenizer, resolver }: LoggedRun,
+): SamplesConfig {
+  const prompts = resolver.pick("logging.samples.prompts", samples.prompts, []);
+  const everySteps = resolver.pick(
+    "logging.samples.every_steps",
+    samples.every_steps,
+    prompts.length === 0 ? 0 : Math.max(1, Math.round(steps / 20)),
+    prompts.length === 0 ? "there are no prompts" : "a twentieth of the steps",
+  );
+  resolver.require(everySteps === 0 || prompts.length > 0, {
+    key: "logging.samples.prompts",
+    expected: "a prompt or more where logging.samples.every_steps is above 0",
+    got: prompts,
+  });
+  resolver.require(everySteps === 0 || tokenizer !== null, {
+    key: "data.tokenizer",
+    expected: "the tokenizer.json of the token files, as logging.samples has prompts to read",
+    got: tokenizer,
+  });
+  const maxTokens = resolver.pick(
+    "logging.samples.max_tokens",
+    samples.max_tokens,
+    Math.max(1, Math.min(64, Math.floor(seqLen / 2))),
+    "64, at most half of training.seq_len",
+  );
+  resolver.require(everySteps === 0 || maxTokens < seqLen, {
+    key: "logging.samples.max_tokens",
+    expected: `less than training.seq_len (${seqLen}), as the prompt comes before`,
+    got: maxTokens,
+  });
+  return {
+    everySteps,
+    prompts,
+    maxTokens,
+    temperature: resolver.pick("logging.samples.temperature", samples.temperature, 0),
+    seed: resolver.pick("logging.samples.seed", samples.seed, 0),
   };
 }
 

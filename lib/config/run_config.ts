@@ -164,6 +164,22 @@ export interface LoggingConfig {
   readonly ternaryEvery: number;
   /** Whether those tell how many weights changed their ternary value, which takes a byte a weight. @default false */
   readonly flipRate: boolean;
+  /** Texts that the model writes on its way. */
+  readonly samples: SamplesConfig;
+}
+
+/** Texts that the model writes on its way. */
+export interface SamplesConfig {
+  /** Optimizer steps between them, 0 for none. @default a twentieth of the steps, 0 without prompts */
+  readonly everySteps: number;
+  /** What is continued, each a text of its own. @default [] */
+  readonly prompts: readonly string[];
+  /** Tokens of a continuation at most. @default 64, at most half of training.seq_len */
+  readonly maxTokens: number;
+  /** Logits are divided by it; 0 always takes the likeliest token. @default 0 */
+  readonly temperature: number;
+  /** Seed of the choice of tokens, where `temperature` is above 0; training has its own. @default 0 */
+  readonly seed: number;
 }
 
 /** Why a field has the value it has, where the YAML left it open. */

@@ -184,6 +184,17 @@ function address() {
   }, { error: "a port from 0 to 65535, or HOST:PORT such as 127.0.0.1:9464" });
 }
 
+const PROMPTS = "a list of texts, none of them empty";
+
+/** `logging.samples`: texts that the model writes on its way. */
+const samples = section({
+  every_steps: count(0).optional(),
+  prompts: z.array(text(PROMPTS), { error: PROMPTS }).optional(),
+  max_tokens: count(1).optional(),
+  temperature: atLeastZero().optional(),
+  seed: seed().optional(),
+});
+
 /** `logging`: what is shown and recorded. */
 const logging = section({
   every_steps: count(1).optional(),
@@ -195,6 +206,7 @@ const logging = section({
   peak_tflops: positive().nullable().optional(),
   ternary_every: count(0).optional(),
   flip_rate: flag().optional(),
+  samples,
 });
 
 /** A whole file. */
@@ -221,6 +233,7 @@ export function keysUnder(path: string): readonly string[] | undefined {
     stability: stability.unwrap(),
     checkpoint: checkpoint.unwrap(),
     logging: logging.unwrap(),
+    "logging.samples": samples.unwrap(),
   };
   const found = Object.hasOwn(sections, path) ? sections[path] : undefined;
   return found && Object.keys(found.shape);

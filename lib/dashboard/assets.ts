@@ -8,7 +8,9 @@ import chartLibrary from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import chartStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
 import charts from "./page/charts.js" with { type: "text" };
 import dashboard from "./page/dashboard.js" with { type: "text" };
+import heatMaps from "./page/heat_maps.js" with { type: "text" };
 import html from "./page/index.html" with { type: "text" };
+import lists from "./page/lists.js" with { type: "text" };
 import marks from "./page/marks.js" with { type: "text" };
 import panels from "./page/panels.js" with { type: "text" };
 import run from "./page/run.js" with { type: "text" };
@@ -31,6 +33,8 @@ export const ASSETS: ReadonlyMap<string, Asset> = new Map([
   ["/uplot.js", { type: SCRIPT, text: chartLibrary }],
   ["/dashboard.js", { type: SCRIPT, text: dashboard }],
   ["/charts.js", { type: SCRIPT, text: charts }],
+  ["/heat_maps.js", { type: SCRIPT, text: heatMaps }],
+  ["/lists.js", { type: SCRIPT, text: lists }],
   ["/marks.js", { type: SCRIPT, text: marks }],
   ["/panels.js", { type: SCRIPT, text: panels }],
   ["/run.js", { type: SCRIPT, text: run }],

@@ -13,6 +13,9 @@ const BEAT_MS = 15_000;
 /** Pages that may be open. */
 const MOST_CLIENTS = 64;
 
+/** Order of the counts in a stream's event id. */
+const COUNTS = ["rows", "validations", "notes", "machine", "ternary", "samples"] as const;
+
 interface Client {
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
   /** By run. */
@@ -37,7 +40,7 @@ export class EventStream {
 
   /** Begins to look; {@linkcode close} ends it. */
   start(): void {
-    this.#timer = setTimeout(() => this.#tick(), TICK_MS);
+    void this.#tick();
   }
 
   /** Ends every client's stream. */
@@ -97,12 +100,12 @@ export class EventStream {
   }
 }
 
-/** Positions of runs as a stream's event id: `0=generation.rows.validations.notes,1=…`. */
+/** Positions of runs as a stream's event id: `0=generation.rows.validations.notes.machine.ternary.samples,1=…`. */
 export function formatPositions(positions: ReadonlyMap<string, Position>): string {
   return Array.from(
     positions,
-    ([run, { generation, rows, validations, notes }]) =>
-      `${run}=${generation}.${rows}.${validations}.${notes}`,
+    ([run, position]) =>
+      `${run}=${position.generation}.${COUNTS.map((count) => position[count]).join(".")}`,
   ).join(",");
 }
 
@@ -110,14 +113,17 @@ export function formatPositions(positions: ReadonlyMap<string, Position>): strin
 export function parsePositions(text: string | null): Map<string, Position> {
   const positions = new Map<string, Position>();
   for (const part of (text ?? "").split(",")) {
-    const match = /^(\w+)=([\w-]+)\.(\d+)\.(\d+)\.(\d+)$/.exec(part);
+    const match = /^(\w+)=([\w-]+)((?:\.\d+)+)$/.exec(part);
     if (match === null) continue;
-    const [, run, generation, rows, validations, notes] = match;
+    const [, run, generation, counts] = match;
+    const [rows, validations, notes, machine, ternary, samples, ...more] = counts!.slice(1)
+      .split(".").map(Number);
+    // A page that was loaded from another version reads everything anew.
+    if (samples === undefined || more.length > 0) continue;
     positions.set(run!, {
       generation: generation!,
-      rows: Number(rows),
-      validations: Number(validations),
-      notes: Number(notes),
+      ...{ rows: rows!, validations: validations!, notes: notes! },
+      ...{ machine: machine!, ternary: ternary!, samples },
     });
   }
   return positions;

@@ -5,6 +5,7 @@
  */
 
 import { findRun, type RunFiles, runFiles } from "../history/run_files.ts";
+import { TERNARY_STATISTICS } from "../history/ternary_history.ts";
 import { AccessRules, isLoopback, newToken } from "./access.ts";
 import { ASSETS } from "./assets.ts";
 import { EventStream, formatPositions } from "./event_stream.ts";
@@ -38,6 +39,9 @@ export const DEFAULT_PORT = 8420;
 /** Points of a series where a client doesn't say. */
 const DEFAULT_POINTS = 2000;
 const MOST_POINTS = 20_000;
+/** Columns of a heat map where a client doesn't say. */
+const DEFAULT_COLUMNS = 240;
+const MOST_COLUMNS = 2000;
 
 const HEADERS = {
   "Content-Security-Policy":
@@ -83,11 +87,11 @@ export class Dashboard implements AsyncDisposable {
   }
 
   /**
-   * Reads the runs and serves them.
+   * Serves the runs and begins to read them.
    *
    * Throws `Error` where a run has no records or the address can't be had.
    */
-  static async serve(options: DashboardOptions): Promise<Dashboard> {
+  static serve(options: DashboardOptions): Dashboard {
     const host = options.host ?? "127.0.0.1";
     const token = options.token ?? (isLoopback(host) ? null : newToken());
     if (token !== null && token.length < 8) {
@@ -100,7 +104,7 @@ export class Dashboard implements AsyncDisposable {
       const files: RunFiles = path === undefined ? runFiles(records!) : findRun(path);
       return new WatchedRun(String(index), files, config === undefined ? {} : { config });
     });
-    for (const run of runs) await run.poll();
+    // The page and its scripts are there at once; what it asks of a run waits until that is read.
     return new Dashboard(options, { runs, host, token });
   }
 
@@ -153,6 +157,8 @@ export class Dashboard implements AsyncDisposable {
         return await this.#listRuns();
       case "/api/series":
         return await this.#readSeries(url.searchParams);
+      case "/api/ternary":
+        return await this.#readTernary(url.searchParams);
       case "/api/events":
         return this.#openEvents(request, url.searchParams);
     }
@@ -163,14 +169,14 @@ export class Dashboard implements AsyncDisposable {
     for (const run of this.#runs) await run.poll();
     return json({
       position: formatPositions(new Map(this.#runs.map((run) => [run.id, run.position]))),
+      statistics: TERNARY_STATISTICS,
       runs: this.#runs.map((run) => run.summary()),
     });
   }
 
   async #readSeries(query: URLSearchParams): Promise<Response> {
-    const id = query.get("run") ?? "0";
-    const run = this.#runs.find((candidate) => candidate.id === id);
-    if (run === undefined) return json({ error: `There is no run ${JSON.stringify(id)}` }, 404);
+    const run = this.#runOf(query);
+    if (run === null) return noRun(query);
     const from = number(query, "from", 0);
     const to = number(query, "to", Number.MAX_SAFE_INTEGER);
     const points = number(query, "points", DEFAULT_POINTS);
@@ -182,6 +188,28 @@ export class Dashboard implements AsyncDisposable {
     return json(
       run.series({ from, to, points: Math.min(Math.max(points, 2), MOST_POINTS), window }),
     );
+  }
+
+  async #readTernary(query: URLSearchParams): Promise<Response> {
+    const run = this.#runOf(query);
+    if (run === null) return noRun(query);
+    const from = number(query, "from", 0);
+    const to = number(query, "to", Number.MAX_SAFE_INTEGER);
+    const columns = number(query, "columns", DEFAULT_COLUMNS);
+    if (from === null || to === null || columns === null) {
+      return json({ error: "from, to and columns are numbers from 0" }, 400);
+    }
+    await run.poll();
+    const map = run.heatMap(query.get("statistic") ?? "zero", {
+      ...{ from, to, columns: Math.min(Math.max(Math.floor(columns), 1), MOST_COLUMNS) },
+    });
+    const known = TERNARY_STATISTICS.map(({ field }) => field).join(", ");
+    return map === null ? json({ error: `statistic is one of ${known}` }, 400) : json(map);
+  }
+
+  #runOf(query: URLSearchParams): WatchedRun | null {
+    const id = query.get("run") ?? "0";
+    return this.#runs.find((candidate) => candidate.id === id) ?? null;
   }
 
   #openEvents(request: Request, query: URLSearchParams): Response {
@@ -220,6 +248,10 @@ function listen(
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`Cannot serve the dashboard on ${where}: ${reason}`);
   }
+}
+
+function noRun(query: URLSearchParams): Response {
+  return json({ error: `There is no run ${JSON.stringify(query.get("run"))}` }, 404);
 }
 
 function number(query: URLSearchParams, name: string, otherwise: number): number | null {

@@ -10,7 +10,10 @@ import type { Columns } from "../history/downsample.ts";
 import { LineFollower } from "../history/line_follower.ts";
 import { clipNorm, readConfig, type RunFiles } from "../history/run_files.ts";
 import { type NotedRecord, RunHistory } from "../history/run_history.ts";
+import type { StepSeries } from "../history/step_series.ts";
 import { smooth, type SmoothState } from "../history/smoothing.ts";
+import { type HeatMap, TERNARY_STATISTICS } from "../history/ternary_history.ts";
+import type { SampleRecord } from "../metrics/records.ts";
 
 /** How much of a run a client has. */
 export interface Position {
@@ -18,6 +21,9 @@ export interface Position {
   readonly rows: number;
   readonly validations: number;
   readonly notes: number;
+  readonly machine: number;
+  readonly ternary: number;
+  readonly samples: number;
 }
 
 /** What a run has beyond a position; `reset` where it doesn't go on from there and is to be read anew. */
@@ -27,6 +33,11 @@ export type Update =
     readonly columns: Columns;
     readonly validations: readonly unknown[];
     readonly notes: readonly ShownNote[];
+    /** Rows of the machine's figures, the first of them row `from`. */
+    readonly machine: { readonly from: number; readonly columns: Columns };
+    /** Records of the ternary weights that there are now. */
+    readonly ternary: number;
+    readonly samples: readonly SampleRecord[];
   };
 
 /** A note as the page lists and draws it. */
@@ -40,12 +51,15 @@ export interface ShownNote {
   /** Of a spike. */
   readonly loss?: number;
   readonly grad_norm?: number;
+  readonly answer?: string;
 }
 
 /** Rows that are sent as they are; a client further behind reads the series anew. */
 const MOST_ROWS = 4000;
 /** Notes that a page lists. */
 const MOST_NOTES = 2000;
+/** Texts of the model that a page lists. */
+const MOST_SAMPLES = 200;
 /** Told apart from those of a server that ran before. */
 const EPOCH = Date.now().toString(36);
 
@@ -79,6 +93,9 @@ export class WatchedRun {
       rows: history.steps.length,
       validations: history.validations.length,
       notes: history.notes.length,
+      machine: history.machine.length,
+      ternary: history.ternary.length,
+      samples: history.samples.length,
     };
   }
 
@@ -104,13 +121,25 @@ export class WatchedRun {
       max_grad_norm: clipNorm(config),
       validations: history.validations,
       notes: history.notes.slice(-MOST_NOTES).map(shownNote),
+      ternary: history.ternary.length,
+      samples: history.samples.slice(-MOST_SAMPLES),
       config,
     };
   }
 
-  /** Up to `points` rows between two steps, with the loss smoothed over `window` records. */
+  /** A statistic of the ternary weights between two steps; `null` where there is no such statistic. */
+  heatMap(
+    field: string,
+    options: { from: number; to: number; columns: number },
+  ): HeatMap | null {
+    const statistic = TERNARY_STATISTICS.find((one) => one.field === field);
+    return statistic === undefined ? null : this.history.ternary.heatMap(statistic, options);
+  }
+
+  /** Up to `points` rows between two steps, with the loss smoothed over `window` records; half as many of the machine's. */
   series(options: { from: number; to: number; points: number; window: number }) {
-    const { steps } = this.history;
+    const { steps, machine } = this.history;
+    const { points } = options;
     const extra = new Map<string, Float64Array>();
     let state: SmoothState | null = null;
     const losses = steps.get("loss");
@@ -120,13 +149,22 @@ export class WatchedRun {
       state = smoothed.state;
     }
     // One row beyond either end, so that lines go on to the edge.
-    const from = Math.max(0, steps.indexOf(options.from) - 1);
-    const to = Math.min(steps.length, steps.indexOf(options.to) + 1);
+    const rowsOf = (series: StepSeries, most: number) => ({
+      from: Math.max(0, series.indexOf(options.from) - 1),
+      // A row at the end itself is the last, and so are all of its step.
+      to: Math.min(
+        series.length,
+        Math.max(series.indexOf(options.to) + 1, series.indexOf(options.to + 1)),
+      ),
+      points: most,
+    });
     return {
       run: this.id,
-      ...this.position,
+      position: this.position,
       smooth: state,
-      columns: downsample(steps, { from, to, points: options.points }, extra),
+      columns: downsample(steps, rowsOf(steps, points), extra),
+      // No chart of the machine is wide.
+      machine: downsample(machine, rowsOf(machine, Math.ceil(points / 2))),
     };
   }
 
@@ -135,12 +173,12 @@ export class WatchedRun {
     const now = this.position;
     if (position === null || position.generation !== now.generation) return { reset: true };
     const behind = now.rows - position.rows;
-    if (behind < 0 || behind > MOST_ROWS || now.notes - position.notes > MOST_NOTES) {
-      return { reset: true };
-    }
     if (
-      behind === 0 && now.validations === position.validations && now.notes === position.notes
-    ) return null;
+      behind < 0 || behind > MOST_ROWS || now.notes - position.notes > MOST_NOTES ||
+      now.machine - position.machine > MOST_ROWS
+    ) return { reset: true };
+    const counts = ["rows", "validations", "notes", "machine", "ternary", "samples"] as const;
+    if (counts.every((count) => now[count] === position[count])) return null;
     return {
       columns: downsample(this.history.steps, {
         from: position.rows,
@@ -149,6 +187,16 @@ export class WatchedRun {
       }),
       validations: this.history.validations.slice(position.validations),
       notes: this.history.notes.slice(position.notes).map(shownNote),
+      machine: {
+        from: position.machine,
+        columns: downsample(this.history.machine, {
+          from: position.machine,
+          to: now.machine,
+          points: MOST_ROWS,
+        }),
+      },
+      ternary: now.ternary,
+      samples: this.history.samples.slice(position.samples),
     };
   }
 }
@@ -172,7 +220,7 @@ function shownNote(note: NotedRecord): ShownNote {
       const shown = { step, kind: note.event, text: describeNote(note) };
       if (note.event === "rollback") return { ...shown, to_step: note.to_step };
       if (note.event === "spike") {
-        return { ...shown, loss: note.loss, grad_norm: note.grad_norm };
+        return { ...shown, loss: note.loss, grad_norm: note.grad_norm, answer: note.answer };
       }
       return shown;
     }

@@ -22,7 +22,7 @@ export interface Range {
 /**
  * Up to `points` rows of `[from, to)` of a series, with the columns of `extra` beside its own.
  *
- * Where there are more rows they are cut into `points / 2` buckets of equal counts. A bucket gives the steps of its
+ * Where there are more rows they are cut into `points / 2` buckets of equal counts, two rows or more. A bucket gives the steps of its
  * first and its last row, and at those, of each column, its smallest and its largest value, in the order in which they
  * came; so every extreme value of every column is kept as it is, at most a bucket's width beside its step.
  */
@@ -57,7 +57,7 @@ export function downsample(
     }
     columns[name] = picked;
   }
-  return dropDoubles(columns);
+  return columns;
 }
 
 /** Smallest and largest of `[start, end)`, in the order in which they come; NaN where there are none. */
@@ -74,18 +74,6 @@ function extremes(
   }
   if (lowAt === -1) return [NaN, NaN];
   return lowAt <= highAt ? [low, high] : [high, low];
-}
-
-/** A bucket of one row gives its step twice: the second goes. */
-function dropDoubles(columns: Columns): Columns {
-  const steps = columns.step!;
-  const keep = steps.map((step, index) => index === 0 || step !== steps[index - 1]);
-  if (keep.every(Boolean)) return columns;
-  return Object.fromEntries(
-    Object.entries(columns).map((
-      [name, values],
-    ) => [name, values.filter((_, index) => keep[index])]),
-  );
 }
 
 /** As JSON has it: whole numbers as they are, others with the digits that single precision holds. */

@@ -7,7 +7,7 @@
 /** Takes what {@linkcode LineFollower} finds. */
 export interface LineTaker {
   /** Whole lines, in order, each with its line end. The bytes are valid until the next call. */
-  lines(bytes: Uint8Array): void;
+  lines(bytes: Uint8Array<ArrayBuffer>): void;
   /** What was given before is no longer in the file: it begins anew. */
   reset(): void;
 }

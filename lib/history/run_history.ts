@@ -8,14 +8,17 @@ import {
   type CheckpointRecord,
   decodeRecord,
   type EventRecord,
+  type MachineRecord,
   type MetricsRecord,
   type RunRecord,
+  type SampleRecord,
   type StabilityRecord,
   type ValidationRecord,
 } from "../metrics/records.ts";
 import type { LineTaker } from "./line_follower.ts";
 import { StepLineReader } from "./step_line.ts";
 import { StepSeries } from "./step_series.ts";
+import { TernaryHistory } from "./ternary_history.ts";
 
 /** A record that isn't a measurement. */
 export type NotedRecord = RunRecord | CheckpointRecord | StabilityRecord | EventRecord;
@@ -23,14 +26,17 @@ export type NotedRecord = RunRecord | CheckpointRecord | StabilityRecord | Event
 const NEWLINE = 0x0a;
 
 /**
- * Takes the lines of a run's records. What a rollback or a resume undid is gone from {@linkcode steps} and
- * {@linkcode validations}; {@linkcode notes} keep all.
+ * Takes the lines of a run's records. What a rollback or a resume undid is gone from {@linkcode steps},
+ * {@linkcode validations}, {@linkcode machine}, {@linkcode ternary} and {@linkcode samples}; {@linkcode notes} keep all.
  */
 export class RunHistory implements LineTaker {
   readonly #decoder = new TextDecoder();
   #steps = new StepSeries();
   #reader = new StepLineReader(this.#steps);
+  #machine = new StepSeries({ repeats: true });
+  #ternary = new TernaryHistory();
   #validations: ValidationRecord[] = [];
+  #samples: SampleRecord[] = [];
   #notes: NotedRecord[] = [];
   #start: RunRecord | null = null;
   #generation = 0;
@@ -46,6 +52,21 @@ export class RunHistory implements LineTaker {
     return this.#validations;
   }
 
+  /** The machine's figures, several rows a step where steps are slow; why clocks are low as `throttled.<reason>`, 1 or 0. */
+  get machine(): StepSeries {
+    return this.#machine;
+  }
+
+  /** Statistics of the ternary weights. */
+  get ternary(): TernaryHistory {
+    return this.#ternary;
+  }
+
+  /** Texts that the model wrote, by rising step. */
+  get samples(): readonly SampleRecord[] {
+    return this.#samples;
+  }
+
   /** Starts, checkpoints, decisions of stability and ends, in order. */
   get notes(): readonly NotedRecord[] {
     return this.#notes;
@@ -56,9 +77,13 @@ export class RunHistory implements LineTaker {
     return this.#start;
   }
 
-  /** Changes whenever steps or validations that were there are taken away: what follows does not go on from them. */
+  /** Changes whenever anything but notes is taken away: what follows does not go on from it. */
   get generation(): number {
-    return this.#generation + this.#steps.cuts;
+    return this.#generation + this.#cuts;
+  }
+
+  get #cuts(): number {
+    return this.#steps.cuts + this.#machine.cuts + this.#ternary.cuts;
   }
 
   /** Steps that rollbacks have undone. */
@@ -66,7 +91,7 @@ export class RunHistory implements LineTaker {
     return this.#undone;
   }
 
-  lines(bytes: Uint8Array): void {
+  lines(bytes: Uint8Array<ArrayBuffer>): void {
     let from = 0;
     while (from < bytes.length) {
       let to = bytes.indexOf(NEWLINE, from);
@@ -81,10 +106,13 @@ export class RunHistory implements LineTaker {
   }
 
   reset(): void {
-    this.#generation += this.#steps.cuts + 1;
+    this.#generation += this.#cuts + 1;
     this.#steps = new StepSeries();
     this.#reader = new StepLineReader(this.#steps);
+    this.#machine = new StepSeries({ repeats: true });
+    this.#ternary = new TernaryHistory();
     this.#validations = [];
+    this.#samples = [];
     this.#notes = [];
     this.#start = null;
     this.#undone = 0;
@@ -104,6 +132,15 @@ export class RunHistory implements LineTaker {
       case "validation":
         this.#cutValidations(record.step);
         this.#validations.push(record);
+        break;
+      case "machine":
+        this.#takeMachine(record);
+        break;
+      case "ternary":
+        this.#ternary.take(record);
+        break;
+      case "sample":
+        this.#samples.push(record);
         break;
       case "run":
         this.#cutAfter(record.step);
@@ -140,15 +177,43 @@ export class RunHistory implements LineTaker {
     this.#appendStep();
   }
 
+  #takeMachine(record: MachineRecord): void {
+    const { values } = this.#machine;
+    // A reason that was told before does not hold where it isn't told now.
+    const known = record.gpu_throttle_reasons;
+    for (const [place, name] of this.#machine.names.entries()) {
+      values[place] = name.startsWith("throttled.") && Array.isArray(known) ? 0 : NaN;
+    }
+    const put = (name: string, value: number) => {
+      const place = this.#machine.column(name);
+      this.#machine.values[place] = value;
+    };
+    for (const [name, value] of Object.entries(record)) {
+      if (typeof value === "number") put(name, value);
+    }
+    for (const reason of known ?? []) put(`throttled.${reason}`, 1);
+    this.#machine.append();
+  }
+
   #appendStep(): void {
     const step = this.#steps.values[0]!;
-    if (step <= this.#steps.lastStep) this.#cutValidations(step);
+    if (step <= this.#steps.lastStep) this.#cutOthers(step);
     this.#steps.append();
   }
 
   #cutAfter(step: number): void {
     this.#steps.cutFrom(step + 1);
-    this.#cutValidations(step + 1);
+    this.#cutOthers(step + 1);
+  }
+
+  /** Takes away what stands beside the steps, from `step` on. */
+  #cutOthers(step: number): void {
+    this.#machine.cutFrom(step);
+    this.#ternary.cutFrom(step);
+    this.#cutValidations(step);
+    if ((this.#samples.at(-1)?.step ?? -1) < step) return;
+    this.#samples = this.#samples.filter((one) => one.step < step);
+    this.#generation++;
   }
 
   /** Takes away validations of `step` and later ones. */

@@ -27,14 +27,29 @@ const UPPER_E = 0x45;
 /** Powers of ten that a double holds exactly. */
 const POWERS = Float64Array.from({ length: 23 }, (_, power) => Number(`1e${power}`));
 /** Whole numbers up to this take another digit and stay exact. */
-const MOST = (Number.MAX_SAFE_INTEGER - 9) / 10;
+const MOST = 9e14;
+
+/** Significant digits that are read of a number with a fraction: within single precision, which its column has. */
+const DIGITS = 9;
+
+/** A field's name with what follows it, as bytes four at a time. */
+interface Key {
+  readonly words: Int32Array;
+  /** After the words, up to three. */
+  readonly rest: Uint8Array;
+  readonly length: number;
+  readonly column: number;
+}
 
 /** Reads step records written by `JSON.stringify`, as this project's runs do. */
 export class StepLineReader {
   readonly #row: NumberRow;
   readonly #decoder = new TextDecoder();
+  readonly #encoder = new TextEncoder();
   /** Fields in the order of the last line, which the next one most likely has too. */
-  #keys: { bytes: Uint8Array; column: number }[] = [];
+  #keys: Key[] = [];
+  #bytes = new Uint8Array(0);
+  #view = new DataView(this.#bytes.buffer);
 
   constructor(row: NumberRow) {
     this.#row = row;
@@ -47,64 +62,77 @@ export class StepLineReader {
     return true;
   }
 
-  /** Fills the row from a line that {@linkcode isStep}. False for one that holds more than numbers and nulls, or is torn. */
-  read(bytes: Uint8Array, from: number, to: number): boolean {
-    const row = this.#row;
-    row.values.fill(NaN);
+  /**
+   * Fills the row from a line that {@linkcode isStep}. False for one that holds more than numbers and nulls, or is torn. Whole
+   * numbers are exact up to 9e15; of others nine digits or more are.
+   */
+  read(bytes: Uint8Array<ArrayBuffer>, from: number, to: number): boolean {
+    const { values } = this.#row;
+    values.fill(NaN);
+    if (bytes !== this.#bytes) {
+      this.#bytes = bytes;
+      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    }
+    let row = values;
     let at = from + START.length;
     for (let index = 0;; index++) {
       if (bytes[at] !== QUOTE) return false;
-      const column = this.#match(bytes, at + 1, index);
-      let key = column;
-      if (column !== -1) at += this.#keys[index]!.bytes.length + 1;
-      else {
+      let key = this.#keys[index];
+      if (key === undefined || !this.#is(key, at + 1, to)) {
         const end = bytes.indexOf(QUOTE, at + 1);
-        if (end === -1 || end >= to) return false;
-        key = row.column(this.#decoder.decode(bytes.subarray(at + 1, end)));
-        this.#keys[index] = { bytes: bytes.slice(at + 1, end), column: key };
-        at = end;
+        if (end === -1 || end + 1 >= to || bytes[end + 1] !== COLON) return false;
+        key = this.#learn(this.#decoder.decode(bytes.subarray(at + 1, end)), index);
+        row = this.#row.values; // a new column may have moved them
       }
-      if (bytes[++at] !== COLON) return false;
-      at++;
+      at += 1 + key.length;
       // ---- the number, or null
       if (bytes[at] === LETTER_N) {
         at += 4;
       } else {
-        let byte = bytes[at]!;
-        const negative = byte === MINUS;
-        if (negative) byte = bytes[++at]!;
+        const negative = bytes[at] === MINUS;
+        if (negative) at++;
+        let digit = bytes[at]! - ZERO;
+        if (!(digit >= 0 && digit <= 9)) return false;
+        // Integer arithmetic for the first digits, which for most numbers are all that count.
         let digits = 0;
+        let count = 0;
         let power = 0;
-        const first = at;
-        while (byte >= ZERO && byte <= ZERO + 9) {
-          if (digits <= MOST) digits = 10 * digits + (byte - ZERO);
-          else power++;
-          byte = bytes[++at]!;
+        while (digit >= 0 && digit <= 9 && count < DIGITS) {
+          digits = (10 * digits + digit) | 0;
+          if (digits !== 0) count++;
+          digit = bytes[++at]! - ZERO;
         }
-        if (at === first) return false;
-        if (byte === DOT) {
-          byte = bytes[++at]!;
-          while (byte >= ZERO && byte <= ZERO + 9) {
-            if (digits <= MOST) {
-              digits = 10 * digits + (byte - ZERO);
-              power--;
-            }
-            byte = bytes[++at]!;
+        if (digit >= 0 && digit <= 9) {
+          let wide = digits;
+          for (; digit >= 0 && digit <= 9; digit = bytes[++at]! - ZERO) {
+            if (wide <= MOST) wide = 10 * wide + digit;
+            else power++;
           }
+          digits = wide;
         }
-        if (byte === LETTER_E || byte === UPPER_E) {
-          byte = bytes[++at]!;
-          const down = byte === MINUS;
-          if (down || byte === PLUS) byte = bytes[++at]!;
+        if (bytes[at] === DOT) {
+          digit = bytes[++at]! - ZERO;
+          while (digit >= 0 && digit <= 9 && count < DIGITS) {
+            digits = 10 * digits + digit;
+            if (digits !== 0) count++;
+            power--;
+            digit = bytes[++at]! - ZERO;
+          }
+          while (digit >= 0 && digit <= 9) digit = bytes[++at]! - ZERO;
+        }
+        if (bytes[at] === LETTER_E || bytes[at] === UPPER_E) {
+          at++;
+          const down = bytes[at] === MINUS;
+          if (down || bytes[at] === PLUS) at++;
           let exponent = 0;
-          while (byte >= ZERO && byte <= ZERO + 9) {
-            exponent = 10 * exponent + (byte - ZERO);
-            byte = bytes[++at]!;
+          digit = bytes[at]! - ZERO;
+          for (; digit >= 0 && digit <= 9; digit = bytes[++at]! - ZERO) {
+            exponent = 10 * exponent + digit;
           }
           power += down ? -exponent : exponent;
         }
         const value = scale(digits, power);
-        row.values[key] = negative ? -value : value;
+        row[key.column] = negative ? -value : value;
       }
       if (at >= to) return false;
       const next = bytes[at++];
@@ -113,13 +141,29 @@ export class StepLineReader {
     }
   }
 
-  /** Column of the key that begins at `at` where it is the one expected, else -1. */
-  #match(bytes: Uint8Array, at: number, index: number): number {
-    const key = this.#keys[index];
-    if (key === undefined) return -1;
-    const { bytes: expected, column } = key;
-    for (let i = 0; i < expected.length; i++) if (bytes[at + i] !== expected[i]) return -1;
-    return bytes[at + expected.length] === QUOTE ? column : -1;
+  /** Whether a key, its quote and its colon stand at `at`. */
+  #is({ words, rest, length }: Key, at: number, to: number): boolean {
+    if (at + length > to) return false;
+    const view = this.#view;
+    for (let i = 0; i < words.length; i++, at += 4) {
+      if (view.getInt32(at, true) !== words[i]) return false;
+    }
+    for (let i = 0; i < rest.length; i++) if (this.#bytes[at + i] !== rest[i]) return false;
+    return true;
+  }
+
+  #learn(name: string, index: number): Key {
+    const bytes = this.#encoder.encode(`${name}":`);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const whole = Math.floor(bytes.length / 4);
+    const key = {
+      words: Int32Array.from({ length: whole }, (_, word) => view.getInt32(4 * word, true)),
+      rest: bytes.slice(4 * whole),
+      length: bytes.length,
+      column: this.#row.column(name),
+    };
+    this.#keys[index] = key;
+    return key;
   }
 }
 

@@ -13,7 +13,7 @@ const WHOLE = new Set(["step", "tokens"]);
 
 /**
  * Rows by rising step. A row of a step that isn't above the last takes the place of the rows from that step on: a run
- * that was resumed or rolled back takes its steps again.
+ * that was resumed or rolled back takes its steps again. With `repeats` rows of the last step's own stand beside it.
  */
 export class StepSeries {
   readonly #names: string[] = ["step"];
@@ -23,6 +23,11 @@ export class StepSeries {
   #length = 0;
   #capacity = FIRST_ROWS;
   #cuts = 0;
+  readonly #repeats: boolean;
+
+  constructor(options: { repeats?: boolean } = {}) {
+    this.#repeats = options.repeats ?? false;
+  }
 
   /** Rows. */
   get length(): number {
@@ -78,7 +83,7 @@ export class StepSeries {
   append(): void {
     const step = this.#values[0]!;
     if (!Number.isFinite(step)) return;
-    if (this.#length > 0 && step <= this.lastStep) this.cutFrom(step);
+    if (this.#length > 0 && step <= this.lastStep) this.cutFrom(this.#repeats ? step + 1 : step);
     if (this.#length === this.#capacity) this.#grow();
     for (let i = 0; i < this.#columns.length; i++) {
       this.#columns[i]![this.#length] = this.#values[i]!;

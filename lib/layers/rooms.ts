@@ -21,7 +21,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   training: {
     imports: [
       ...["config", "model", "optim", "data", "tokenizer", "checkpoint", "interop", "metrics"],
-      ...["stability", "kernels", "tensor", "ffi", "evaluation"],
+      ...["stability", "kernels", "tensor", "ffi", "evaluation", "inference/generate"],
     ],
   },
   inference: { imports: TRAINED_MODEL },

@@ -107,6 +107,25 @@ export interface TernaryRecord {
   readonly collect_ms: number;
 }
 
+/** What the model wrote after a prompt, as `logging.samples` asks for. */
+export interface SampleRecord {
+  readonly type: "sample";
+  readonly step: number;
+  readonly tokens: number;
+  readonly prompt: string;
+  /** What follows the prompt; empty where it could not be written. */
+  readonly text: string;
+  readonly prompt_tokens: number;
+  /** Tokens of the text. */
+  readonly sample_tokens: number;
+  /** Why it ends: the model ended it, or it was long enough; `null` where it could not be written. */
+  readonly stop: "end_of_text" | "max_tokens" | "context_full" | null;
+  /** Time that it took, between two steps. */
+  readonly sample_ms: number;
+  /** Why it could not be written; `null` where it was. */
+  readonly error: string | null;
+}
+
 /** A checkpoint that was written, or couldn't be. */
 export interface CheckpointRecord {
   readonly type: "checkpoint";
@@ -267,6 +286,7 @@ export type MetricsRecord =
   | StepRecord
   | ValidationRecord
   | TernaryRecord
+  | SampleRecord
   | CheckpointRecord
   | StabilityRecord
   | MachineRecord
@@ -288,7 +308,8 @@ export function decodeRecord(line: string): MetricsRecord | null {
   if (typeof value !== "object" || value === null) return null;
   const { type, step } = value as { type?: unknown; step?: unknown };
   const known = [
-    ...["run", "step", "validation", "ternary", "checkpoint", "stability", "machine", "event"],
+    ...["run", "step", "validation", "ternary", "sample", "checkpoint", "stability", "machine"],
+    "event",
   ];
   return known.includes(String(type)) && typeof step === "number" ? value as MetricsRecord : null;
 }

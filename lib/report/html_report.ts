@@ -13,6 +13,9 @@ import {
 } from "../cli/format.ts";
 import { describeStability } from "../cli/stability_text.ts";
 import type { NotedRecord, RunHistory } from "../history/run_history.ts";
+import { TERNARY_STATISTICS } from "../history/ternary_history.ts";
+import { drawHeatMap } from "./heat_map.ts";
+import { machineCharts } from "./machine_charts.ts";
 import { chartsOf } from "./run_charts.ts";
 import { type RunSummary, summarize } from "./run_summary.ts";
 import { escape } from "./svg_parts.ts";
@@ -24,6 +27,18 @@ export interface ReportedRun {
   /** Its config as YAML, null where no checkpoint holds it. */
   readonly config: string | null;
 }
+
+/** Statistics that are drawn; shares of -1 and 1 follow from that of 0. */
+const DRAWN = new Set(["zero", "flipped", "beta", "near", "gamma_mean", "gamma_max", "input_zero"]);
+/** Columns of a picture of the ternary weights. */
+const COLUMNS = 160;
+/** Texts of a prompt that are listed: the first, the last and some between. */
+const MOST_SAMPLES = 8;
+
+/** What is drawn over the lines. */
+const MARKS =
+  `<p class="soft">Red bands: undone by a rollback. Amber bands: steps left out. Triangles: spikes. ` +
+  `Dashed: the clipping norm.</p>`;
 
 /** Events of a run that are listed; of more the first and the last. */
 const MOST_EVENTS = 400;
@@ -41,6 +56,7 @@ h2 { margin: 28px 0 8px; font-size: 17px; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 4px 18px 4px 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+td.text { white-space: pre-wrap; overflow-wrap: anywhere; }
 td.number { text-align: right; color: var(--soft); }
 svg { display: block; width: 100%; height: auto; margin: 0 0 14px; }
 pre { overflow-x: auto; padding: 12px; border: 1px solid var(--line); border-radius: 8px; font-size: 12.5px; }
@@ -66,11 +82,57 @@ export function htmlReport(runs: readonly ReportedRun[], time: Date): string {
 ${summaryTable(runs)}
 <h2>Charts</h2>
 ${chartsOf(runs).join("\n")}
+${MARKS}
+${section("Machine", machineCharts(runs))}
+${
+    section(
+      "Ternary weights, layers by steps",
+      runs.flatMap((run) => heatMapsOf(run, runs.length > 1)),
+    )
+  }
+${runs.map(samplesOf).filter((part) => part !== "").join("\n")}
 ${runs.map(eventsOf).join("\n")}
 ${runs.map(configOf).join("\n")}
 </body>
 </html>
 `;
+}
+
+function section(title: string, charts: readonly string[]): string {
+  return charts.length === 0 ? "" : `<h2>${title}</h2>\n${charts.join("\n")}`;
+}
+
+function heatMapsOf({ name, history }: ReportedRun, named: boolean): string[] {
+  return TERNARY_STATISTICS.filter(({ field }) => DRAWN.has(field)).map((statistic) => {
+    const map = history.ternary.heatMap(statistic, { columns: COLUMNS });
+    return drawHeatMap(map, named ? `${name}: ${map.title}` : map.title);
+  }).filter((svg) => svg !== "");
+}
+
+function samplesOf({ name, history }: ReportedRun): string {
+  const byPrompt = Map.groupBy(history.samples, ({ prompt }) => prompt);
+  if (byPrompt.size === 0) return "";
+  const rows = Array.from(byPrompt.values(), (samples) => {
+    const count = Math.min(samples.length, MOST_SAMPLES);
+    const chosen = Array.from(
+      { length: count },
+      (_, index) =>
+        samples[
+          count === 1 ? samples.length - 1 : Math.round(
+            index * (samples.length - 1) / (count - 1),
+          )
+        ]!,
+    );
+    return chosen.map(({ step, prompt, text, error }) =>
+      `<tr><td class="number">${step}</td><td class="text"><b>${escape(prompt)}</b>${
+        error === null ? escape(text) : ` <i>${escape(error)}</i>`
+      }</td></tr>`
+    );
+  }).flat();
+  return `<h2>Samples of ${escape(name)}</h2>\n<table>\n<thead><tr><th scope="col">Step</th>` +
+    `<th scope="col">Prompt and text</th></tr></thead>\n<tbody>\n${
+      rows.join("\n")
+    }\n</tbody>\n</table>`;
 }
 
 function summaryTable(runs: readonly ReportedRun[]): string {

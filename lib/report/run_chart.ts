@@ -36,8 +36,8 @@ export interface RunLine {
 
 /** Something that happened, drawn over all lines. */
 export interface RunMarks {
-  /** From a step to a later one. */
-  readonly bands?: readonly { from: number; to: number }[];
+  /** From a step to a later one: undone by a rollback, or left out. */
+  readonly bands?: readonly { from: number; to: number; leftOut?: boolean }[];
   /** Steps and values; null is drawn at the upper edge. */
   readonly spikes?: readonly { step: number; value: number | null }[];
   /** A value across the chart. */
@@ -54,6 +54,7 @@ export interface RunChart {
 
 const HEIGHT = 220;
 const WARN = "#b3261e";
+const SKIP = "#b07a00";
 /** Colour of the lines behind smoothed ones. */
 const FAINT_OPACITY = 0.35;
 
@@ -79,12 +80,14 @@ export function drawRunChart(chart: RunChart): string {
     frame(box, xAxis, yAxis, { name: escape(unit), digits: amount }),
     `<clipPath id="${clip}"><rect x="${LEFT}" y="${top}" width="${PLOT}" height="${HEIGHT}"/></clipPath>`,
     `<g clip-path="url(#${clip})">`,
-    ...(marks.bands ?? []).map(({ from, to }) => {
+    ...(marks.bands ?? []).map(({ from, to, leftOut }) => {
       const left = xAxis.at(from);
       const width = Math.max(2, xAxis.at(to) - left);
       return `<rect x="${round(left)}" y="${top}" width="${
         round(width)
-      }" height="${HEIGHT}" fill="${WARN}" fill-opacity="0.16"/>`;
+      }" height="${HEIGHT}" fill="${leftOut ? SKIP : WARN}" fill-opacity="${
+        leftOut ? 0.35 : 0.16
+      }"/>`;
     }),
     ...level.map((value) =>
       `<path d="M${LEFT} ${

@@ -110,11 +110,13 @@ function thinned({ steps }: RunHistory): Columns {
 function marksOf(runs: readonly ChartedRun[], field: "loss" | "grad_norm" | null): RunMarks {
   const notes = runs.flatMap(({ history }) => history.notes);
   return {
-    bands: notes.flatMap((note) =>
-      note.type === "stability" && note.event === "rollback"
-        ? [{ from: note.to_step, to: note.step }]
-        : []
-    ),
+    bands: notes.flatMap((note) => {
+      if (note.type !== "stability") return [];
+      if (note.event === "rollback") return [{ from: note.to_step, to: note.step }];
+      return note.event === "spike" && note.answer === "skip"
+        ? [{ from: note.step - 1, to: note.step, leftOut: true }]
+        : [];
+    }),
     spikes: notes.flatMap((note) =>
       note.type === "stability" && note.event === "spike" && field !== null
         ? [{ step: note.step, value: note[field] ?? null }]

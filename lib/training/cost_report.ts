@@ -73,6 +73,7 @@ export function costReport(config: BitNetConfig, options: CostOptions) {
       activations_bytes: memory.activations,
       workspace_bytes: memory.workspace,
       statistics_bytes: memory.statistics,
+      samples_bytes: memory.samples,
       total_bytes: memory.total,
     },
     packed_inference: {

@@ -118,7 +118,8 @@ function settingsThatFit(
       for (const recompute of from(RECOMPUTE, training.recompute)) {
         const changed: RunConfig = {
           ...config,
-          logging: { ...logging, flipRate: false }, // what changes no bit of the training goes first
+          // What changes no bit of the training goes first.
+          logging: { ...logging, flipRate: false, samples: { ...logging.samples, everySteps: 0 } },
           training: { ...training, recompute, gradientDtype },
           optimizer: { ...optimizer, state },
         };
@@ -131,6 +132,7 @@ function settingsThatFit(
         best = microBatch;
         const sets = [
           ["logging.flip_rate", logging.flipRate, false],
+          ["logging.samples.every_steps", logging.samples.everySteps, 0],
           ["optimizer.state", optimizer.state, state],
           ["training.gradient_dtype", training.gradientDtype, gradientDtype],
           ["training.recompute", training.recompute, recompute],

@@ -4,12 +4,13 @@
  * @module
  */
 
-import type { RunConfig } from "../config/run_config.ts";
+import type { RunConfig, SamplesConfig } from "../config/run_config.ts";
 import type { Recompute } from "../model/activations.ts";
 import type { BitNetConfig } from "../model/config.ts";
 import { BitNetTransformer } from "../model/transformer.ts";
 import { AdamW } from "../optim/adamw.ts";
 import type { ActivationDType } from "../tensor/dtype.ts";
+import { sampleBytes } from "./sample_writer.ts";
 import { TernaryStatistics } from "./ternary_statistics.ts";
 
 /** What the memory of a training depends on besides the network. */
@@ -28,6 +29,8 @@ export interface MemoryShape {
   readonly state?: "fp32" | "bf16" | "int8";
   /** Whether ternary weights are counted, and their flips. @default null: they are not */
   readonly statistics?: { readonly flipRate: boolean } | null;
+  /** Texts that are written on the way. @default null: none */
+  readonly samples?: SamplesConfig | null;
 }
 
 /** Bytes by purpose. */
@@ -42,6 +45,8 @@ export interface MemoryPlan {
   readonly workspace: number;
   /** Counts of the ternary weights, and a copy of these where flips are counted. */
   readonly statistics: number;
+  /** KV cache and passes of the texts that the model writes on its way. */
+  readonly samples: number;
   readonly total: number;
 }
 
@@ -66,6 +71,7 @@ export function planMemory(config: BitNetConfig, shape: MemoryShape): MemoryPlan
   const statistics = shape.statistics
     ? new TernaryStatistics(model, { pass, ...shape.statistics }).bytes
     : 0;
+  const samples = shape.samples ? sampleBytes(model, { samples: shape.samples, seqLen }) : 0;
   const parts = {
     weights,
     gradients,
@@ -73,6 +79,7 @@ export function planMemory(config: BitNetConfig, shape: MemoryShape): MemoryPlan
     activations,
     workspace,
     statistics,
+    samples,
   };
   return { ...parts, total: Object.values(parts).reduce((sum, bytes) => sum + bytes, 0) };
 }
@@ -82,13 +89,19 @@ export function memoryShapeOf(config: RunConfig, dtype: ActivationDType): Memory
   const { microBatch, seqLen, recompute, gradientDtype } = config.training;
   const { state } = config.optimizer;
   const statistics = countedStatistics(config);
-  return { microBatch, seqLen, dtype, recompute, gradientDtype, state, statistics };
+  const samples = writtenSamples(config);
+  return { microBatch, seqLen, dtype, recompute, gradientDtype, state, statistics, samples };
 }
 
 /** What a run counts of its ternary weights; `null` where nothing. */
 export function countedStatistics(config: RunConfig): { flipRate: boolean } | null {
   const { ternaryEvery, flipRate } = config.logging;
   return ternaryEvery > 0 ? { flipRate } : null;
+}
+
+/** Texts that a run writes on its way; `null` where none. */
+export function writtenSamples({ logging }: RunConfig): SamplesConfig | null {
+  return logging.samples.everySteps > 0 ? logging.samples : null;
 }
 
 /** Dtype of a run's activations on a device that computes in `deviceDtype` by itself. */
@@ -113,5 +126,6 @@ export function describePlan(plan: MemoryPlan): string {
     `optimizer ${gib(plan.optimizer)} + activations ${gib(plan.activations)} + ` +
     `workspace ${gib(plan.workspace)}` +
     // A few kilobytes where flips are not counted.
-    (plan.statistics < 2 ** 20 ? "" : ` + statistics ${gib(plan.statistics)}`);
+    (plan.statistics < 2 ** 20 ? "" : ` + statistics ${gib(plan.statistics)}`) +
+    (plan.samples === 0 ? "" : ` + samples ${gib(plan.samples)}`);
 }

@@ -7,7 +7,7 @@
 import type { RunConfig } from "../config/run_config.ts";
 import type { Evaluation } from "../evaluation/language_model.ts";
 import type { Device } from "../ffi/device.ts";
-import type { EventRecord, TernaryRecord } from "../metrics/records.ts";
+import type { EventRecord, SampleRecord, TernaryRecord } from "../metrics/records.ts";
 import type { LoopState } from "./loop_state.ts";
 import { Speedometer } from "./speedometer.ts";
 import type { SettledSteps } from "./step.ts";
@@ -100,6 +100,11 @@ export class RunRecords {
   /** Counts of the ternary weights. */
   ternary(counted: TernaryRecord): void {
     this.#observer.record(counted);
+  }
+
+  /** A text that the model wrote. */
+  sample(written: SampleRecord): void {
+    this.#observer.record(written);
   }
 
   /** An evaluation. */

@@ -26,6 +26,7 @@ import { RunCheckpoints } from "./run_checkpoints.ts";
 import { RunRecords } from "./run_records.ts";
 import type { TrainingObserver } from "./observer.ts";
 import { requireMemory } from "./fit.ts";
+import { SampleWriter } from "./sample_writer.ts";
 import { gaveUp, type GuardedTensors, StabilityGuard } from "./stability_guard.ts";
 import { type StepResult, TrainingStep } from "./step.ts";
 import type { StepFaults } from "./step_faults.ts";
@@ -81,6 +82,7 @@ export class Trainer implements Disposable {
   readonly #loader: BatchLoader;
   readonly #schedule: Schedule;
   readonly #guard: StabilityGuard;
+  readonly #samples: SampleWriter | null;
   readonly #validation: { evaluator: LanguageModelEvaluator; dataset: TokenDataset } | null;
   readonly #checkpoints: RunCheckpoints;
   readonly #records: RunRecords;
@@ -132,6 +134,11 @@ export class Trainer implements Disposable {
         tokenBytes: tokenizer === null ? null : new TokenBytes(tokenizer),
       }),
     };
+    const { samples } = config.logging;
+    // The config has no interval without a tokenizer.
+    this.#samples = samples.everySteps === 0 || tokenizer === null ? null : resources.use(
+      new SampleWriter(this.model, { samples, tokenizer, seqLen: training.seqLen }),
+    );
     const { observer } = options;
     this.#checkpoints = new RunCheckpoints(config, { tokenizer, observer });
     this.#records = new RunRecords(config, { observer, device });
@@ -168,7 +175,7 @@ export class Trainer implements Disposable {
    * Opens everything a run needs, checks it, and takes the memory.
    *
    * Throws `DataError`, `CheckpointError`, `NativeError` or `TokenizerError` for what can't be opened, `MemoryError` where
-   * the plan does not fit; nothing is written.
+   * the plan does not fit, `RangeError` for a prompt of `logging.samples` that is too long; nothing is written.
    */
   static async open(config: RunConfig, options: TrainerOptions): Promise<Trainer> {
     using resources = new DisposableStack();
@@ -238,10 +245,11 @@ export class Trainer implements Disposable {
       const records = due(step, logging.everySteps) || last || interrupted || step === 1;
       const counts = due(step, logging.ternaryEvery);
       const validates = due(step, training.evalEvery) || (last && training.evalEvery > 0);
+      const writes = this.#samples !== null && (due(step, logging.samples.everySteps) || last);
       const saves = due(step, checkpoint.everySteps) || (last && checkpoint.saveFinal) ||
         interrupted;
       const snapshots = due(step, stability.snapshotEvery);
-      if (wrong === null && (records || counts || validates || saves || snapshots)) {
+      if (wrong === null && (records || counts || validates || writes || saves || snapshots)) {
         wrong = this.#settle();
       }
       if (wrong !== null) {
@@ -253,6 +261,7 @@ export class Trainer implements Disposable {
       // Before an evaluation, whose tokens go through the same pass.
       if (counts && this.#statistics) this.#records.ternary(this.#statistics.collect(step));
       if (validates) this.#validate();
+      if (writes) this.#writeSamples();
       if (snapshots) this.#guard.snapshotIfDue(this.#point());
       saved = saves ? await this.#save() : null;
     }
@@ -352,6 +361,10 @@ export class Trainer implements Disposable {
     const { evaluator, dataset } = this.#validation;
     const found = evaluator.run(dataset, { maxBatches: this.config.training.evalBatches });
     this.#records.validation(this.#state, found);
+  }
+
+  #writeSamples(): void {
+    for (const written of this.#samples!.write(this.#state)) this.#records.sample(written);
   }
 
   /** Saves where the run stands; `undone`: steps whose checkpoints are void. */

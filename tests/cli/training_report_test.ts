@@ -1,6 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { TrainingReport } from "../../lib/cli/training_report.ts";
-import type { StepRecord, TernaryRecord } from "../../lib/metrics/records.ts";
+import type { SampleRecord, StepRecord, TernaryRecord } from "../../lib/metrics/records.ts";
 import { stepRecord } from "../support/records.ts";
 
 const STEP = stepRecord(1);
@@ -43,4 +43,18 @@ Deno.test("TrainingReport shows the newest share of zeros and flip rate among a 
   const [third, ...others] = linesOf({ ...TERNARY, flip_rate: 0.004 }, { ...STEP, step: 3 });
   assertStringIncludes(third!, "  zeros 31.2%  flips 0.4%");
   assertEquals(others, []);
+});
+
+Deno.test("TrainingReport shows each text of the model as a line, and why there is none", () => {
+  const written: string[] = [];
+  const output = { write: (text: string) => void written.push(text), columns: () => null };
+  const report = new TrainingReport({ steps: 9, style: "plain", output });
+  const sample: SampleRecord = {
+    ...{ type: "sample", step: 4, tokens: 400, prompt: "Once", text: " upon\na" },
+    ...{ prompt_tokens: 1, sample_tokens: 3, stop: "max_tokens", sample_ms: 12, error: null },
+  };
+  report.record(sample);
+  assertStringIncludes(written.join(""), 'sample at step 4: "Once" → " upon\\na" (3 tokens in 12');
+  report.record({ ...sample, text: "", stop: null, error: "logits are no numbers" });
+  assertStringIncludes(written.join(""), "sample at step 4: none, logits are no numbers");
 });

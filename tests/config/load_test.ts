@@ -98,6 +98,7 @@ Deno.test("parseRunConfig() fills every open key from a minimal file", () => {
         peakTflops: null,
         ternaryEvery: 100,
         flipRate: false,
+        samples: { everySteps: 0, prompts: [], maxTokens: 64, temperature: 0, seed: 0 },
       },
     },
   );

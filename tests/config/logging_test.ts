@@ -25,6 +25,7 @@ Deno.test("parseRunConfig() fills the open keys of logging, with reasons", () =>
     peakTflops: null,
     ternaryEvery: 100,
     flipRate: false,
+    samples: { everySteps: 0, prompts: [], maxTokens: 64, temperature: 0, seed: 0 },
   });
   for (const key of ["prometheus", "tensorboard", "machine_every_s"]) {
     assertEquals(defaults.find((one) => one.key === `logging.${key}`)?.reason, "default");

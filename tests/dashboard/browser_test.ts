@@ -4,39 +4,25 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Dashboard } from "../../lib/dashboard/server.ts";
 import {
   lines,
+  machineRecord,
   rollbackRecord,
   runFolder,
   runRecord,
+  sampleRecord,
   spikeRecord,
   stepLines,
+  ternaryRecord,
   validationRecord,
 } from "../history/support.ts";
-import { Browser, findChromium, type Page } from "../support/chromium.ts";
+import type { Page } from "../support/chromium.ts";
+import { browserTest, colored, LIVE, text } from "./support.ts";
 
-const chromium = await findChromium();
-if (chromium === null) {
-  console.warn(
-    "SKIPPED: the dashboard's page is not tested as there is no Chromium: install it (Debian: apt-get install chromium)",
-  );
-}
-
-function browserTest(name: string, body: (browser: Browser) => Promise<void>): void {
-  Deno.test({
-    name,
-    ignore: chromium === null,
-    async fn() {
-      await using browser = await Browser.launch(chromium!);
-      await body(browser);
-    },
-  });
-}
-
-const text = (run: string, field: string) =>
-  `document.querySelector('#runs [data-run="${run}"] [data-field="${field}"]').textContent`;
-const LIVE = 'document.querySelector("#status")?.dataset.state === "live"';
-
-/** Pixels of a panel's canvas in the first run's colour. */
-function ink(page: Page, panel: string): Promise<number> {
+/** Pixels of a panel's canvas in the first run's colour, once it is seen and drawn. */
+async function ink(page: Page, panel: string): Promise<number> {
+  const figure = `document.querySelector('[data-panel="${panel}"]')`;
+  await page.evaluate(`${figure}.scrollIntoView({ block: "center" })`);
+  await page.until(`${figure}.querySelector("canvas") && !${figure}.hasAttribute("data-waits")`);
+  await page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))");
   return page.evaluate(`(() => {
     const canvas = document.querySelector('[data-panel="${panel}"] canvas');
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -58,7 +44,7 @@ browserTest(
   "the page draws its charts, follows the run and zooms, without an error",
   async (browser) => {
     await using run = await runFolder(RUN);
-    await using dashboard = await Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+    await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
     const page = await browser.open(dashboard.url);
     await page.until(LIVE);
     const panels = ["loss", "grad_norm", "validation", "bits_per_byte", "lr", "tokens_per_s"];
@@ -89,6 +75,8 @@ browserTest(
     await page.until(`${steps} === "1 to 86"`);
 
     await page.evaluate(`document.querySelector("#log").click()`);
+    // Drawn anew once it is seen, which would end a drag.
+    await ink(page, "loss");
     const { x, y } = await page.evaluate<{ x: number; y: number }>(
       `(({ x, y }) => ({ x, y }))(document.querySelector('[data-panel="loss"] .u-over').getBoundingClientRect())`,
     );
@@ -109,11 +97,97 @@ browserTest(
   },
 );
 
+browserTest("the page charts the machine, live too", async (browser) => {
+  const steps = Array.from({ length: 20 }, (_, index) => 3 * (index + 1));
+  const busy = machineRecord(60, { gpu_throttle_reasons: ["sw_power_cap"] });
+  await using run = await runFolder(
+    RUN + lines(...steps.map((step) => machineRecord(step)), busy),
+  );
+  await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+  const page = await browser.open(dashboard.url, { dark: true });
+  await page.until(LIVE);
+  const panels = ["power", "temperature", "clocks", "utilisation", "memory", "ecc"];
+  for (const panel of [...panels.map((name) => `gpu_${name}`), "host_memory", "disk"]) {
+    const pixels = await ink(page, panel);
+    assert(pixels > 100, `${panel}: ${pixels} pixels of its line`);
+  }
+  await ink(page, "gpu_throttled");
+  const said = (panel: string) =>
+    `document.querySelector('[data-panel="${panel}"] canvas').ariaLabel`;
+  assertStringIncludes(await page.evaluate(said("gpu_throttled")), "sw power cap 1");
+  await page.evaluate(`document.querySelector('[data-panel="gpu_power"]').scrollIntoView()`);
+  run.append(lines(machineRecord(60, { gpu_power_w: 123 })));
+  await page.until(`${said("gpu_power")}.endsWith("power 123")`);
+  // Another of the same step is another row.
+  run.append(lines(machineRecord(60, { gpu_power_w: 77 })));
+  await page.until(`${said("gpu_power")}.endsWith("power 77")`);
+  assertEquals(page.problems, []);
+});
+
+browserTest(
+  "the page draws the ternary weights and tells the value under the pointer",
+  async (browser) => {
+    await using run = await runFolder(RUN + lines(ternaryRecord(20), ternaryRecord(40)));
+    await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+    for (const dark of [false, true]) {
+      const page = await browser.open(dashboard.url, { dark });
+      await page.until(LIVE);
+      await page.evaluate(`document.querySelector("#ternary").scrollIntoView()`);
+      const figure = `document.querySelector("#heat-maps figure")`;
+      const columns = dark ? "3" : "2";
+      await page.until(`${figure}?.dataset.columns === "${columns}"`);
+      for (const stop of ["heat-0", "heat-4"]) {
+        const share = await page.evaluate<number>(colored(figure, stop));
+        assert(share > 0.03, `${stop}: ${share} of the picture`);
+      }
+      const value = await page.evaluate<string>(`(() => {
+      const canvas = ${figure}.querySelector("canvas");
+      const { width } = canvas.getBoundingClientRect();
+      canvas.onpointermove({ offsetX: 74 + (width - 74) / 2, offsetY: 2 });
+      return ${figure}.querySelector(".value").textContent;
+    })()`);
+      assertEquals(value, "step 40, layer 0 q: 0.304");
+      const choose = (id: string, to: string) =>
+        page.evaluate(`(() => {
+        const select = document.querySelector("#${id}");
+        select.value = "${to}";
+        select.dispatchEvent(new Event("change"));
+      })()`);
+      await choose("projection", "down");
+      await choose("statistic", "gamma_max");
+      await page.until(`${figure}.querySelector("figcaption").textContent.includes("largest")`);
+      assertEquals(await page.evaluate(`${figure}.querySelector(".low").textContent`), "25");
+      if (!dark) {
+        run.append(lines(ternaryRecord(60)));
+        await page.until(`${figure}.dataset.columns === "3"`);
+        assertEquals(await page.evaluate(`${figure}.querySelector(".high").textContent`), "67");
+      }
+      assertEquals(page.problems, []);
+    }
+  },
+);
+
+browserTest(
+  "the page shows what the model wrote, the latest first, and new texts as they come",
+  async (browser) => {
+    const html = sampleRecord(20, { prompt: "<b>", text: " & <i>" });
+    await using run = await runFolder(RUN + lines(sampleRecord(10), html));
+    await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+    const page = await browser.open(dashboard.url);
+    await page.until(LIVE);
+    const texts = `[...document.querySelectorAll("#samples li")].map((item) => item.textContent)`;
+    assertEquals(await page.evaluate(texts), ["step 20<b> & <i>", "step 10Once upon step 10"]);
+    run.append(lines(sampleRecord(60, { text: "", error: "no numbers" })));
+    await page.until(`${texts}[0] === "step 60Once no numbers"`);
+    assertEquals(page.problems, []);
+  },
+);
+
 browserTest("the page compares two runs, and hides one", async (browser) => {
   await using first = await runFolder(RUN);
   await using second = await runFolder(lines(runRecord({ run: "second" })) + stepLines(1, 90));
   const runs = [{ path: first.folder }, { path: second.folder }];
-  await using dashboard = await Dashboard.serve({ runs, port: 0 });
+  await using dashboard = Dashboard.serve({ runs, port: 0 });
   const page = await browser.open(dashboard.url, { width: 400, height: 800, phone: true });
   await page.until(LIVE);
   const legend = `document.querySelector('[data-panel="grad_norm"] .u-legend').textContent`;
@@ -136,14 +210,14 @@ browserTest("the page compares two runs, and hides one", async (browser) => {
 browserTest("the page goes on when its server was away", async (browser) => {
   await using run = await runFolder(RUN);
   const runs = [{ path: run.folder }];
-  const first = await Dashboard.serve({ runs, port: 0, token: "secret token" });
+  const first = Dashboard.serve({ runs, port: 0, token: "secret token" });
   const page = await browser.open(first.url);
   await page.until(LIVE);
   const port = Number(new URL(first.url).port);
   await first[Symbol.asyncDispose]();
   await page.until('document.querySelector("#status").dataset.state === "waiting"');
   run.append(stepLines(61, 75));
-  await using _second = await Dashboard.serve({ runs, port, token: "secret token" });
+  await using _second = Dashboard.serve({ runs, port, token: "secret token" });
   await page.until(LIVE);
   await page.until(`${text("0", "step")} === "75 / 1000"`);
   // That it could not connect while there was no server is the browser's to say.

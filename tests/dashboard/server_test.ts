@@ -1,6 +1,14 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Dashboard } from "../../lib/dashboard/server.ts";
-import { lines, runFolder, runRecord, spikeRecord, stepLines } from "../history/support.ts";
+import {
+  lines,
+  machineRecord,
+  runFolder,
+  runRecord,
+  spikeRecord,
+  stepLines,
+  ternaryRecord,
+} from "../history/support.ts";
 
 const RUN = lines(runRecord()) + stepLines(1, 20) + lines(spikeRecord(21));
 
@@ -42,7 +50,7 @@ function eventsOf(response: Response) {
 
 Deno.test("Dashboard lists runs with their start, notes and columns", async () => {
   await using run = await runFolder(RUN);
-  await using dashboard = await Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+  await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
   const { runs, position } = await (await ask(dashboard, "/api/runs")).json();
   assertEquals([runs[0].name, runs[0].last_step, runs[0].rows], ["made-up", 20, 20]);
   assertEquals(runs[0].notes[1].kind, "spike");
@@ -52,7 +60,7 @@ Deno.test("Dashboard lists runs with their start, notes and columns", async () =
 
 Deno.test("Dashboard gives the part of a series that is asked for, smoothed too", async () => {
   await using run = await runFolder(RUN);
-  await using dashboard = await Dashboard.serve({ runs: [{ path: run.file }], port: 0 });
+  await using dashboard = Dashboard.serve({ runs: [{ path: run.file }], port: 0 });
   const series = async (query: string) =>
     await (await ask(dashboard, `/api/series?${query}`)).json();
   const part = await series("run=0&from=5&to=7&smooth=3");
@@ -63,9 +71,31 @@ Deno.test("Dashboard gives the part of a series that is asked for, smoothed too"
   assertEquals((await ask(dashboard, "/api/series?points=many")).status, 400);
 });
 
+Deno.test("Dashboard gives statistics of ternary weights, and says which there are", async () => {
+  const records = [10, 20].map((step) => ternaryRecord(step));
+  await using run = await runFolder(RUN + lines(...records));
+  await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+  const map = await (await ask(dashboard, "/api/ternary?statistic=near&from=11")).json();
+  assertEquals([map.steps, map.values.length, map.values[0]], [[20], 21, 0.12]);
+  const wrong = await ask(dashboard, "/api/ternary?statistic=mood");
+  assertEquals(wrong.status, 400);
+  assertStringIncludes((await wrong.json()).error, "zero, flipped, beta, near");
+  assertEquals((await ask(dashboard, "/api/ternary?run=3")).status, 404);
+  assertEquals((await ask(dashboard, "/api/ternary?columns=x")).status, 400);
+});
+
+Deno.test("Dashboard gives the machine's figures beside the steps, all rows of the last step too", async () => {
+  const records = [5, 7, 7, 9].map((step) => machineRecord(step));
+  await using run = await runFolder(RUN + lines(...records));
+  await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+  const part = await (await ask(dashboard, "/api/series?from=6&to=7")).json();
+  assertEquals(part.machine.step, [5, 7, 7]);
+  assertEquals(part.position.machine, 4);
+});
+
 Deno.test("Dashboard serves its page and scripts under a policy that lets nothing else in", async () => {
   await using run = await runFolder(RUN);
-  await using dashboard = await Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+  await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
   const page = await ask(dashboard, "/");
   const html = await page.text();
   for (const [, path] of html.matchAll(/(?:src|href)="([^"]+)"/g)) {
@@ -80,7 +110,7 @@ Deno.test("Dashboard serves its page and scripts under a policy that lets nothin
 
 Deno.test("Dashboard answers GET and HEAD alone", async () => {
   await using run = await runFolder(RUN);
-  await using dashboard = await Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+  await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
   for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"]) {
     assertEquals((await ask(dashboard, "/api/runs", { method })).status, 405);
   }
@@ -93,7 +123,7 @@ Deno.test("Dashboard answers GET and HEAD alone", async () => {
 
 Deno.test("Dashboard refuses names that were made to point at it", async () => {
   await using run = await runFolder(RUN);
-  await using dashboard = await Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+  await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
   const status = async (host: string) =>
     (await ask(dashboard, "/api/runs", { headers: { host } })).status;
   for (const host of ["localhost:1", "127.0.0.1", "[::1]:8420", "LOCALHOST"]) {
@@ -107,7 +137,7 @@ Deno.test("Dashboard refuses names that were made to point at it", async () => {
 Deno.test("Dashboard wants its token by header or cookie where it has one", async () => {
   await using run = await runFolder(RUN);
   const options = { runs: [{ path: run.folder }], port: 0, token: "secret token" };
-  await using dashboard = await Dashboard.serve(options);
+  await using dashboard = Dashboard.serve(options);
   const status = async (headers: Record<string, string>) =>
     (await ask(dashboard, "/api/runs", { headers })).status;
   assertEquals(await status({}), 401);
@@ -139,16 +169,20 @@ Deno.test("Dashboard says what is wrong with a run, a token and a port", async (
   await using run = await runFolder(RUN);
   const runs = [{ path: run.folder }];
   const serve = (options: object) => Dashboard.serve({ runs, port: 0, ...options });
-  await assertRejects(() => serve({ runs: [{ path: "/nowhere" }] }), Error, "Cannot show /nowhere");
-  await assertRejects(() => serve({ token: "short" }), Error, "must have 8 characters");
+  await assertRejects(
+    async () => await serve({ runs: [{ path: "/nowhere" }] }),
+    Error,
+    "Cannot show /nowhere",
+  );
+  await assertRejects(async () => await serve({ token: "short" }), Error, "must have 8 characters");
   await using first = await serve({});
   const port = Number(new URL(first.url).port);
-  await assertRejects(() => serve({ port }), Error, "another program does");
+  await assertRejects(async () => await serve({ port }), Error, "another program does");
 });
 
 Deno.test("Dashboard sends new records as they come, batched, and only those", async () => {
   await using run = await runFolder(RUN);
-  await using dashboard = await Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+  await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
   const { position } = await (await ask(dashboard, "/api/runs")).json();
   const response = await ask(dashboard, `/api/events?since=${position}`);
   assertEquals(response.headers.get("content-type"), "text/event-stream");
@@ -167,7 +201,7 @@ Deno.test("Dashboard sends new records as they come, batched, and only those", a
 
 Deno.test("Dashboard lets a client catch up by Last-Event-ID", async () => {
   await using run = await runFolder(RUN);
-  await using dashboard = await Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+  await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
   const { position } = await (await ask(dashboard, "/api/runs")).json();
   run.append(stepLines(22, 23));
   let id: string;
@@ -185,7 +219,7 @@ Deno.test("Dashboard lets a client catch up by Last-Event-ID", async () => {
 
 Deno.test("Dashboard tells a client to read anew after a cut, and one that another server told of", async () => {
   await using run = await runFolder(RUN);
-  await using dashboard = await Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+  await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
   const { position } = await (await ask(dashboard, "/api/runs")).json();
   await using events = eventsOf(await ask(dashboard, `/api/events?since=${position}`));
   run.append(stepLines(15, 15));

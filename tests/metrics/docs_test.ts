@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { prometheusName, PrometheusText } from "../../lib/metrics/prometheus.ts";
 import { SERIES } from "../../lib/metrics/series.ts";
 import { otlpName } from "../../lib/metrics/telemetry.ts";
-import { CHECKPOINT, MACHINE, ROLLBACK, RUN, STEP, VALIDATION } from "./support.ts";
+import { CHECKPOINT, MACHINE, ROLLBACK, RUN, SAMPLE, STEP, VALIDATION } from "./support.ts";
 
 const TEXT = await Deno.readTextFile(new URL("../../docs/metrics.md", import.meta.url));
 
@@ -25,7 +25,7 @@ Deno.test("docs/metrics.md names every series as Prometheus and OpenTelemetry se
   );
 });
 
-for (const record of [RUN, STEP, VALIDATION, CHECKPOINT, MACHINE]) {
+for (const record of [RUN, STEP, VALIDATION, SAMPLE, CHECKPOINT, MACHINE]) {
   Deno.test(`docs/metrics.md has a row for each field of a ${record.type} record`, () => {
     const documented = rowsUnder(`### ${record.type}`).map(([field]) => field!);
     const common = record.type === "run" ? ["type"] : ["type", "step", "time"];

@@ -5,6 +5,7 @@ import type {
   MachineRecord,
   RollbackEvent,
   RunRecord,
+  SampleRecord,
   StepRecord,
   ValidationRecord,
 } from "../../lib/metrics/records.ts";
@@ -76,6 +77,19 @@ export const ROLLBACK: RollbackEvent & { readonly type: "stability" } = {
   lr_factor: 0.5,
   rollbacks: 1,
   max_rollbacks: 5,
+};
+
+export const SAMPLE: SampleRecord = {
+  type: "sample",
+  step: 20,
+  tokens: 640,
+  prompt: "Once",
+  text: " upon a time",
+  prompt_tokens: 1,
+  sample_tokens: 3,
+  stop: "max_tokens",
+  sample_ms: 12,
+  error: null,
 };
 
 export const MACHINE: MachineRecord = {

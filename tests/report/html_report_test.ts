@@ -3,16 +3,20 @@ import { join } from "@std/path";
 import { findRun } from "../../lib/history/run_files.ts";
 import { readHistory } from "../../lib/history/read_history.ts";
 import { htmlReport } from "../../lib/report/html_report.ts";
+import { drawHeatMap } from "../../lib/report/heat_map.ts";
 import { drawRunChart } from "../../lib/report/run_chart.ts";
 import { summarize } from "../../lib/report/run_summary.ts";
 import {
   lines,
+  machineRecord,
   rollbackRecord,
   runFolder,
   runRecord,
+  sampleRecord,
   spikeRecord,
   stepLines,
   stepRecord,
+  ternaryRecord,
   validationRecord,
 } from "../history/support.ts";
 
@@ -62,6 +66,56 @@ Deno.test("htmlReport() is one file that needs no other, with charts, summary, c
     ]
   ) assertStringIncludes(html, text);
   assert(!html.includes("<b>&"));
+});
+
+Deno.test("htmlReport() has the machine, the ternary weights and samples where there are records of them", async () => {
+  const texts = Array.from({ length: 30 }, (_, index) => sampleRecord(2 * index + 2));
+  await using run = await runFolder(
+    RUN + lines(
+      ...[10, 20, 30].map((step) => machineRecord(step)),
+      machineRecord(40, { gpu_throttle_reasons: ["sw_power_cap"] }),
+      ...[20, 40].map((step) => ternaryRecord(step)),
+      ...texts,
+      sampleRecord(60, { prompt: "<p>", text: "", error: "no numbers" }),
+    ),
+  );
+  const html = htmlReport([await readHistory(findRun(run.folder))], new Date(0));
+  const titles = [...html.matchAll(/<svg role="img" aria-label="([^"]*)"/g)].map(([, one]) => one);
+  const expected = ["power", "temperature", "clocks", "utilisation", "memory", "ECC errors"];
+  for (const title of [...expected.map((one) => `Card's ${one}`), "Host memory", "Disk"]) {
+    assert(titles.includes(title), `${title} of ${titles.join(", ")}`);
+  }
+  assertEquals(titles.includes("Card's clocks were held back"), true);
+  assertEquals(titles.includes("Zeros"), true);
+  // Nothing was compared: no picture of nothing.
+  assertEquals(titles.includes("Flipped since the last count"), false);
+  // The first, the last and some between.
+  const steps = [...html.matchAll(/<td class="number">(\d+)<\/td><td class="text"><b>Once/g)];
+  assertEquals(steps.map(([, step]) => Number(step)), [2, 10, 18, 26, 36, 44, 52, 60]);
+  assertStringIncludes(html, "<b>&lt;p&gt;</b> <i>no numbers</i>");
+  assert(!/NaN|Infinity|undefined/.test(html.replaceAll("loss NaN", "")));
+});
+
+Deno.test("htmlReport() marks steps that were left out and those that a rollback undid", async () => {
+  const left = { ...spikeRecord(50), answer: "skip" };
+  await using run = await runFolder(RUN + lines(left));
+  const html = htmlReport([await readHistory(findRun(run.folder))], new Date(0));
+  const bands = (fill: string) => html.match(new RegExp(`<rect [^>]*fill="${fill}"`, "g"))!.length;
+  // In the charts of loss, learning rate and gradient norm.
+  assertEquals([bands("#b3261e"), bands("#b07a00")], [3, 3]);
+});
+
+Deno.test("drawHeatMap() joins neighbours of one shade, and draws nothing where nothing is known", () => {
+  const map = (values: (number | null)[]) =>
+    drawHeatMap({
+      ...{ field: "zero", title: "Zeros", unit: "", layers: 1, names: ["q", "k"] } as const,
+      ...{ steps: [10, 20, 30], values },
+    }, "Zeros");
+  assertEquals(map([null, null, null, null, null, null]), "");
+  // q is 1, 1, 2; k is 2, unknown, 2.
+  const cells = [...map([1, 2, 1, null, 2, 2]).matchAll(/<path d="([^"]*)" fill="([^"]*)"/g)]
+    .map(([, path, fill]) => [fill, path!.match(/M/g)!.length]);
+  assertEquals(cells, [["#fbf3d0", 1], ["#2b1c52", 3]]);
 });
 
 Deno.test("drawRunChart() keeps spikes and gaps, and draws nothing of nothing", () => {

@@ -10,12 +10,20 @@ import { formatNumber } from "./panels.js";
 const { uPlot } = globalThis;
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]];
 const HEIGHT = 220;
+/** Distances of ticks on an axis of bytes. */
+const POWERS_OF_TWO = Array.from({ length: 40 }, (_, power) => 2 ** (power + 10));
+
+/** How far outside of what is seen charts are drawn already. */
+const NEAR = "300px";
 
 /** One chart: a figure with a canvas that is drawn anew when its lines change, and filled anew when their numbers do. */
 export class Chart {
   #plot = null;
   #shape = "";
   #box = document.createElement("div");
+  /** Whether it is seen, or nearly: else it waits with what there is to draw. */
+  #near = false;
+  #waits = false;
 
   /** @param context `{ runs, isLog, zoom(range), range }`, asked when needed. */
   constructor(panel, context) {
@@ -32,10 +40,21 @@ export class Chart {
     caption.append(unit);
     this.figure.append(caption, this.#box);
     new ResizeObserver(() => this.#resize()).observe(this.#box);
+    new IntersectionObserver((entries) => this.#moved(entries.at(-1).isIntersecting), {
+      rootMargin: NEAR,
+    }).observe(this.figure);
   }
 
-  /** Shows the numbers that there are now. */
+  #moved(near) {
+    this.#near = near;
+    if (near && this.#waits) this.update();
+  }
+
+  /** Shows the numbers that there are now, once the chart is near to being seen. */
   update() {
+    this.#waits = !this.#near;
+    this.figure.toggleAttribute("data-waits", this.#waits);
+    if (this.#waits) return;
     const lines = this.#lines();
     const isLog = this.panel.logged === true && this.context.isLog;
     const shape = JSON.stringify([
@@ -63,7 +82,7 @@ export class Chart {
     const { runs } = this.context;
     return runs.flatMap((run) =>
       this.panel.series.map((series, index) => ({ ...series, run, index }))
-    ).filter(({ run, column }) => this.panel.from ? run.validations.length > 0 : run.has(column));
+    ).filter(({ run, column }) => run.has(column, this.panel.from));
   }
 
   /** One table a run, joined by step. */
@@ -71,13 +90,9 @@ export class Chart {
     if (lines.length === 0) return [[]];
     const tables = new Map();
     for (const { run, column } of lines) {
-      const steps = this.panel.from ? run.validations.map(({ step }) => step) : run.drawn("step");
-      const table = tables.get(run) ?? [steps];
-      table.push(
-        this.panel.from
-          ? run.validations.map((one) => one[column])
-          : run.drawn(column) ?? new Array(steps.length).fill(null),
-      );
+      const drawn = run.drawn(this.panel.from);
+      const table = tables.get(run) ?? [drawn.step];
+      table.push(drawn[column] ?? new Array(drawn.step.length).fill(null));
       tables.set(run, table);
     }
     return tables.size === 1 ? [...tables.values()][0] : uPlot.join([...tables.values()]);
@@ -111,6 +126,7 @@ export class Chart {
           {
             ...axis,
             size: 62,
+            ...(this.panel.binary && { incrs: POWERS_OF_TWO }),
             values: (_, ticks) => ticks.map((tick) => tick === null ? "" : format(tick)),
           },
         ],
@@ -176,10 +192,9 @@ export class Chart {
   /** What a screen reader says of the canvas. */
   #describe(lines) {
     const format = this.panel.format ?? formatNumber;
-    const said = lines.map(({ run, column, label }) => {
-      const value = this.panel.from ? run.validations.at(-1)?.[column] : run.last(column);
-      return `${run.name} ${label} ${format(value)}`;
-    });
+    const said = lines.map(({ run, column, label }) =>
+      `${run.name} ${label} ${format(run.last(column, this.panel.from))}`
+    );
     const canvas = this.#box.querySelector("canvas");
     canvas?.setAttribute("role", "img");
     canvas?.setAttribute("aria-label", `${this.panel.title} by step; last: ${said.join(", ")}`);

@@ -5,13 +5,14 @@
  */
 
 import { Chart } from "./charts.js";
-import { formatNumber, panelsOf } from "./panels.js";
+import { HeatMaps } from "./heat_maps.js";
+import { drawConfigs, drawEvents, drawRuns, drawSamples } from "./lists.js";
+import { panelsOf } from "./panels.js";
 import { Run } from "./run.js";
 
 const byId = (id) => document.getElementById(id);
 /** How often charts are drawn at most. */
 const DRAW_MS = 200;
-const MOST_EVENTS = 300;
 
 const runs = [];
 const charts = new Map();
@@ -43,6 +44,13 @@ const context = {
     draw();
   },
 };
+
+const heatMaps = new HeatMaps({
+  section: byId("ternary"),
+  statistic: byId("statistic"),
+  projection: byId("projection"),
+  box: byId("heat-maps"),
+}, context);
 
 /** Records that the moving average takes: 1, 2, 5, 10, … */
 function smoothing() {
@@ -77,9 +85,17 @@ function draw() {
     }
     chart.update();
   }
-  drawRuns();
-  drawEvents();
-  drawConfigs();
+  drawRuns(runs, draw);
+  drawEvents(context.runs);
+  drawSamples(context.runs);
+  drawConfigs(runs);
+  drawHeatMaps();
+}
+
+function drawHeatMaps() {
+  heatMaps.update().catch((error) =>
+    showStatus("waiting", `cannot read the ternary weights: ${error.message}`)
+  );
 }
 
 /** Puts a chart before the next that is there. */
@@ -92,132 +108,6 @@ function place(chart, panels) {
   );
 }
 
-function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-}
-
-function drawRuns() {
-  const body = document.querySelector("#runs tbody");
-  while (body.rows.length < runs.length) body.append(runRow(runs[body.rows.length]));
-  runs.forEach((run, index) => {
-    const steps = run.start?.steps ?? null;
-    const step = run.last("step");
-    const perS = run.last("tokens_per_s");
-    const mfu = run.last("mfu_bf16");
-    const left = steps === null || !perS
-      ? null
-      : (steps - (step ?? 0)) * run.start.tokens_per_step / perS;
-    const fields = {
-      step: steps === null ? String(step ?? "–") : `${step ?? 0} / ${steps}`,
-      loss: formatNumber(run.last("loss_smooth") ?? run.last("loss")),
-      validation: formatNumber(run.best("loss")),
-      bits: formatNumber(run.best("bits_per_byte")),
-      tokens: formatNumber(run.last("tokens")),
-      speed: formatNumber(perS),
-      mfu: mfu === null ? "–" : `${(100 * mfu).toFixed(1)}%`,
-      left: formatTime(left),
-      skipped: formatNumber(run.last("skipped")),
-      rollbacks: String(run.noted("rollback").length),
-    };
-    const row = body.rows[index];
-    row.querySelector(".name").textContent = run.name;
-    row.querySelector(".device").textContent = run.start?.device ?? "";
-    row.querySelector("button").setAttribute("aria-pressed", String(run.shown));
-    for (const [name, text] of Object.entries(fields)) {
-      const cell = row.querySelector(`[data-field=${name}]`);
-      if (cell.textContent !== text) cell.textContent = text;
-    }
-  });
-  const names = runs.map(({ name }) => name).join(", ");
-  document.title = names === "" ? "TitanBit" : `${names} – TitanBit`;
-}
-
-function runRow(run) {
-  const button = element(
-    "button",
-    {
-      type: "button",
-      title: "Show or hide",
-      onclick: () => {
-        run.shown = !run.shown;
-        draw();
-      },
-    },
-    element("span", { className: "name" }),
-  );
-  button.style.setProperty("--color", `var(--run-${run.index % 6})`);
-  const head = element("th", { scope: "row" }, button, element("span", { className: "device" }));
-  const row = element("tr", {}, head);
-  row.dataset.run = run.id;
-  const names = ["step", "loss", "validation", "bits", "tokens", "speed", "mfu", "left", "skipped"];
-  for (const name of [...names, "rollbacks"]) {
-    const cell = element("td");
-    cell.dataset.field = name;
-    row.append(cell);
-  }
-  return row;
-}
-
-function formatTime(seconds) {
-  if (seconds === null || !Number.isFinite(seconds)) return "–";
-  if (seconds <= 0) return "done";
-  if (seconds < 60) return `${Math.ceil(seconds)} s`;
-  const minutes = Math.round(seconds / 60);
-  if (minutes < 60) return `${minutes} min`;
-  const hours = Math.floor(minutes / 60);
-  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.round(hours / 24)} days`;
-}
-
-function drawEvents() {
-  const withCheckpoints = byId("checkpoints").checked;
-  const events = context.runs.flatMap((run) => run.notes.map((note) => ({ run, ...note })))
-    .filter(({ kind }) => withCheckpoints || kind !== "checkpoint");
-  // Of one run they are in the order in which they came, of several by step.
-  if (context.runs.length > 1) events.sort((a, b) => a.step - b.step);
-  const latest = events.slice(-MOST_EVENTS).reverse();
-  const shape = JSON.stringify(latest.map(({ run, step, text }) => [run.id, step, text]));
-  const list = byId("events");
-  if (list.dataset.shape === shape) return;
-  list.dataset.shape = shape;
-  list.replaceChildren(
-    ...latest.map(({ run, step, kind, text }) => {
-      const item = element(
-        "li",
-        {},
-        element("span", { className: "step", textContent: `step ${step}` }),
-        runs.length > 1 ? `${run.name}: ${text}` : text,
-      );
-      item.dataset.kind = kind;
-      item.style.setProperty("--color", `var(--run-${run.index % 6})`);
-      return item;
-    }),
-  );
-  if (latest.length === 0) {
-    list.append(element("li", { className: "empty", textContent: "none yet" }));
-  }
-}
-
-function drawConfigs() {
-  const shape = JSON.stringify(runs.map(({ name, config }) => [name, config]));
-  const box = byId("configs");
-  if (box.dataset.shape === shape) return;
-  box.dataset.shape = shape;
-  box.replaceChildren(
-    ...runs.map(({ name, config }) =>
-      element(
-        "details",
-        { open: runs.length === 1 },
-        element("summary", { textContent: name }),
-        config === null
-          ? element("p", { className: "empty", textContent: "no checkpoint holds it yet" })
-          : element("pre", { textContent: config }),
-      )
-    ),
-  );
-}
-
 // ---- Data ------------------------------------------------------------------------------------------------------------
 
 async function loadAll() {
@@ -225,6 +115,7 @@ async function loadAll() {
   if (!response.ok) throw new Error(await response.text());
   const found = await response.json();
   position = found.position;
+  heatMaps.offer(found.statistics);
   found.runs.forEach((summary, index) => {
     if (runs[index] === undefined) runs.push(new Run(summary, index));
     else runs[index].read(summary);
@@ -279,17 +170,20 @@ byId("smooth").addEventListener("change", async () => {
   draw();
 });
 byId("log").addEventListener("change", draw);
-byId("checkpoints").addEventListener("change", drawEvents);
+byId("checkpoints").addEventListener("change", () => drawEvents(context.runs));
 byId("reset").addEventListener("click", () => context.zoom(null));
 byId("controls").addEventListener("submit", (event) => event.preventDefault());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const chart of charts.values()) chart.redraw();
+  heatMaps.redraw();
 });
 
 showWindow();
 try {
   await loadAll();
   draw();
+  // For whoever measures how long it took.
+  requestAnimationFrame(() => performance.mark("drawn"));
   follow();
 } catch (error) {
   showStatus("waiting", `cannot load the runs: ${error.message}`);

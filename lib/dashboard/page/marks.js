@@ -1,5 +1,5 @@
 /**
- * What is drawn over a chart's lines: rollbacks as bands, spikes as marks, the clipping norm as a line.
+ * What is drawn over a chart's lines: rollbacks and steps that were left out as bands, spikes as marks, the clipping norm as a line.
  *
  * @module
  */
@@ -39,19 +39,29 @@ function clipped(chart, draw) {
 }
 
 function drawBands(chart, runs) {
-  const { ctx, bbox } = chart;
   for (const run of runs) {
     for (const { step, to_step: to } of run.noted("rollback")) {
-      const left = chart.valToPos(to, "x", true);
-      const width = Math.max(2 * devicePixelRatio, chart.valToPos(step, "x", true) - left);
-      ctx.globalAlpha = 0.22;
-      ctx.fillStyle = color("warn");
-      ctx.fillRect(left, bbox.top, width, bbox.height);
-      ctx.globalAlpha = 1;
-      ctx.fillStyle = runColor(run.index);
-      ctx.fillRect(left, bbox.top, width, 3 * devicePixelRatio);
+      drawBand(chart, { from: to, to: step, fill: color("warn"), run });
+    }
+    for (const { step, answer } of run.noted("spike")) {
+      if (answer === "skip") {
+        drawBand(chart, { from: step - 1, to: step, fill: color("skip"), run });
+      }
     }
   }
+}
+
+/** From one step to another, with the run's colour along the upper edge. */
+function drawBand(chart, { from, to, fill, run }) {
+  const { ctx, bbox } = chart;
+  const left = chart.valToPos(from, "x", true);
+  const width = Math.max(2 * devicePixelRatio, chart.valToPos(to, "x", true) - left);
+  ctx.globalAlpha = 0.22;
+  ctx.fillStyle = fill;
+  ctx.fillRect(left, bbox.top, width, bbox.height);
+  ctx.globalAlpha = 1;
+  ctx.fillStyle = runColor(run.index);
+  ctx.fillRect(left, bbox.top, width, 3 * devicePixelRatio);
 }
 
 function drawClip(chart, runs) {

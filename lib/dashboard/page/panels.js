@@ -25,7 +25,10 @@ const formatPercent = (value) =>
 const formatBytes = (value) =>
   value === null || value === undefined ? "–" : `${Number((value / 2 ** 30).toPrecision(3))} GiB`;
 
-/** Charts of what every run has. `from: "validations"` draws held-out figures, others the columns of steps. */
+/**
+ * Charts of what every run has. `from` says whose figures they draw: held-out ones (`validations`), the machine's (`machine`), or
+ * where it is left out those of steps.
+ */
 const KNOWN = [
   {
     id: "loss",
@@ -92,6 +95,71 @@ const KNOWN = [
   },
 ];
 
+/** Charts of the machine. */
+const MACHINE = [
+  { id: "gpu_power", title: "Card's power", unit: "W", series: [["gpu_power_w", "power"]] },
+  {
+    id: "gpu_temperature",
+    title: "Card's temperature",
+    unit: "°C",
+    series: [["gpu_temperature_c", "chip"]],
+  },
+  {
+    id: "gpu_clocks",
+    title: "Card's clocks",
+    unit: "MHz",
+    series: [["gpu_sm_clock_mhz", "multiprocessors"], ["gpu_memory_clock_mhz", "memory"]],
+  },
+  {
+    id: "gpu_utilisation",
+    title: "Card's utilisation",
+    unit: "% of time with a kernel",
+    series: [["gpu_utilisation_percent", "utilisation"]],
+  },
+  {
+    id: "gpu_memory",
+    title: "Card's memory",
+    unit: "",
+    format: formatBytes,
+    binary: true,
+    series: [["gpu_memory_used_bytes", "used"], ["gpu_memory_total_bytes", "total"]],
+  },
+  {
+    id: "gpu_ecc",
+    title: "Card's ECC errors",
+    unit: "since the driver was loaded",
+    series: [["gpu_ecc_corrected", "corrected"], ["gpu_ecc_uncorrected", "not corrected"]],
+  },
+  {
+    id: "host_memory",
+    title: "Host memory",
+    unit: "",
+    format: formatBytes,
+    binary: true,
+    series: [
+      ["host_memory_used_bytes", "used"],
+      ["process_rss_bytes", "this process"],
+      ["host_memory_available_bytes", "available"],
+      ["host_memory_total_bytes", "total"],
+    ],
+  },
+  {
+    id: "disk",
+    title: "Disk",
+    unit: "left",
+    format: formatBytes,
+    binary: true,
+    series: [["disk_available_bytes", "available"]],
+  },
+].map(({ series, ...panel }) => ({
+  ...panel,
+  from: "machine",
+  series: series.map(([column, label]) => ({ column, label })),
+}));
+
+/** Why clocks are low: 1 while a reason holds. */
+const THROTTLED = /^throttled\./;
+
 /** Fields that have their chart, or need none. */
 const TAKEN = new Set([
   ...KNOWN.flatMap(({ from, series }) => from ? [] : series.map(({ column }) => column)),
@@ -109,17 +177,22 @@ const GROUPS = [
 
 /** The charts that `runs` have numbers for. */
 export function panelsOf(runs) {
-  const known = KNOWN.map((panel) => ({
+  const shown = (panel) => ({
     ...panel,
-    series: panel.series.filter(({ column }) =>
-      runs.some((run) =>
-        panel.from
-          ? run.validations.some((one) => typeof one[column] === "number")
-          : run.has(column)
-      )
-    ),
-  }));
-  const others = [...new Set(runs.flatMap((run) => Object.keys(run.columns)))]
+    series: panel.series.filter(({ column }) => runs.some((run) => run.has(column, panel.from))),
+  });
+  const reasons = new Set(runs.flatMap((run) => Object.keys(run.table("machine"))));
+  const throttled = {
+    id: "gpu_throttled",
+    title: "Card's clocks are held back",
+    unit: "1 while the reason holds",
+    from: "machine",
+    series: [...reasons].filter((name) => THROTTLED.test(name)).map((column) => ({
+      column,
+      label: column.replace(THROTTLED, "").replaceAll("_", " "),
+    })),
+  };
+  const others = [...new Set(runs.flatMap((run) => Object.keys(run.table())))]
     .filter((name) => !TAKEN.has(name) && runs.some((run) => run.has(name)));
   const grouped = GROUPS.map(({ ends, ...panel }) => ({
     ...panel,
@@ -135,5 +208,7 @@ export function panelsOf(runs) {
       unit: "",
       series: [{ column, label: column }],
     }));
-  return [...known, ...grouped, ...single].filter(({ series }) => series.length > 0);
+  return [...KNOWN.map(shown), ...grouped, ...single, ...MACHINE.map(shown), throttled].filter((
+    { series },
+  ) => series.length > 0);
 }

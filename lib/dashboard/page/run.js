@@ -11,10 +11,16 @@ export const POINTS = 2000;
 export class Run {
   /** Whether its lines are drawn. */
   shown = true;
+  /** Times that it was read anew: what was fetched before may be of steps that are undone. */
+  reads = 0;
   /** The whole run, thinned out, and what came since as it is. */
   columns = { step: [] };
+  /** The machine's figures, likewise. */
+  machine = { step: [] };
   /** The part that is looked at, `null` for the whole. */
   part = null;
+  /** Rows of the machine that the server has told of. */
+  #machineRows = 0;
   #smooth = { sum: 0, weight: 0 };
   #window = 1;
 
@@ -25,6 +31,7 @@ export class Run {
 
   /** Takes what `/api/runs` says. */
   read(summary) {
+    this.reads++;
     this.id = summary.id;
     this.name = summary.name;
     this.start = summary.start;
@@ -32,6 +39,8 @@ export class Run {
     this.config = summary.config;
     this.validations = summary.validations;
     this.notes = summary.notes;
+    this.ternary = summary.ternary;
+    this.samples = summary.samples;
   }
 
   /** Fetches the whole run, and the part `range` where there is one. */
@@ -40,12 +49,14 @@ export class Run {
     this.#window = window;
     this.#smooth = whole.smooth ?? { sum: 0, weight: 0 };
     this.columns = whole.columns;
+    this.machine = whole.machine;
+    this.#machineRows = whole.position.machine;
     await this.loadPart(window, range);
   }
 
   /** Fetches the part `range` alone; `null` forgets it. */
   async loadPart(window, range) {
-    this.part = range === null ? null : (await this.#fetch(window, range)).columns;
+    this.part = range === null ? null : await this.#fetch(window, range);
   }
 
   async #fetch(window, range) {
@@ -60,7 +71,7 @@ export class Run {
   }
 
   /** Adds what is new; whether so much has come that the whole is to be thinned out again. */
-  append({ columns, validations, notes }) {
+  append({ columns, validations, notes, machine, ternary, samples }) {
     const last = this.columns.step.at(-1) ?? 0;
     const steps = columns.step ?? [];
     for (let row = 0; row < steps.length; row++) {
@@ -70,8 +81,26 @@ export class Run {
     const lastValidation = this.validations.at(-1)?.step ?? 0;
     this.validations.push(...validations.filter(({ step }) => step > lastValidation));
     this.notes.push(...notes);
+    this.samples.push(...samples);
+    this.ternary = ternary;
+    this.#appendMachine(machine);
     const started = notes.some(({ kind }) => kind === "run");
-    return started || this.columns.step.length > 2 * POINTS;
+    const longest = Math.max(this.columns.step.length, this.machine.step.length);
+    return started || longest > 2 * POINTS;
+  }
+
+  #appendMachine({ from, columns }) {
+    const rows = columns.step?.length ?? 0;
+    for (let row = Math.max(0, this.#machineRows - from); row < rows; row++) {
+      const length = this.machine.step.length;
+      for (const name of Object.keys(columns)) {
+        this.machine[name] ??= new Array(length).fill(null);
+      }
+      for (const [name, values] of Object.entries(this.machine)) {
+        values.push(columns[name]?.[row] ?? null);
+      }
+    }
+    this.#machineRows = Math.max(this.#machineRows, from + rows);
   }
 
   #appendRow(columns, row) {
@@ -94,19 +123,30 @@ export class Run {
     this.columns.loss_smooth.push(this.#smooth.sum / this.#smooth.weight);
   }
 
-  /** What charts draw of a column. */
-  drawn(name) {
-    return (this.part ?? this.columns)[name];
+  /** Columns of steps, of the machine (`machine`) or of held-out figures (`validations`), over the whole run. */
+  table(from) {
+    if (from === "machine") return this.machine;
+    if (from !== "validations") return this.columns;
+    const names = ["step", "loss", "bits_per_byte"];
+    return Object.fromEntries(
+      names.map((name) => [name, this.validations.map((one) => one[name] ?? null)]),
+    );
+  }
+
+  /** What charts draw of these columns. */
+  drawn(from) {
+    if (this.part === null || from === "validations") return this.table(from);
+    return from === "machine" ? this.part.machine : this.part.columns;
   }
 
   /** Whether a column holds a number. */
-  has(name) {
-    return this.columns[name]?.some((value) => value !== null) ?? false;
+  has(name, from) {
+    return this.table(from)[name]?.some((value) => value !== null) ?? false;
   }
 
   /** The last number of a column, `null` where there is none. */
-  last(name) {
-    return this.columns[name]?.findLast((value) => value !== null) ?? null;
+  last(name, from) {
+    return this.table(from)[name]?.findLast((value) => value !== null) ?? null;
   }
 
   /** The smallest number of its validations. */
