@@ -79,10 +79,10 @@ __global__ void __launch_bounds__(256) attention_statistics_kernel(const Attenti
   constexpr int kTeam = kUnits <= 8 ? 8 : kUnits <= 16 ? 16 : 32;
   if (blockIdx.x == 0 && threadIdx.x < kCounters) counters[threadIdx.x] = 0;
   const AttentionShape& shape = task.shape;
-  const int64_t team = (int64_t(blockIdx.x) * 256 + threadIdx.x) / kTeam;
-  const int lane = int(threadIdx.x) % kTeam, padded = tiles64 * kTokens;
-  const int h = int(team % shape.H), t = int(team / shape.H % padded);
-  const int64_t b = team / shape.H / padded;
+  // Statistics that fit into the scratch memory are so few that their teams' threads are counted in 32 bits.
+  const unsigned team = (blockIdx.x * 256 + threadIdx.x) / kTeam, heads = unsigned(shape.H), padded = unsigned(tiles64 * kTokens);
+  const int lane = int(threadIdx.x) % kTeam, h = int(team % heads), t = int(team / heads % padded);
+  const int64_t b = team / heads / padded;
   const bool exists = b < shape.B && t < shape.T;
   float sum = 0;
   if (exists && lane < kUnits) {
@@ -432,11 +432,6 @@ tb_status launch_all(tb_context* context, const char* op, const AttentionBackwar
 }
 
 }  // namespace
-
-bool fits_attention_backward_sm90(const tb_context* context, const AttentionShape& shape) {
-  const int64_t statistics = shape.B * shape.H * ceil_div(shape.T, kTokens) * kStatisticsBytes;
-  return fits_attention_sm90(context, shape) && shape.T <= INT32_MAX - kOwned && kStatisticsAt + statistics <= kScratchBytes;
-}
 
 tb_status attention_backward_sm90(tb_context* context, const char* op, const AttentionBackward& task) {
   switch (task.shape.E) {

@@ -199,11 +199,4 @@ __device__ __forceinline__ void store_rows(bf16* to, int64_t stride, int tokens,
   }
 }
 
-// ---- Host ---------------------------------------------------------------------------------------------------------------
-
-// Whether Hopper's kernels take a head of this shape: `beside` is a tensor (B, T, H, E).
-inline bool fits_attention_sm90(const tb_context* context, const AttentionShape& shape) {
-  return context->encode_tensor_map != nullptr && (shape.E % 8 == 0 || (shape.T % 2 == 0 && shape.H % 2 == 0));
-}
-
 }  // namespace tb
