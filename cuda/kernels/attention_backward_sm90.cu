@@ -29,10 +29,8 @@ namespace {
 
 // ---- Tiles --------------------------------------------------------------------------------------------------------------
 
-constexpr int kGroups = 2;
 constexpr int kOwned = kGroups * kTokens;
-constexpr int kThreads = (kGroups + 1) * kGroupThreads;
-constexpr int kCopyRegisters = 40, kProductRegisters = 232;  // of 168 a thread at the start
+constexpr bool kTurns = true;                                // the groups order the products of a step one after the other
 constexpr int kCounters = 2;                                 // of tiles drawn, one a launch
 constexpr int64_t kStatisticsAt = 256;                       // bytes into scratch
 constexpr int kStatisticsBytes = 2 * kTokens * int(sizeof(float));  // of a tile: 64 lse, 64 delta
@@ -42,7 +40,7 @@ struct BackwardSizes : HopperHead<E> {
   using Head = HopperHead<E>;
   static constexpr bool kKeys = Keys;
   // Own operands as registers: products then read half as much shared memory. Sums of wider heads leave no room.
-  static constexpr bool kHeld = E <= 64;
+  static constexpr bool kHeld = E <= (Keys ? 64 : 100);
   // Sums, S, dP, P and dS at once are more registers than there are where keys are wider than 64: there the last products of a step end before dP is begun.
   static constexpr bool kLate = Keys && E > 64;
   static constexpr int kStages = E <= 64 ? 8 : 3;
@@ -215,11 +213,12 @@ __device__ __forceinline__ void multiply_tiles(const BackwardWork& work, const B
   const float scale2 = work.scale * kLog2E;
   RingPlace<2> own_place;
   RingPlace<Sizes::kStages> place;
+  if (kTurns && group == kGroups - 1) pass_turn(group);  // the first begins
 
   for (;;) {
     wait_phase(shared.own_ring.full(own_place.stage), own_place.parity);
     const int index = __shfl_sync(kAllLanes, slots[own_place.stage], 0);  // known to be the same in all lanes
-    if (index < 0) return;
+    if (index < 0) break;
     const BackwardPlace<Sizes> tile(work, index);
     const int first = tile.own + group * kTokens;  // the group's first own token
 
@@ -273,9 +272,11 @@ __device__ __forceinline__ void multiply_tiles(const BackwardWork& work, const B
     const auto step = [&](auto is_first) {
       constexpr bool kFirst = decltype(is_first)::value;
       wait_phase(shared.ring.full(place.stage), place.parity);
+      if constexpr (kTurns) wait_turn(group);
       start_products();
       score(s, 0);
       if constexpr (kLate) {
+        if constexpr (kTurns) pass_turn(group);
         if constexpr (!kFirst) {
           wait_products<1>();
           shared.ring.release(before);
@@ -286,6 +287,7 @@ __device__ __forceinline__ void multiply_tiles(const BackwardWork& work, const B
       } else {
         score(ds, 1);
         if constexpr (!kFirst) accumulate(before);
+        if constexpr (kTurns) pass_turn(group);
         wait_products<kFirst ? 1 : 2>();
       }
       keep_sums(s);
@@ -332,6 +334,10 @@ __device__ __forceinline__ void multiply_tiles(const BackwardWork& work, const B
       const int skipped = first < work.T ? tile.steps_before(first) : tile.steps;
       for (int i = 0; i < skipped; ++i) {
         wait_phase(shared.ring.full(place.stage), place.parity);
+        if constexpr (kTurns) {
+          wait_turn(group);
+          pass_turn(group);
+        }
         shared.ring.release(place.stage);
         place.advance();
       }
@@ -357,10 +363,11 @@ __device__ __forceinline__ void multiply_tiles(const BackwardWork& work, const B
     store_rows<Head>(work.results[0] + at, Head::E, work.T - first, sums0, scales);
     if constexpr (kKeys) store_rows<Head>(work.results[1] + at, Head::E, work.T - first, sums1, ones);
   }
+  if (kTurns && group == 0) wait_turn(group);  // that the last one passed: no barrier is left half full
 }
 
 template <class Sizes>
-__global__ void __launch_bounds__(kThreads, 1)
+__global__ void __launch_bounds__(kHopperThreads, 1)
     attention_backward_sm90_kernel(const __grid_constant__ BackwardMaps maps, const __grid_constant__ BackwardWork work) {
 #ifdef TB_HAS_HOPPER_CODE
   extern __shared__ __align__(kLinesAlignment) char memory[];
@@ -413,7 +420,7 @@ tb_status launch_backward(tb_context* context, const char* op, const AttentionBa
                              shape.scale,
                              order};
   const int blocks = order.blocks() < context->sm_count ? order.blocks() : context->sm_count;
-  kernel<<<blocks, kThreads, Sizes::kSharedBytes, context->stream>>>(maps, work);
+  kernel<<<blocks, kHopperThreads, Sizes::kSharedBytes, context->stream>>>(maps, work);
   return launched(context, op);
 }
 

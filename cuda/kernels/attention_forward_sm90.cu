@@ -26,10 +26,7 @@ namespace {
 
 // ---- Tiles --------------------------------------------------------------------------------------------------------------
 
-constexpr int kGroups = 2;
-constexpr int kQueries = kGroups * kTokens;
-constexpr int kThreads = (kGroups + 1) * kGroupThreads;
-constexpr int kCopyRegisters = 40, kProductRegisters = 232;  // of 168 a thread at the start
+constexpr int kQueries = kGroups * kTokens;  // of a block
 
 template <int E>
 struct ForwardSizes {
@@ -59,10 +56,6 @@ struct ForwardWork {
 };
 
 // ---- Device: which tile, which steps ---------------------------------------------------------------------------------------
-
-// Named barriers of the groups' turns.
-__device__ __forceinline__ void wait_turn(int group) { wait_named(1 + group, kGroups * kGroupThreads); }
-__device__ __forceinline__ void pass_turn(int group) { arrive_named(1 + (group + 1) % kGroups, kGroups * kGroupThreads); }
 
 template <class Sizes>
 struct ForwardPlace {
@@ -267,7 +260,7 @@ __device__ __forceinline__ void multiply_tiles(const ForwardWork& work, const Fo
 }
 
 template <class Sizes>
-__global__ void __launch_bounds__(kThreads, 1)
+__global__ void __launch_bounds__(kHopperThreads, 1)
     attention_forward_sm90_kernel(const __grid_constant__ ForwardMaps maps, const __grid_constant__ ForwardWork work) {
 #ifdef TB_HAS_HOPPER_CODE
   extern __shared__ __align__(kLinesAlignment) char memory[];
@@ -312,7 +305,7 @@ tb_status launch_forward(tb_context* context, const char* op, const AttentionFor
   const TileOrder order = tile_order(shape, shape.B * shape.H, ceil_div(shape.T, kQueries));
   const ForwardWork work = {static_cast<bf16*>(task.o), task.lse, counter, int(shape.T), int(shape.H), int(shape.G), shape.scale, order};
   const int blocks = order.blocks() < context->sm_count ? order.blocks() : context->sm_count;
-  kernel<<<blocks, kThreads, Sizes::kSharedBytes, context->stream>>>(maps, work);
+  kernel<<<blocks, kHopperThreads, Sizes::kSharedBytes, context->stream>>>(maps, work);
   return launched(context, op);
 }
 

@@ -14,7 +14,9 @@
 namespace tb {
 
 constexpr int kTokens = 64;  // of a tile
-constexpr int kGroupThreads = 128;
+// Groups of four warps that multiply, and one of whose threads one orders copies and gives its registers to the others.
+constexpr int kGroups = 2, kGroupThreads = 128, kHopperThreads = (kGroups + 1) * kGroupThreads;
+constexpr int kCopyRegisters = 40, kProductRegisters = 232;  // of 168 a thread at the start
 
 template <int E_>
 struct HopperHead {
@@ -121,6 +123,11 @@ struct RingBarriers {
   }
 };
 
+// Groups order their products in turns, so that one multiplies while the other has other things to do. The last group passes a turn at
+// the start, the first waits for one at the end; in between both have had the same number.
+__device__ __forceinline__ void wait_turn(int group) { wait_named(1 + group, kGroups * kGroupThreads); }
+__device__ __forceinline__ void pass_turn(int group) { arrive_named(1 + (group + 1) % kGroups, kGroups * kGroupThreads); }
+
 // ---- Operands and results -------------------------------------------------------------------------------------------------
 
 // Columns [16 k, 16 k + 16) of a tile as a left operand, for k < kSteps: from registers.
@@ -178,7 +185,7 @@ __device__ __forceinline__ void store_rows(bf16* to, int64_t stride, int tokens,
     };
     bf16* row = to + token * stride;
 #pragma unroll
-    for (int column = 0; column + 4 <= Head::kSums / 4; column += 4) {
+    for (int column = 0; column + 4 <= Head::E / 8; column += 4) {
       uint32_t words[4] = {word(column), word(column + 1), word(column + 2), word(column + 3)};
       exchange(words);
       bf16* place = row + 8 * (column + part);
