@@ -27,6 +27,7 @@ namespace {
 // ---- Tiles --------------------------------------------------------------------------------------------------------------
 
 constexpr int kQueries = kGroups * kTokens;  // of a block
+constexpr bool kTurns = true;                // the groups order the products of a step one after the other
 
 template <int E>
 struct ForwardSizes {
@@ -141,7 +142,7 @@ __device__ __forceinline__ void multiply_tiles(const ForwardWork& work, const Fo
   const float scale2 = work.scale * kLog2E;
   RingPlace<2> own_place;
   RingPlace<Sizes::kStages> place;
-  if (group == kGroups - 1) pass_turn(group);  // the first begins
+  if (kTurns && group == kGroups - 1) pass_turn(group);  // the first begins
 
   for (;;) {
     wait_phase(shared.query_ring.full(own_place.stage), own_place.parity);
@@ -173,13 +174,13 @@ __device__ __forceinline__ void multiply_tiles(const ForwardWork& work, const Fo
       constexpr bool kFirst = decltype(is_first)::value;
       wait_phase(shared.ring.full(place.stage), place.parity);
       const uint64_t keys = describe_lines(shared.keys(place.stage));
-      wait_turn(group);
+      if constexpr (kTurns) wait_turn(group);
       start_products();
 #pragma unroll
       for (int k = 0; k < Head::kSteps; ++k) multiply_bf16_lines<kRightColumns>(s, queries[k], along<Head>(keys, k), k);
       commit_products();
       if constexpr (!kFirst) accumulate();
-      pass_turn(group);
+      if constexpr (kTurns) pass_turn(group);
       wait_products<kFirst ? 0 : 1>();
       keep_sums(s);
 
@@ -193,9 +194,10 @@ __device__ __forceinline__ void multiply_tiles(const ForwardWork& work, const Fo
       float factors[2];
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        float most = largest[half];
+        float mosts[4] = {largest[half], largest[half], largest[half], largest[half]};  // chains that do not wait for each other
 #pragma unroll
-        for (int i = 0; i < kScores / 2; ++i) most = fmaxf(most, s[i / 2 * 4 + 2 * half + i % 2]);
+        for (int i = 0; i < kScores / 2; ++i) mosts[i % 4] = fmaxf(mosts[i % 4], s[i / 2 * 4 + 2 * half + i % 2]);
+        float most = fmaxf(fmaxf(mosts[0], mosts[1]), fmaxf(mosts[2], mosts[3]));
         most = fmaxf(most, __shfl_xor_sync(kAllLanes, most, 1));
         most = fmaxf(most, __shfl_xor_sync(kAllLanes, most, 2));
         factors[half] = fast_exp2((largest[half] - most) * scale2);
@@ -228,8 +230,10 @@ __device__ __forceinline__ void multiply_tiles(const ForwardWork& work, const Fo
 
     for (int i = 0; i < skipped; ++i) {
       wait_phase(shared.ring.full(place.stage), place.parity);
-      wait_turn(group);
-      pass_turn(group);
+      if constexpr (kTurns) {
+        wait_turn(group);
+        pass_turn(group);
+      }
       shared.ring.release(place.stage);
       place.advance();
     }
@@ -256,7 +260,7 @@ __device__ __forceinline__ void multiply_tiles(const ForwardWork& work, const Fo
     const int64_t stride = int64_t(work.H) * Head::E;
     store_rows<Head>(work.o + (int64_t(tile.b) * work.T + first) * stride + tile.head * Head::E, stride, work.T - first, o, factors);
   }
-  if (group == 0) wait_turn(group);  // that the last one passed: no barrier is left half full
+  if (kTurns && group == 0) wait_turn(group);  // that the last one passed: no barrier is left half full
 }
 
 template <class Sizes>
