@@ -120,7 +120,7 @@ __device__ __forceinline__ void bring_tiles(const ForwardMaps& maps, const Forwa
       wait_phase(shared.ring.free(ring.stage), ring.parity ^ 1);
       const uint32_t full = shared.ring.full(ring.stage);
       arrive_expecting(full, Sizes::kStageBytes);
-#pragma unroll
+#pragma unroll 1
       for (int tile = 0; tile < Sizes::kKeyTiles; ++tile) {
         const int token = step * Sizes::kKeys + tile * kTokens, offset = tile * Head::kTileBytes;
         bring_tile<Head, false>(shared.keys(ring.stage) + offset, maps.k, full, place.b, place.group, token);
@@ -144,24 +144,62 @@ __device__ __forceinline__ void multiply_tiles(const ForwardWork& work, const Fo
   RingPlace<Sizes::kStages> place;
   if (kTurns && group == kGroups - 1) pass_turn(group);  // the first begins
 
-  for (;;) {
+  int b = 0, head = 0, first = 0, steps = 0;  // of a tile: the group's first query, the steps of keys that its queries see
+  int ahead = 0;                              // of the first step's keys before the queries
+  uint32_t queries[Head::kSteps][4];
+  float o[Head::kSums], s[kScores];
+  uint32_t packed[kScores / 8][4];
+
+  const auto order_scores = [&] {
+    const uint64_t keys = describe_lines(shared.keys(place.stage));
+#pragma unroll
+    for (int k = 0; k < Head::kSteps; ++k) multiply_bf16_lines<kRightColumns>(s, queries[k], along<Head>(keys, k), k);
+    commit_products();
+  };
+  // Takes the next tile and waits for its first keys; false where there is none.
+  const auto take_tile = [&] {
     wait_phase(shared.query_ring.full(own_place.stage), own_place.parity);
     const int index = __shfl_sync(kAllLanes, slots[own_place.stage], 0);  // known to be the same in all lanes
-    if (index < 0) break;
+    if (index < 0) return false;
     const ForwardPlace<Sizes> tile(work, index);
-    const int first = tile.first + group * kTokens;  // the group's first query
-    uint32_t queries[Head::kSteps][4];
+    b = tile.b;
+    head = tile.head;
+    first = tile.first + group * kTokens;
     load_left<Head>(queries, shared.queries(own_place.stage, group));
     shared.query_ring.release(own_place.stage);
     own_place.advance();
+    const int skipped = max(0, ((tile.steps - 1) * Sizes::kKeys - first) / kTokens);  // steps of keys that no query of the group sees
+    steps = tile.steps - skipped;
+    ahead = (steps - 1) * Sizes::kKeys - first;
+    for (int i = 0; i < skipped; ++i) {
+      wait_phase(shared.ring.full(place.stage), place.parity);
+      if constexpr (kTurns) {
+        wait_turn(group);
+        pass_turn(group);
+      }
+      shared.ring.release(place.stage);
+      place.advance();
+    }
+    wait_phase(shared.ring.full(place.stage), place.parity);
+    return true;
+  };
+  // Orders a tile's first scores, behind the last one's last products; where there is no tile, of what lies there: no branch may come
+  // between products, or the compiler lets each wait for the one before.
+  const auto begin = [&] {
+    if constexpr (kTurns) wait_turn(group);
+    start_products();
+    order_scores();
+    if constexpr (kTurns) pass_turn(group);
+    wait_products<0>();
+    keep_sums(s);
+  };
 
-    float o[Head::kSums], s[kScores];
-    uint32_t packed[kScores / 8][4];
+  bool more = take_tile();
+  begin();
+  while (more) {
     clear_sums(o);
     float largest[2] = {kMinusInfinity, kMinusInfinity}, sum[2] = {0, 0};  // sums of this thread's columns alone
     int before = 0;  // the stage whose values are still to be read
-    const int skipped = max(0, ((tile.steps - 1) * Sizes::kKeys - first) / kTokens);  // steps of keys that no query of the group sees
-    const int ahead = (tile.steps - 1 - skipped) * Sizes::kKeys - first;              // of the first step's keys before the queries
 
     const auto accumulate = [&] {
       const uint64_t values = describe_rows(shared.values(before), Head::kHalfBytes);
@@ -169,20 +207,19 @@ __device__ __forceinline__ void multiply_tiles(const ForwardWork& work, const Fo
       for (int k = 0; k < kScores / 8; ++k) multiply_bf16_lines<kRightRows>(o, packed[k], values + k * kNextRows, 1);
       commit_products();
     };
-    // kFirst: the last keys that the queries see; nothing is under way yet.
+    // kFirst: the last keys that the queries see, whose scores are there.
     const auto step = [&](auto is_first) {
       constexpr bool kFirst = decltype(is_first)::value;
-      wait_phase(shared.ring.full(place.stage), place.parity);
-      const uint64_t keys = describe_lines(shared.keys(place.stage));
-      if constexpr (kTurns) wait_turn(group);
-      start_products();
-#pragma unroll
-      for (int k = 0; k < Head::kSteps; ++k) multiply_bf16_lines<kRightColumns>(s, queries[k], along<Head>(keys, k), k);
-      commit_products();
-      if constexpr (!kFirst) accumulate();
-      if constexpr (kTurns) pass_turn(group);
-      wait_products<kFirst ? 0 : 1>();
-      keep_sums(s);
+      if constexpr (!kFirst) {
+        wait_phase(shared.ring.full(place.stage), place.parity);
+        if constexpr (kTurns) wait_turn(group);
+        start_products();
+        order_scores();
+        accumulate();
+        if constexpr (kTurns) pass_turn(group);
+        wait_products<1>();
+        keep_sums(s);
+      }
 
       if constexpr (kFirst) {
 #pragma unroll
@@ -228,37 +265,29 @@ __device__ __forceinline__ void multiply_tiles(const ForwardWork& work, const Fo
       place.advance();
     };
 
-    for (int i = 0; i < skipped; ++i) {
-      wait_phase(shared.ring.full(place.stage), place.parity);
-      if constexpr (kTurns) {
-        wait_turn(group);
-        pass_turn(group);
-      }
-      shared.ring.release(place.stage);
-      place.advance();
-    }
     step(std::true_type());
 #pragma unroll 1
-    for (int i = skipped + 1; i < tile.steps; ++i) step(std::false_type());
+    for (int i = 1; i < steps; ++i) step(std::false_type());
     start_products();
     accumulate();
-    wait_products<0>();
+    const int done_b = b, done_head = head, done_first = first;
+    more = take_tile();
+    begin();
     keep_sums(o);
     shared.ring.release(before);
 
     float factors[2];
-    const int64_t head = int64_t(tile.b) * work.H + tile.head;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float total = sum[half];
       total += __shfl_xor_sync(kAllLanes, total, 1);
       total += __shfl_xor_sync(kAllLanes, total, 2);
       factors[half] = 1 / total;
-      const int query = first + Head::token_of(row + 8 * half);
-      if (column == 0 && query < work.T) work.lse[head * work.T + query] = largest[half] * work.scale + logf(total);
+      const int query = done_first + Head::token_of(row + 8 * half);
+      if (column == 0 && query < work.T) work.lse[(int64_t(done_b) * work.H + done_head) * work.T + query] = largest[half] * work.scale + logf(total);
     }
     const int64_t stride = int64_t(work.H) * Head::E;
-    store_rows<Head>(work.o + (int64_t(tile.b) * work.T + first) * stride + tile.head * Head::E, stride, work.T - first, o, factors);
+    store_rows<Head>(work.o + (int64_t(done_b) * work.T + done_first) * stride + done_head * Head::E, stride, work.T - done_first, o, factors);
   }
   if (kTurns && group == 0) wait_turn(group);  // that the last one passed: no barrier is left half full
 }
