@@ -132,8 +132,9 @@ struct BackwardPlace {
     }
   }
 
-  // Steps before that at `token`, which is where a group's own rows and the others are the same tokens: it takes no part in these.
-  __device__ __forceinline__ int steps_before(int token) const { return min((token - first) / kWay, steps); }
+  // Steps before that at `token`, which is where a group's own rows and the others are the same tokens: it takes no part in these. A
+  // group whose tokens are behind the end computes what nobody stores: it may not run ahead while it still reads a stage.
+  __device__ __forceinline__ int steps_before(int token) const { return max(0, min((token - first) / kWay, steps - 1)); }
 };
 
 template <class Sizes>
@@ -215,82 +216,131 @@ __device__ __forceinline__ void multiply_tiles(const BackwardWork& work, const B
   RingPlace<Sizes::kStages> place;
   if (kTurns && group == kGroups - 1) pass_turn(group);  // the first begins
 
-  for (;;) {
-    wait_phase(shared.own_ring.full(own_place.stage), own_place.parity);
-    const int index = __shfl_sync(kAllLanes, slots[own_place.stage], 0);  // known to be the same in all lanes
-    if (index < 0) break;
-    const BackwardPlace<Sizes> tile(work, index);
-    const int first = tile.own + group * kTokens;  // the group's first own token
+  int b = 0, own_head = 0, first = 0;  // of a tile: the group's first own token
+  int steps = 0, heads = 0;            // of the others: of a head, and heads left
+  int before = 0;                      // the stage whose last products are not done, or not even begun
+  bool holds = false;                  // own tiles in shared memory
+  uint32_t held[kHeld ? 2 : 1][kHeld ? Head::kSteps : 1][4];
+  uint64_t own[2] = {};
+  float log_sums[2] = {0, 0}, means[2] = {0, 0};                // of own rows, where these are queries
+  float sums0[Head::kSums], sums1[kKeys ? Head::kSums : 4];     // of operand 0: dK or dQ; of operand 1: dV
+  float s[kScores], ds[kScores];
+  uint32_t packed_p[kScores / 8][4], packed_ds[kScores / 8][4];
 
-    uint32_t held[kHeld ? 2 : 1][kHeld ? Head::kSteps : 1][4];
-    const uint64_t own[2] = {describe_lines(shared.own(own_place.stage, 0, group)), describe_lines(shared.own(own_place.stage, 1, group))};
-    if constexpr (kHeld) {
-      load_left<Head>(held[0], shared.own(own_place.stage, 0, group));
-      load_left<Head>(held[1], shared.own(own_place.stage, 1, group));
-      shared.own_ring.release(own_place.stage);
-    }
-    float log_sums[2] = {0, 0}, means[2] = {0, 0};  // of own rows, where these are queries
-    if constexpr (!kKeys) {
-      const int64_t at = ((int64_t(tile.b) * work.H + tile.own_head) * work.tiles64 + first / kTokens) * 2 * kTokens + row;
+  const auto score = [&](float(&to)[kScores], int operand) {
+    const uint64_t other = describe_lines(shared.other(place.stage, operand));
 #pragma unroll
-      for (int half = 0; half < 2; ++half)
-        if (first < work.T) {
-          log_sums[half] = __ldg(work.statistics + at + 8 * half);
-          means[half] = __ldg(work.statistics + at + 8 * half + kTokens);
+    for (int k = 0; k < Head::kSteps; ++k)
+      if constexpr (kHeld)
+        multiply_bf16_lines<kRightColumns>(to, held[operand][k], along<Head>(other, k), k);
+      else
+        multiply_bf16_lines<kRightColumns>(to, along<Head>(own[operand], k), along<Head>(other, k), k);
+    commit_products();
+  };
+  const auto accumulate = [&](int stage) {
+    const uint64_t other0 = describe_rows(shared.other(stage, 0), Head::kHalfBytes);
+    const uint64_t other1 = describe_rows(shared.other(stage, 1), Head::kHalfBytes);
+    if constexpr (kKeys) {
+#pragma unroll
+      for (int k = 0; k < kTokens / 16; ++k) multiply_bf16_lines<kRightRows>(sums1, packed_p[k], other1 + k * kNextRows, 1);
+    }
+#pragma unroll
+    for (int k = 0; k < kTokens / 16; ++k) multiply_bf16_lines<kRightRows>(sums0, packed_ds[k], other0 + k * kNextRows, 1);
+    commit_products();
+  };
+  int skipped = 0;  // steps of each head before the first in which the group takes part
+  // Takes the next head of the others, or the next tile, and waits for its first step; false where there is none.
+  const auto take = [&] {
+    if (heads == 0) {
+      if constexpr (!kHeld) {
+        if (holds) {
+          shared.own_ring.release(own_place.stage);
+          own_place.advance();
         }
-    }
-
-    float sums0[Head::kSums], sums1[kKeys ? Head::kSums : 4];  // of operand 0: dK or dQ; of operand 1: dV
-    float s[kScores], ds[kScores];
-    uint32_t packed_p[kScores / 8][4], packed_ds[kScores / 8][4];
-    clear_sums(sums0);
-    if constexpr (kKeys) clear_sums(sums1);
-    int before = 0;  // the stage whose last products are not done, or not even begun
-
-    const auto score = [&](float(&to)[kScores], int operand) {
-      const uint64_t other = describe_lines(shared.other(place.stage, operand));
-#pragma unroll
-      for (int k = 0; k < Head::kSteps; ++k)
-        if constexpr (kHeld)
-          multiply_bf16_lines<kRightColumns>(to, held[operand][k], along<Head>(other, k), k);
-        else
-          multiply_bf16_lines<kRightColumns>(to, along<Head>(own[operand], k), along<Head>(other, k), k);
-      commit_products();
-    };
-    const auto accumulate = [&](int stage) {
-      const uint64_t other0 = describe_rows(shared.other(stage, 0), Head::kHalfBytes);
-      const uint64_t other1 = describe_rows(shared.other(stage, 1), Head::kHalfBytes);
-      if constexpr (kKeys) {
-#pragma unroll
-        for (int k = 0; k < kTokens / 16; ++k) multiply_bf16_lines<kRightRows>(sums1, packed_p[k], other1 + k * kNextRows, 1);
+        holds = true;
       }
+      wait_phase(shared.own_ring.full(own_place.stage), own_place.parity);
+      const int index = __shfl_sync(kAllLanes, slots[own_place.stage], 0);  // known to be the same in all lanes
+      if (index < 0) return false;
+      const BackwardPlace<Sizes> tile(work, index);
+      b = tile.b;
+      own_head = tile.own_head;
+      first = tile.own + group * kTokens;
+      if constexpr (kHeld) {
+        load_left<Head>(held[0], shared.own(own_place.stage, 0, group));
+        load_left<Head>(held[1], shared.own(own_place.stage, 1, group));
+        shared.own_ring.release(own_place.stage);
+        own_place.advance();
+      } else {
+        own[0] = describe_lines(shared.own(own_place.stage, 0, group));
+        own[1] = describe_lines(shared.own(own_place.stage, 1, group));
+      }
+      heads = tile.heads;
+      skipped = tile.steps_before(first);
+      steps = tile.steps - skipped;
+      if constexpr (!kKeys) {
+        const float* at = work.statistics + ((int64_t(b) * work.H + own_head) * work.tiles64 + first / kTokens) * 2 * kTokens + row;
 #pragma unroll
-      for (int k = 0; k < kTokens / 16; ++k) multiply_bf16_lines<kRightRows>(sums0, packed_ds[k], other0 + k * kNextRows, 1);
-      commit_products();
-    };
-    // kFirst: the others are the own tokens; nothing is under way yet.
+        for (int half = 0; half < 2; ++half) {
+          log_sums[half] = __ldg(at + 8 * half);
+          means[half] = __ldg(at + 8 * half + kTokens);
+        }
+      }
+    }
+    --heads;
+    for (int i = 0; i < skipped; ++i) {
+      wait_phase(shared.ring.full(place.stage), place.parity);
+      if constexpr (kTurns) {
+        wait_turn(group);
+        pass_turn(group);
+      }
+      shared.ring.release(place.stage);
+      place.advance();
+    }
+    wait_phase(shared.ring.full(place.stage), place.parity);
+    return true;
+  };
+  // Orders the first scores behind the last products; where there is nothing to take, of what lies there: no branch may come between
+  // products, or the compiler lets each wait for the one before.
+  const auto begin = [&] {
+    if constexpr (kTurns) wait_turn(group);
+    start_products();
+    score(s, 0);
+    score(ds, 1);
+    if constexpr (kTurns) pass_turn(group);
+    wait_products<0>();
+    keep_sums(s);
+    keep_sums(ds);
+  };
+
+  bool more = take();
+  begin();
+  clear_sums(sums0);
+  if constexpr (kKeys) clear_sums(sums1);
+  while (more) {
+    // kFirst: the others are the own tokens; S and dP are there.
     const auto step = [&](auto is_first) {
       constexpr bool kFirst = decltype(is_first)::value;
-      wait_phase(shared.ring.full(place.stage), place.parity);
-      if constexpr (kTurns) wait_turn(group);
-      start_products();
-      score(s, 0);
-      if constexpr (kLate) {
-        if constexpr (kTurns) pass_turn(group);
-        if constexpr (!kFirst) {
+      if constexpr (!kFirst) {
+        wait_phase(shared.ring.full(place.stage), place.parity);
+        if constexpr (kTurns) wait_turn(group);
+        start_products();
+        score(s, 0);
+        if constexpr (kLate) {
+          if constexpr (kTurns) pass_turn(group);
           wait_products<1>();
           shared.ring.release(before);
           start_products();
+          score(ds, 1);
+          wait_products<1>();
+        } else {
+          score(ds, 1);
+          accumulate(before);
+          if constexpr (kTurns) pass_turn(group);
+          wait_products<2>();
         }
-        score(ds, 1);
-        wait_products<1>();
-      } else {
-        score(ds, 1);
-        if constexpr (!kFirst) accumulate(before);
-        if constexpr (kTurns) pass_turn(group);
-        wait_products<kFirst ? 1 : 2>();
+        keep_sums(s);
       }
-      keep_sums(s);
 
       if constexpr (kFirst) {
 #pragma unroll
@@ -307,8 +357,10 @@ __device__ __forceinline__ void multiply_tiles(const BackwardWork& work, const B
         for (int i = 0; i < 4; ++i)
           s[4 * n + i] = fast_exp2(fmaf(s[4 * n + i], scale2, -(kKeys ? (i % 2 ? theirs.y : theirs.x) : log_sums[i / 2])));
       }
-      wait_products<kLate || kFirst ? 0 : 1>();
-      keep_sums(ds);
+      if constexpr (!kFirst) {
+        wait_products<kLate ? 0 : 1>();
+        keep_sums(ds);
+      }
 #pragma unroll
       for (int n = 0; n < kScores / 4; ++n) {
         const float2 theirs = kKeys ? *reinterpret_cast<const float2*>(statistics + kTokens + 8 * n) : make_float2(0, 0);
@@ -330,38 +382,35 @@ __device__ __forceinline__ void multiply_tiles(const BackwardWork& work, const B
       place.advance();
     };
 
-    for (int head = 0; head < tile.heads; ++head) {
-      const int skipped = first < work.T ? tile.steps_before(first) : tile.steps;
-      for (int i = 0; i < skipped; ++i) {
-        wait_phase(shared.ring.full(place.stage), place.parity);
-        if constexpr (kTurns) {
-          wait_turn(group);
-          pass_turn(group);
-        }
-        shared.ring.release(place.stage);
-        place.advance();
-      }
-      if (skipped == tile.steps) continue;
-      step(std::true_type());
+    step(std::true_type());
 #pragma unroll 1
-      for (int i = skipped + 1; i < tile.steps; ++i) step(std::false_type());
-      if constexpr (!kLate) {
-        start_products();
-        accumulate(before);
-      }
-      wait_products<0>();
-      keep_sums(sums0);
-      if constexpr (kKeys) keep_sums(sums1);
-      shared.ring.release(before);
+    for (int i = 1; i < steps; ++i) step(std::false_type());
+    if constexpr (!kLate) {
+      start_products();
+      accumulate(before);
     }
-    if constexpr (!kHeld) shared.own_ring.release(own_place.stage);
-    own_place.advance();
-
-    const int own_heads = kKeys ? work.G : work.H;
-    const int64_t at = ((int64_t(tile.b) * own_heads + tile.own_head) * work.T + first) * Head::E;
-    const float scales[2] = {work.scale, work.scale}, ones[2] = {1, 1};
-    store_rows<Head>(work.results[0] + at, Head::E, work.T - first, sums0, scales);
-    if constexpr (kKeys) store_rows<Head>(work.results[1] + at, Head::E, work.T - first, sums1, ones);
+    const int done_b = b, done_head = own_head, done_first = first;
+    const bool done = heads == 0;
+    more = take();
+    if constexpr (kLate)
+      wait_products<0>();
+    else
+      begin();
+    keep_sums(sums0);
+    if constexpr (kKeys) keep_sums(sums1);
+    shared.ring.release(before);
+    if (done) {
+      const int own_heads = kKeys ? work.G : work.H;
+      const int64_t at = ((int64_t(done_b) * own_heads + done_head) * work.T + done_first) * Head::E;
+      const float scales[2] = {work.scale, work.scale}, ones[2] = {1, 1};
+      store_rows<Head>(work.results[0] + at, Head::E, work.T - done_first, sums0, scales);
+      clear_sums(sums0);
+      if constexpr (kKeys) {
+        store_rows<Head>(work.results[1] + at, Head::E, work.T - done_first, sums1, ones);
+        clear_sums(sums1);
+      }
+    }
+    if constexpr (kLate) begin();  // sums, P, dS and the next scores together would be more registers than there are
   }
   if (kTurns && group == 0) wait_turn(group);  // that the last one passed: no barrier is left half full
 }
