@@ -306,6 +306,7 @@ extern "C" tb_status tb_attention_backward(tb_context* context, tb_dtype dtype, 
              "Cannot run %s as one of its tensors is null", op);
   if (const tb_status status = tb::check_aligned(context, op, {dout, q, k, v, o, dq, dk, dv}); status != TB_OK) return status;
   if (tb::has_attention_tiles(dtype, E))
-    return tb::fits_attention_sm90(context, task.shape) ? tb::attention_backward_sm90(context, op, task) : tb::attention_backward_tiles(context, op, task);
+    return tb::fits_attention_sm90(context, task.shape) ? tb::attention_backward_sm90(context, op, task)
+                                                        : tb::attention_backward_tiles(context, op, task);
   return tb::attention_backward_lanes(context, op, dtype, task);
 }

@@ -5,7 +5,7 @@
 //
 //   statistics   delta = rowsum(dout * o), beside lse in units of log 2, in the layout of tiles, into scratch memory
 //   keys         own 128 keys a block: dV = sum Pᵀ dO, dK = scale * sum dSᵀ Q, over the group's heads and then queries in order
-//   queries      own 128 queries a block: dQ = scale * sum dS K, over keys in order
+//   queries      own 128 queries a block: dQ = scale * sum dS K, over keys from the queries' own back to the first
 //
 // The last two are one kernel: "own" rows of two operands stay, tiles of 64 tokens of the "other" two pass by. With (own, other) =
 // (K, Q), (V, dO) scores come transposed, with (Q, K), (dO, V) straight: either way their sums are, packed, the left operand of the next
@@ -15,7 +15,8 @@
 //   others                        | P = exp2(S - lse)   | dS = P * (dP - delta)
 //
 // so that exponentials run beside its own products, and everything else beside the other group's. Blocks stay: the next tile is drawn
-// from a counter, longest first, and its operands come while the last is finished. Which block computes a tile changes no bit.
+// from a counter, longest first, its operands come and its first scores are ordered while the last is finished. Which block computes a
+// tile changes no bit.
 #include <type_traits>
 
 #include "attention_sm90.cuh"
@@ -30,9 +31,9 @@ namespace {
 // ---- Tiles --------------------------------------------------------------------------------------------------------------
 
 constexpr int kOwned = kGroups * kTokens;
-constexpr bool kTurns = true;                                // the groups order the products of a step one after the other
-constexpr int kCounters = 2;                                 // of tiles drawn, one a launch
-constexpr int64_t kStatisticsAt = 256;                       // bytes into scratch
+constexpr bool kTurns = true;                                       // the groups order the products of a step one after the other
+constexpr int kCounters = 2;                                        // of tiles drawn, one a launch
+constexpr int64_t kStatisticsAt = 256;                              // bytes into scratch
 constexpr int kStatisticsBytes = 2 * kTokens * int(sizeof(float));  // of a tile: 64 lse, 64 delta
 
 template <int E, bool Keys>
@@ -41,7 +42,8 @@ struct BackwardSizes : HopperHead<E> {
   static constexpr bool kKeys = Keys;
   // Own operands as registers: products then read half as much shared memory. Sums of wider heads leave no room.
   static constexpr bool kHeld = E <= (Keys ? 64 : 100);
-  // Sums, S, dP, P and dS at once are more registers than there are where keys are wider than 64: there the last products of a step end before dP is begun.
+  // Sums, S, dP, P and dS at once are more registers than there are where keys are wider than 64: there the last products of a step
+  // end before dP is begun.
   static constexpr bool kLate = Keys && E > 64;
   static constexpr int kStages = E <= 64 ? 8 : 3;
   static constexpr int kOwnBytes = 2 * kGroups * Head::kTileBytes, kStageBytes = 2 * Head::kTileBytes;
@@ -222,8 +224,8 @@ __device__ __forceinline__ void multiply_tiles(const BackwardWork& work, const B
   bool holds = false;                  // own tiles in shared memory
   uint32_t held[kHeld ? 2 : 1][kHeld ? Head::kSteps : 1][4];
   uint64_t own[2] = {};
-  float log_sums[2] = {0, 0}, means[2] = {0, 0};                // of own rows, where these are queries
-  float sums0[Head::kSums], sums1[kKeys ? Head::kSums : 4];     // of operand 0: dK or dQ; of operand 1: dV
+  float log_sums[2] = {0, 0}, means[2] = {0, 0};             // of own rows, where these are queries
+  float sums0[Head::kSums], sums1[kKeys ? Head::kSums : 4];  // of operand 0: dK or dQ; of operand 1: dV
   float s[kScores], ds[kScores];
   uint32_t packed_p[kScores / 8][4], packed_ds[kScores / 8][4];
 
@@ -279,7 +281,8 @@ __device__ __forceinline__ void multiply_tiles(const BackwardWork& work, const B
       skipped = tile.steps_before(first);
       steps = tile.steps - skipped;
       if constexpr (!kKeys) {
-        const float* at = work.statistics + ((int64_t(b) * work.H + own_head) * work.tiles64 + first / kTokens) * 2 * kTokens + row;
+        const int64_t at_tile = (int64_t(b) * work.H + own_head) * work.tiles64 + min(first / kTokens, work.tiles64 - 1);
+        const float* at = work.statistics + at_tile * 2 * kTokens + row;
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           log_sums[half] = __ldg(at + 8 * half);

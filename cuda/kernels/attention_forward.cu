@@ -214,6 +214,7 @@ extern "C" tb_status tb_attention_forward(tb_context* context, tb_dtype dtype, c
              "Cannot run %s as one of its tensors is null", op);
   if (const tb_status status = tb::check_aligned(context, op, {q, k, v, o}); status != TB_OK) return status;
   if (tb::has_attention_tiles(dtype, E))
-    return tb::fits_attention_sm90(context, task.shape) ? tb::attention_forward_sm90(context, op, task) : tb::attention_forward_tiles(context, op, task);
+    return tb::fits_attention_sm90(context, task.shape) ? tb::attention_forward_sm90(context, op, task)
+                                                        : tb::attention_forward_tiles(context, op, task);
   return tb::attention_forward_lanes(context, op, dtype, task, T, 1);
 }

@@ -284,10 +284,12 @@ __device__ __forceinline__ void multiply_tiles(const ForwardWork& work, const Fo
       total += __shfl_xor_sync(kAllLanes, total, 2);
       factors[half] = 1 / total;
       const int query = done_first + Head::token_of(row + 8 * half);
-      if (column == 0 && query < work.T) work.lse[(int64_t(done_b) * work.H + done_head) * work.T + query] = largest[half] * work.scale + logf(total);
+      if (column == 0 && query < work.T)
+        work.lse[(int64_t(done_b) * work.H + done_head) * work.T + query] = largest[half] * work.scale + logf(total);
     }
     const int64_t stride = int64_t(work.H) * Head::E;
-    store_rows<Head>(work.o + (int64_t(done_b) * work.T + done_first) * stride + done_head * Head::E, stride, work.T - done_first, o, factors);
+    bf16* to = work.o + (int64_t(done_b) * work.T + done_first) * stride + done_head * Head::E;
+    store_rows<Head>(to, stride, work.T - done_first, o, factors);
   }
   if (kTurns && group == 0) wait_turn(group);  // that the last one passed: no barrier is left half full
 }
