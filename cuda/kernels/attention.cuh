@@ -1,8 +1,9 @@
 // What the attention kernels share: their operands, the checks of a launcher, tiles of heads in shared memory for the tensor
 // cores, and the order in which blocks take their tiles.
 //
-// Two families of kernels compute the same thing:
+// Three families of kernels compute the same thing:
 //   tensor cores  bfloat16 of head widths kTileHeads; products of 16 x 8 x 16, sums and softmax in float32
+//   Hopper        the same in training, where the card has its instructions; attention_sm90.cuh
 //   lanes         float32 and every other head width up to kWidestHead; attention_lanes.cuh
 #pragma once
 
@@ -51,12 +52,23 @@ inline bool has_attention_tiles(tb_dtype dtype, int64_t E) {
 // Launches with tiles of the tensor cores; has_attention_tiles() must hold.
 tb_status attention_forward_tiles(tb_context* context, const char* op, const AttentionForward& task);
 tb_status attention_backward_tiles(tb_context* context, const char* op, const AttentionBackward& task);
+// Launches Hopper's kernels of training (start is null, lse is not); has_attention_tiles() and fits_attention_sm90() must hold.
+tb_status attention_forward_sm90(tb_context* context, const char* op, const AttentionForward& task);
+tb_status attention_backward_sm90(tb_context* context, const char* op, const AttentionBackward& task);
 // Launches the lanes' kernels. `splits`: see attention_decode.cu; 1 writes o and lse at once.
 tb_status attention_forward_lanes(tb_context* context, const char* op, tb_dtype dtype, const AttentionForward& task,
                                   int64_t keys_per_split, int64_t splits);
 tb_status attention_backward_lanes(tb_context* context, const char* op, tb_dtype dtype, const AttentionBackward& task);
 // delta (B, H, T) = rowsum(dout * o), the first step of both backward passes.
 void attention_delta(tb_context* context, tb_dtype dtype, const AttentionBackward& task);
+
+// Whether the card has Hopper's kernels, and tensors of this shape their form: rows of no whole chunks of 16 bytes go in pairs, of
+// tokens and, in o and dout, of heads (attention_sm90.cuh). A row of statistics a 64 tokens must fit into the scratch memory.
+inline bool fits_attention_sm90(const tb_context* context, const AttentionShape& shape) {
+  constexpr int64_t kMostTokens = int64_t(1) << 30, kCounters = 256, kStatistics = 2 * 64 * sizeof(float);
+  return context->encode_tensor_map != nullptr && (shape.E % 8 == 0 || (shape.T % 2 == 0 && shape.H % 2 == 0)) &&
+         shape.T <= kMostTokens && kCounters + shape.B * shape.H * ceil_div(shape.T, 64) * kStatistics <= kScratchBytes;
+}
 
 // The rules of all three ops. Grids have fewer than 2^31 blocks.
 inline tb_status check_attention(tb_context* context, const char* op, tb_dtype dtype, const AttentionShape& shape) {

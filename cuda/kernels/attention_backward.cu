@@ -6,7 +6,7 @@
 // and one order: the group's heads in order, then query tiles in order; key tiles in order. Same shape, same bits.
 // bfloat16 in and out; scores, softmax and sums in float32; P and dS are rounded to bfloat16 before their products. The first
 // kernel computes Sᵀ and dPᵀ, the second S and dP: either way the accumulators are the next product's left operand, in registers.
-// float32, and head widths without tiles: attention_lanes.cu.
+// Hopper: attention_backward_sm90.cu. float32, and head widths without tiles: attention_lanes.cu.
 #include "attention.cuh"
 
 // ---- Device -----------------------------------------------------------------------------------------------------
@@ -305,6 +305,8 @@ extern "C" tb_status tb_attention_backward(tb_context* context, tb_dtype dtype, 
                           delta != nullptr && dq != nullptr && dk != nullptr && dv != nullptr,
              "Cannot run %s as one of its tensors is null", op);
   if (const tb_status status = tb::check_aligned(context, op, {dout, q, k, v, o, dq, dk, dv}); status != TB_OK) return status;
-  if (tb::has_attention_tiles(dtype, E)) return tb::attention_backward_tiles(context, op, task);
+  if (tb::has_attention_tiles(dtype, E))
+    return tb::fits_attention_sm90(context, task.shape) ? tb::attention_backward_sm90(context, op, task)
+                                                        : tb::attention_backward_tiles(context, op, task);
   return tb::attention_backward_lanes(context, op, dtype, task);
 }

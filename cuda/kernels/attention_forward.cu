@@ -5,7 +5,7 @@
 // bfloat16 in and out with float32 scores, softmax and sums; probabilities are rounded to bfloat16 before they meet v, their
 // sum is not. Keys are taken in order, 64 at a time, each row by one warp: same shape, same bits. A block has 128 queries, 4 warps
 // of 32; keys and values of the next step are copied while this one is computed. Tiles that no query sees are never read.
-// float32, and head widths without tiles: attention_lanes.cu.
+// Hopper: attention_forward_sm90.cu. float32, and head widths without tiles: attention_lanes.cu.
 #include "attention.cuh"
 
 // ---- Device -----------------------------------------------------------------------------------------------------
@@ -213,6 +213,8 @@ extern "C" tb_status tb_attention_forward(tb_context* context, tb_dtype dtype, c
   TB_REQUIRE(context, q != nullptr && k != nullptr && v != nullptr && o != nullptr && lse != nullptr,
              "Cannot run %s as one of its tensors is null", op);
   if (const tb_status status = tb::check_aligned(context, op, {q, k, v, o}); status != TB_OK) return status;
-  if (tb::has_attention_tiles(dtype, E)) return tb::attention_forward_tiles(context, op, task);
+  if (tb::has_attention_tiles(dtype, E))
+    return tb::fits_attention_sm90(context, task.shape) ? tb::attention_forward_sm90(context, op, task)
+                                                        : tb::attention_forward_tiles(context, op, task);
   return tb::attention_forward_lanes(context, op, dtype, task, T, 1);
 }

@@ -1,6 +1,7 @@
 /**
  * TFLOP/s of attention on the card, of causal FLOPs: two products with half a T x T matrix forward, five backward, however many
- * a kernel computes; and GB/s of the cache that decoding reads.
+ * a kernel computes; and GB/s of the cache that decoding reads. Training is measured with the kernels that the card gets, and
+ * beside them with TITANBIT_NO_WGMMA=1.
  *
  *     deno run -A tests/kernels/attention/cuda_bench.ts
  */
@@ -17,12 +18,14 @@ import { BYTES, type DType } from "../../../lib/tensor/dtype.ts";
 import { toBfloat16 } from "../../support/bfloat16.ts";
 import { Random } from "../../support/random.ts";
 
-const TRAINING = [[8, 32, 2048, 64], [32, 12, 2048, 64], [4, 32, 2048, 100], [4, 32, 2048, 128], [
-  2,
-  32,
-  8192,
-  64,
-]] as const;
+const TRAINING = [
+  [32, 12, 2048, 64],
+  [16, 32, 2048, 64],
+  [16, 24, 2048, 64],
+  [2, 32, 8192, 64],
+  [4, 32, 2048, 100],
+  [4, 32, 2048, 128],
+] as const;
 const DECODING = [[1, 32, 4096, 64], [16, 32, 4096, 64], [16, 32, 4096, 100]] as const;
 const NOISE = toBfloat16(new Random(1).normals(1 << 20));
 
@@ -67,42 +70,61 @@ function measure(device: Device, body: () => void, calls: number): number {
   return samples.sort((a, b) => a - b)[7]!;
 }
 
+/** Milliseconds and TFLOP/s of both passes. */
+function measureTraining(device: Device, [B, H, T, E]: typeof TRAINING[number]) {
+  using memory = new Memory(device);
+  const heads = [B, H, T, E], rows = [B * T, H * E];
+  const [q, k, v] = ["q", "k", "v"].map((name) => memory.normals(name, heads)) as [
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  const [dq, dk, dv] = ["dq", "dk", "dv"].map((name) => memory.tensor(name, "bfloat16", heads)) as [
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  const dout = memory.normals("dout", rows);
+  const o = memory.tensor("o", "bfloat16", rows);
+  const lse = memory.tensor("lse", "float32", [B, H, T]);
+  const delta = memory.tensor("delta", "float32", [B, H, T]);
+  const scale = E ** -0.5;
+  const forwardMs = measure(device, () => attentionForward({ q, k, v, o, lse, scale }), 3);
+  const backwardMs = measure(
+    device,
+    () => attentionBackward({ dout, q, k, v, o, lse, delta, dq, dk, dv, scale }),
+    2,
+  );
+  const flops = 2 * B * H * T * T * E;
+  return {
+    forward_ms: Number(forwardMs.toFixed(3)),
+    forward_tflops: Math.round(flops / forwardMs / 1e9),
+    backward_ms: Number(backwardMs.toFixed(3)),
+    backward_tflops: Math.round(2.5 * flops / backwardMs / 1e9),
+  };
+}
+
+/** A second context of the card, whose kernels are those of cards without wgmma. */
+function openWithoutWgmma(): Device {
+  const before = Deno.env.get("TITANBIT_NO_WGMMA");
+  Deno.env.set("TITANBIT_NO_WGMMA", "1");
+  try {
+    return Device.open({ kind: "cuda" });
+  } finally {
+    if (before === undefined) Deno.env.delete("TITANBIT_NO_WGMMA");
+    else Deno.env.set("TITANBIT_NO_WGMMA", before);
+  }
+}
+
 function main(): void {
   using device = Device.open({ kind: "cuda" });
+  using plain = openWithoutWgmma();
   console.log(device.description.name);
-  for (const [B, H, T, E] of TRAINING) {
-    using memory = new Memory(device);
-    const heads = [B, H, T, E], rows = [B * T, H * E];
-    const [q, k, v] = ["q", "k", "v"].map((name) => memory.normals(name, heads)) as [
-      Tensor,
-      Tensor,
-      Tensor,
-    ];
-    const [dq, dk, dv] = ["dq", "dk", "dv"].map((name) =>
-      memory.tensor(name, "bfloat16", heads)
-    ) as [Tensor, Tensor, Tensor];
-    const dout = memory.normals("dout", rows);
-    const o = memory.tensor("o", "bfloat16", rows);
-    const lse = memory.tensor("lse", "float32", [B, H, T]);
-    const delta = memory.tensor("delta", "float32", [B, H, T]);
-    const scale = E ** -0.5;
-    const forwardMs = measure(device, () => attentionForward({ q, k, v, o, lse, scale }), 3);
-    const backwardMs = measure(
-      device,
-      () => attentionBackward({ dout, q, k, v, o, lse, delta, dq, dk, dv, scale }),
-      2,
-    );
-    const flops = 2 * B * H * T * T * E;
-    console.log(JSON.stringify({
-      B,
-      H,
-      T,
-      E,
-      forward_ms: Number(forwardMs.toFixed(3)),
-      forward_tflops: Math.round(flops / forwardMs / 1e9),
-      backward_ms: Number(backwardMs.toFixed(3)),
-      backward_tflops: Math.round(2.5 * flops / backwardMs / 1e9),
-    }));
+  for (const shape of TRAINING) {
+    const [B, H, T, E] = shape;
+    for (const [kernels, on] of [["as chosen", device], ["no wgmma", plain]] as const) {
+      console.log(JSON.stringify({ B, H, T, E, kernels, ...measureTraining(on, shape) }));
+    }
   }
   for (const [B, H, capacity, E] of DECODING) {
     using memory = new Memory(device);
