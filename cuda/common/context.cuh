@@ -32,6 +32,9 @@ constexpr int64_t kGemmScratchBytes = int64_t(32) << 20;
 constexpr int kStagingSlots = 8;
 constexpr int64_t kStagingBytes = int64_t(1) << 20;
 
+// Counters of blocks that have done their part, for kernels whose last block finishes the work. They are 0 between kernels.
+constexpr int64_t kCounters = int64_t(1) << 16;
+
 }  // namespace tb
 
 struct tb_context {
@@ -51,6 +54,7 @@ struct tb_context {
   void* encode_tensor_map;       // the driver's cuTensorMapEncodeTiled; null: no kernel of sm_90a may run
   char name[256];
   char error[1024];
+  unsigned* counters;            // tb::kCounters on the card
 };
 
 namespace tb {
