@@ -146,6 +146,12 @@ export class Decoder implements Disposable {
     this.#read(choice, this.#logits!, { from: 0, to: this.sequences });
   }
 
+  /** Runs the last token of each sequence again, where it was, without waiting for it: what of a token is the device's own time. */
+  replay(): void {
+    if (this.#graph === null) this.#step(this.#choice!);
+    else this.#graph.launch();
+  }
+
   /** The next token of a sequence, after {@linkcode Decoder.prefill} or {@linkcode Decoder.decode}. */
   choose(sequence: number, sampler: Sampler): number {
     const { k, vocabSize, hostLogits, hostIds, hostValues } = this.#choice!;
