@@ -13,6 +13,7 @@
 #include <type_traits>
 
 #include "attention_lanes.cuh"
+#include "overlap.cuh"
 
 // ---- Device -----------------------------------------------------------------------------------------------------
 
@@ -86,6 +87,7 @@ __device__ __forceinline__ void merge_row(const Partials& partials, int64_t row,
 // Cache: T or int8_t.
 template <typename L, int kRows, typename Cache>
 __global__ void __launch_bounds__(32 * kWarps) attend_rows(const AttentionForward task, const Partials partials) {
+  wait_for_earlier();
   using T = typename L::T;
   constexpr bool kScaled = std::is_same_v<Cache, int8_t>;
   constexpr int kElements = L::kElements, kTeams = kWarps * L::kTeams;
@@ -303,7 +305,7 @@ tb_status attention_forward_lanes(tb_context* context, const char* op, tb_dtype 
                                int(keys_per_split), int(row_groups)};
     const auto wide = rows_per_block == 1 ? attend_rows<L, 1, T> : attend_rows<L, kMostRows, T>;
     const auto narrow = rows_per_block == 1 ? attend_rows<L, 1, int8_t> : attend_rows<L, kScaledRows, int8_t>;
-    (scaled ? narrow : wide)<<<unsigned(blocks), 32 * kWarps, 0, context->stream>>>(task, partials);
+    launch_rows(context, shape.B * shape.T, scaled ? narrow : wide, unsigned(blocks), 32 * kWarps, task, partials);
   });
   const Partials partials = {scratch + 2 * rows * splits, scratch, nullptr, int(splits), int(keys_per_split), 0};
   if (splits > 1 && !fused)

@@ -15,6 +15,7 @@
 #include "context.cuh"
 #include "load_store.cuh"
 #include "mma.cuh"
+#include "overlap.cuh"
 #include "reduce.cuh"
 
 namespace tb {
@@ -45,6 +46,7 @@ inline bool fits_few_rows(const tb_context* context, const void* x, const void* 
 template <typename Element, typename Sum, typename Finish>
 __global__ void __launch_bounds__(kFewThreads) few_rows(const Element* __restrict__ x, const Element* __restrict__ w, int M, int64_t N,
                                                         int64_t row_bytes, int stride, Finish finish) {
+  wait_for_earlier();
   extern __shared__ uint4 few_rows_shared[];
   char* const rows = reinterpret_cast<char*>(few_rows_shared);
   const int lane = int(threadIdx.x) % kWarp, warp = int(threadIdx.x) / kWarp, g = lane / 4, t = lane % 4;
@@ -99,7 +101,7 @@ tb_status launch_few_rows(tb_context* context, const char* op, const Element* x,
   // Blocks that are there at once, so that x is brought to each multiprocessor a few times, not once a tile.
   const int64_t resident = std::max(int64_t(1), std::min(int64_t(4), int64_t(context->shared_bytes_per_block) / shared));
   const int64_t blocks = std::min(ceil_div(N, int64_t(kFewColumns) * kFewWarps), resident * context->sm_count);
-  kernel<<<unsigned(blocks), kFewThreads, size_t(shared), context->stream>>>(x, w, int(M), N, row_bytes, int(stride), finish);
+  launch_early(context, kernel, unsigned(blocks), kFewThreads, shared, x, w, M, N, row_bytes, stride, finish);
   return launched(context, op);
 }
 

@@ -7,6 +7,7 @@
 // registers.
 #include "context.cuh"
 #include "load_store.cuh"
+#include "overlap.cuh"
 #include "reduce.cuh"
 
 // ---- Device -----------------------------------------------------------------------------------------------------
@@ -15,7 +16,6 @@ namespace tb {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kFewTokens = 64;
 constexpr int64_t kWidestQuantized = 256;  // heads: 4 pairs a lane
 constexpr float kSmallestGamma = 1e-30f;
 
@@ -50,6 +50,7 @@ template <int Count, typename T>
 __global__ void __launch_bounds__(kThreads) rope_forward(const T* __restrict__ qkv, const float* __restrict__ cos_sin,
                                                          const int32_t* __restrict__ start, T* __restrict__ q,
                                                          T* __restrict__ k, T* __restrict__ v, Heads shape) {
+  wait_for_earlier();
   const int64_t row = blockIdx.x, b = row / shape.T, t = row % shape.T;
   const int64_t E = shape.E, half = E / 2, H = shape.H, G = shape.G;
   const int64_t position = (start == nullptr ? 0 : int64_t(start[b])) + t;
@@ -92,6 +93,7 @@ template <typename T>
 __global__ void __launch_bounds__(kThreads) rope_forward_int8(const T* __restrict__ qkv, const float* __restrict__ cos_sin,
                                                               const int32_t* __restrict__ start, T* __restrict__ q,
                                                               QuantizedCache cache, Heads shape) {
+  wait_for_earlier();
   const int64_t row = blockIdx.x, b = row / shape.T, t = row % shape.T;
   const int64_t E = shape.E, half = E / 2, H = shape.H, G = shape.G;
   const int64_t position = (start == nullptr ? 0 : int64_t(start[b])) + t;
@@ -235,8 +237,8 @@ extern "C" tb_status tb_rope_forward(tb_context* context, tb_dtype dtype, const 
     const tb::QuantizedCache cache = {static_cast<int8_t*>(k), static_cast<int8_t*>(v), k_scale, v_scale};
     const dim3 grid(unsigned(B * T), tb::blocks_for(H + 2 * G, tb::kThreads / tb::kWarp));
     TB_WITH_TYPE(dtype, X, {
-      tb::rope_forward_int8<<<grid, tb::kThreads, 0, context->stream>>>(static_cast<const X*>(qkv), cos_sin, start,
-                                                                       static_cast<X*>(q), cache, shape);
+      tb::launch_rows(context, B * T, tb::rope_forward_int8<X>, grid, tb::kThreads, static_cast<const X*>(qkv), cos_sin, start,
+                      static_cast<X*>(q), cache, shape);
     });
     return tb::launched(context, "tb_rope_forward");
   }
@@ -245,9 +247,9 @@ extern "C" tb_status tb_rope_forward(tb_context* context, tb_dtype dtype, const 
   TB_WITH_TYPE(dtype, X, {
     TB_WITH_GROUP(group, {
       const int64_t items = (H + 2 * G) * (E / 2 / kGroup);
-      const dim3 grid(unsigned(B * T), B * T <= tb::kFewTokens ? tb::blocks_for(items < 65536 ? items : 65536, tb::kThreads) : 1);
-      tb::rope_forward<kGroup><<<grid, tb::kThreads, 0, context->stream>>>(
-          static_cast<const X*>(qkv), cos_sin, start, static_cast<X*>(q), static_cast<X*>(k), static_cast<X*>(v), shape);
+      const dim3 grid(unsigned(B * T), B * T <= tb::kOverlapRows ? tb::blocks_for(items < 65536 ? items : 65536, tb::kThreads) : 1);
+      tb::launch_rows(context, B * T, tb::rope_forward<kGroup, X>, grid, tb::kThreads, static_cast<const X*>(qkv), cos_sin, start,
+                      static_cast<X*>(q), static_cast<X*>(k), static_cast<X*>(v), shape);
     });
   });
   return tb::launched(context, "tb_rope_forward");

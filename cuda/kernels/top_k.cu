@@ -5,6 +5,7 @@
 //   k = 1   one block a row keeps the largest key a thread, then of the block
 //   else    blocks sort kChunk keys each (bitonic, in shared memory) and pass the first k on, until one block has sorted them all
 #include "context.cuh"
+#include "overlap.cuh"
 #include "reduce.cuh"
 
 // ---- Device -----------------------------------------------------------------------------------------------------
@@ -33,6 +34,7 @@ __device__ __forceinline__ int32_t id_of(Key key) { return int32_t(0xffffffffu -
 
 __global__ void __launch_bounds__(kMaxThreads) largest_of_rows(const float* __restrict__ logits, float* __restrict__ values,
                                                                int32_t* __restrict__ ids, int64_t V, int64_t stride) {
+  wait_for_earlier();
   __shared__ Key largest[kMaxThreads / kWarp];
   const float* row = logits + int64_t(blockIdx.x) * stride;
   Key best = 0;
@@ -59,6 +61,7 @@ __global__ void __launch_bounds__(kSortThreads) sort_chunks(const float* __restr
                                                             const Key* __restrict__ from, Key* __restrict__ to,
                                                             float* __restrict__ values, int32_t* __restrict__ ids, int64_t count,
                                                             int k) {
+  wait_for_earlier();
   __shared__ Key keys[kChunk];
   const int64_t row = blockIdx.y, first = int64_t(blockIdx.x) * kChunk;
   for (int i = int(threadIdx.x); i < kChunk; i += kSortThreads) {
@@ -108,7 +111,7 @@ extern "C" tb_status tb_top_k(tb_context* context, const float* logits, float* v
   if (N == 0) return TB_OK;
   TB_REQUIRE(context, logits != nullptr && values != nullptr && ids != nullptr, "Cannot run tb_top_k as one of its tensors is null");
   if (k == 1) {
-    tb::largest_of_rows<<<unsigned(N), tb::kMaxThreads, 0, context->stream>>>(logits, values, ids, V, stride);
+    tb::launch_early(context, tb::largest_of_rows, unsigned(N), tb::kMaxThreads, 0, logits, values, ids, V, stride);
     return tb::launched(context, "tb_top_k");
   }
   // Two halves of the scratch, read and written in turn.
@@ -124,9 +127,9 @@ extern "C" tb_status tb_top_k(tb_context* context, const float* logits, float* v
     Key* const to = scratch + level % 2 * half;
     const dim3 grid{unsigned(chunks), unsigned(N), 1};
     if (level == 0)
-      tb::sort_chunks<true><<<grid, tb::kSortThreads, 0, context->stream>>>(logits, stride, nullptr, to, values, ids, count, int(k));
+      tb::launch_early(context, tb::sort_chunks<true>, grid, tb::kSortThreads, 0, logits, stride, nullptr, to, values, ids, count, k);
     else
-      tb::sort_chunks<false><<<grid, tb::kSortThreads, 0, context->stream>>>(nullptr, 0, from, to, values, ids, count, int(k));
+      tb::launch_early(context, tb::sort_chunks<false>, grid, tb::kSortThreads, 0, nullptr, 0, from, to, values, ids, count, k);
     if (chunks == 1) break;
     from = to;
     count = chunks * k;
