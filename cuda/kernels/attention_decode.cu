@@ -20,8 +20,8 @@
 namespace tb {
 namespace {
 
-constexpr int kWarps = 4, kBatch = 4, kMostRows = 4;  // of a block; keys that a team takes at a time; rows of a block
-// One batch of all teams at the widths of the model sizes: with a token a sequence, the time of a block is the latency of its steps.
+constexpr int kWarps = 4, kMostRows = 4;  // of a block
+// One batch of all teams of a row at the widths of the model sizes: with a token a sequence, the time of a block is the latency of its steps.
 constexpr int64_t kKeysPerSplit = 64;
 constexpr int64_t kMostSplits = 64;  // blocks beyond the end of a short sequence have to be launched, too
 constexpr int64_t kFewQueries = 8;
@@ -84,29 +84,30 @@ __device__ __forceinline__ void merge_row(const Partials& partials, int64_t row,
   }
 }
 
-// Cache: T or int8_t.
+// Cache: T or int8_t. Two blocks a multiprocessor at least: without a number the compiler spills to make room for more.
 template <typename L, int kRows, typename Cache>
-__global__ void __launch_bounds__(32 * kWarps) attend_rows(const AttentionForward task, const Partials partials) {
+__global__ void __launch_bounds__(32 * kWarps, 2) attend_rows(const AttentionForward task, const Partials partials) {
   wait_for_earlier();
   using T = typename L::T;
   constexpr bool kScaled = std::is_same_v<Cache, int8_t>;
   constexpr int kElements = L::kElements, kTeams = kWarps * L::kTeams;
+  constexpr int kBatch = kRows == 1 ? 4 : 2;  // keys that a team takes at a time: as many as registers hold beside the rows
   __shared__ float warp_sums[kWarps][kRows][kWidestHead];
   __shared__ float warp_softmax[kWarps][kRows][2];
   const AttentionShape& shape = task.shape;
   const int lane = int(threadIdx.x) % kWarp, warp = int(threadIdx.x) / kWarp, E = int(shape.E);
-  const int64_t heads = shape.H / shape.G, rows = heads * shape.T, row_blocks = (rows + kRows - 1) / kRows;
+  const int heads = int(shape.H / shape.G), rows = heads * int(shape.T), row_blocks = (rows + kRows - 1) / kRows;
   // The first splits, which every sequence has, start first.
   const int split = int(blockIdx.x) / partials.row_groups;
-  const int64_t at = int(blockIdx.x) % partials.row_groups, group = at / row_blocks, first_row = at % row_blocks * kRows;
-  const int64_t b = group / shape.G;
+  const int at = int(blockIdx.x) % partials.row_groups, group = at / row_blocks, first_row = at % row_blocks * kRows;
+  const int b = group / int(shape.G), tokens = int(shape.T), first_head = group % int(shape.G) * heads;
   const int start = first_position(task, b);
 
   float q[kRows][kElements], sums[kRows][kElements] = {}, largest[kRows], sum[kRows] = {};
   int position[kRows], seen = 0;  // of the row's query; keys that any of the rows sees
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
-    const int64_t row = first_row + r, t = row % shape.T, h = group % shape.G * heads + row / shape.T;
+    const int row = first_row + r, t = row % tokens, h = first_head + row / tokens;
     const bool exists = row < rows;
     L::load(q[r], static_cast<const T*>(task.q) + ((b * shape.H + h) * shape.T + t) * E, E, lane, exists);
     position[r] = exists ? start + int(t) : -1;
@@ -198,7 +199,7 @@ __global__ void __launch_bounds__(32 * kWarps) attend_rows(const AttentionForwar
   __syncthreads();
 
   for (int r = 0; r < kRows && first_row + r < rows; ++r) {
-    const int64_t row = first_row + r, t = row % shape.T, h = group % shape.G * heads + row / shape.T;
+    const int row = first_row + r, t = row % tokens, h = first_head + row / tokens;
     float overall = kMinusInfinity, total = 0, weights[kWarps];
 #pragma unroll
     for (int w = 0; w < kWarps; ++w) overall = fmaxf(overall, warp_softmax[w][r][0]);
@@ -241,7 +242,7 @@ __global__ void __launch_bounds__(32 * kWarps) attend_rows(const AttentionForwar
   if (!is_last) return;
   if (threadIdx.x == 0) partials.done[at] = 0;
   for (int r = 0; r < kRows && first_row + r < rows; ++r) {
-    const int64_t row = first_row + r, t = row % shape.T, h = group % shape.G * heads + row / shape.T;
+    const int row = first_row + r, t = row % tokens, h = first_head + row / tokens;
     T* o = static_cast<T*>(task.o) + ((b * shape.T + t) * shape.H + h) * E;
     merge_row(partials, (b * shape.H + h) * shape.T + t, active, o, E, int(threadIdx.x), 32 * kWarps);
   }
@@ -291,23 +292,20 @@ tb_status attention_forward_lanes(tb_context* context, const char* op, tb_dtype 
   const int64_t rows = shape.B * shape.H * shape.T;
   float* scratch = reinterpret_cast<float*>(context->scratch);
   const int64_t rows_per_group = shape.H / shape.G * shape.T;
-  const bool scaled = task.k_scale != nullptr, merges = splits > 1 && !is_set("TITANBIT_NO_FUSED_MERGE");
-  bool fused = false;
+  const int rows_per_block = rows_per_group == 1 ? 1 : kMostRows;
+  const int64_t row_groups = shape.B * shape.G * ceil_div(rows_per_group, rows_per_block), blocks = row_groups * splits;
+  TB_REQUIRE(context, blocks < (int64_t(1) << 31),
+             "Cannot run %s as its grid must have fewer than 2^31 blocks: current value is %lld", op, (long long)blocks);
+  const bool scaled = task.k_scale != nullptr;
+  const bool fused = splits > 1 && row_groups <= kCounters && !is_set("TITANBIT_NO_FUSED_MERGE");
+  const Partials partials = {scratch + 2 * rows * splits, scratch, fused ? context->counters : nullptr, int(splits),
+                             int(keys_per_split), int(row_groups)};
   TB_WITH_LANES(dtype, shape.E, L, {
     using T = typename L::T;
-    constexpr int kScaledRows = L::kPack == 1 ? 1 : kMostRows;  // single bytes of several rows would spill
-    const int rows_per_block = rows_per_group == 1 ? 1 : scaled ? kScaledRows : kMostRows;
-    const int64_t row_groups = shape.B * shape.G * ceil_div(rows_per_group, rows_per_block), blocks = row_groups * splits;
-    TB_REQUIRE(context, blocks < (int64_t(1) << 31),
-               "Cannot run %s as its grid must have fewer than 2^31 blocks: current value is %lld", op, (long long)blocks);
-    fused = merges && row_groups <= kCounters;
-    const Partials partials = {scratch + 2 * rows * splits, scratch, fused ? context->counters : nullptr, int(splits),
-                               int(keys_per_split), int(row_groups)};
     const auto wide = rows_per_block == 1 ? attend_rows<L, 1, T> : attend_rows<L, kMostRows, T>;
-    const auto narrow = rows_per_block == 1 ? attend_rows<L, 1, int8_t> : attend_rows<L, kScaledRows, int8_t>;
+    const auto narrow = rows_per_block == 1 ? attend_rows<L, 1, int8_t> : attend_rows<L, kMostRows, int8_t>;
     launch_rows(context, shape.B * shape.T, scaled ? narrow : wide, unsigned(blocks), 32 * kWarps, task, partials);
   });
-  const Partials partials = {scratch + 2 * rows * splits, scratch, nullptr, int(splits), int(keys_per_split), 0};
   if (splits > 1 && !fused)
     TB_WITH_TYPE(dtype, Type,
                  merge_splits<Type><<<blocks_for(rows, kWarps), 32 * kWarps, 0, context->stream>>>(task, partials););
