@@ -131,7 +131,14 @@ export {
   loadModel,
   type LoadModelOptions,
 } from "./lib/inference/load_model.ts";
-export { generateText, type GenerationOptions, TokenGenerator } from "./lib/inference/generate.ts";
+export {
+  generateText,
+  generateTexts,
+  type GenerationOptions,
+  type TextOptions,
+  TokenGenerator,
+} from "./lib/inference/generate.ts";
+export { BatchGenerator } from "./lib/inference/batch_generator.ts";
 export { Sampler, type SamplingOptions } from "./lib/inference/sampler.ts";
 export { type Evaluation } from "./lib/evaluation/language_model.ts";
 export { evaluateText } from "./lib/evaluation/text.ts";

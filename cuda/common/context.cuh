@@ -32,6 +32,9 @@ constexpr int64_t kGemmScratchBytes = int64_t(32) << 20;
 constexpr int kStagingSlots = 8;
 constexpr int64_t kStagingBytes = int64_t(1) << 20;
 
+// Counters of blocks that have done their part, for kernels whose last block finishes the work. They are 0 between kernels.
+constexpr int64_t kCounters = int64_t(1) << 16;
+
 }  // namespace tb
 
 struct tb_context {
@@ -53,6 +56,7 @@ struct tb_context {
   char error[1024];
   bool no_packed_wgmma;          // TITANBIT_NO_PACKED_WGMMA=1: Hopper unpacks 2-bit weights to scratch memory before a prefill
   bool no_packed_rows;           // TITANBIT_NO_PACKED_ROWS=1: few rows take the same kernels from 2-bit as from int8 weights
+  unsigned* counters;            // tb::kCounters on the card
 };
 
 namespace tb {

@@ -20,6 +20,7 @@ inline int64_t bytes_of(tb_dtype dtype) { return dtype == TB_BF16 ? 2 : 4; }
 
 __device__ __forceinline__ float to_float(float value) { return value; }
 __device__ __forceinline__ float to_float(bf16 value) { return __bfloat162float(value); }
+__device__ __forceinline__ float to_float(int8_t value) { return float(value); }
 
 // Round to nearest even; NaN stays NaN.
 template <typename T>

@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define TB_ABI_VERSION 5
+#define TB_ABI_VERSION 6
 #define TB_API __attribute__((visibility("default")))
 
 typedef int32_t tb_status;
@@ -38,9 +38,10 @@ enum {
   TB_INTERNAL = 6,
 };
 
-/* Element types of activation tensors. The CPU build computes in TB_F32 and answers TB_UNSUPPORTED to TB_BF16. */
+/* Element types of activation tensors. The CPU build computes in TB_F32 and answers TB_UNSUPPORTED to TB_BF16. TB_I8 is for cached keys
+ * and values alone. */
 typedef int32_t tb_dtype;
-enum { TB_F32 = 0, TB_BF16 = 1 };
+enum { TB_F32 = 0, TB_BF16 = 1, TB_I8 = 2 };
 
 /* What AdamW's moments are kept in; every build has all three. */
 typedef int32_t tb_state_dtype;
@@ -230,11 +231,13 @@ TB_API tb_status tb_peer_gemm(tb_context* context, tb_peer_kind kind, int32_t al
 /* qkv (B*T, (H + 2G) * E) -> q (B, H, T, E), k and v (B, G, capacity, E) from token start[b] on. Halves are rotated:
  * (x[j], x[j + E/2]) by the angle of token start[b] + t. cos_sin (positions, E) f32 holds E/2 cosines, then E/2 sines a row.
  * start (B) int32 [null]: zeros. Training uses capacity = T. k and v are of
- * cache_dtype: dtype; on the CPU also TB_BF16, rounded to nearest even. */
+ * cache_dtype: dtype; on the CPU also TB_BF16, rounded to nearest even; or TB_I8 with k_scale and v_scale (B, G, capacity) f32, for
+ * that dtype alone: each token's head by a scale of its own, gamma = max(max|x|, 1e-30), q = round(x * (127 / gamma)) half to even,
+ * scale = gamma / 127, each rounded to float32; where gamma is not finite, q = 1. */
 TB_API tb_status tb_rope_forward(tb_context* context, tb_dtype dtype, const void* qkv, const float* cos_sin,
                                  const int32_t* start /*[null]*/, void* q, tb_dtype cache_dtype, void* k, void* v,
-                                 int64_t B, int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity,
-                                 int64_t positions);
+                                 float* k_scale /*[null]*/, float* v_scale /*[null]*/, int64_t B, int64_t T, int64_t H,
+                                 int64_t G, int64_t E, int64_t capacity, int64_t positions);
 /* dq (B, H, T, E), dk, dv (B, G, T, E) -> dqkv (B*T, (H + 2G) * E). */
 TB_API tb_status tb_rope_backward(tb_context* context, tb_dtype dtype, const void* dq, const void* dk,
                                   const void* dv, const float* cos_sin, void* dqkv, int64_t B, int64_t T, int64_t H,
@@ -253,10 +256,12 @@ TB_API tb_status tb_attention_backward(tb_context* context, tb_dtype dtype, cons
                                        void* dq, void* dk, void* dv, float scale, int64_t B, int64_t T, int64_t H,
                                        int64_t G, int64_t E);
 /* Prefill and decoding: query t of sequence b sees cache tokens 0 .. start[b] + t. k_cache, v_cache (B, G, capacity, E) of
- * cache_dtype: dtype; on the CPU also TB_BF16, whose values are widened and give the bits that float32 ones would. */
+ * cache_dtype: dtype; on the CPU also TB_BF16, whose values are widened and give the bits that float32 ones would; or TB_I8, each
+ * token's head times its scale of k_scale, v_scale (B, G, capacity) f32, which are for that dtype alone. A sequence's results depend
+ * neither on the other sequences nor on the capacity, but for prefills that fill the scratch. */
 TB_API tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, const void* q, tb_dtype cache_dtype,
-                                     const void* k_cache, const void* v_cache, const int32_t* start, void* o,
-                                     float scale, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E,
+                                     const void* k_cache, const void* v_cache, const float* k_scale /*[null]*/,
+                                     const float* v_scale /*[null]*/, const int32_t* start, void* o, float scale, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E,
                                      int64_t capacity);
 
 /* ---- Gated linear unit fused with its sub-norm and the activation quantiser --------------------------------- */
@@ -281,6 +286,13 @@ TB_API tb_status tb_head_loss(tb_context* context, tb_dtype dtype, const void* x
                               const int32_t* targets, float* loss, void* dx /*[null]*/, float* dhead /*[null]*/,
                               float grad_scale, void* workspace, int64_t workspace_bytes, int64_t N, int64_t D,
                               int64_t V);
+
+/* ---- Choosing tokens ---------------------------------------------------------------------------------------- */
+
+/* values (N, k) f32 and ids (N, k) int32: the k largest of the first V of each row of logits (N, stride) f32, largest first; of equal
+ * ones the lower id first; NaN before every number, -0 as 0. k is 1 to min(V, 256). The same in both builds. */
+TB_API tb_status tb_top_k(tb_context* context, const float* logits, float* values, int32_t* ids, int64_t N, int64_t V,
+                          int64_t stride, int64_t k);
 
 /* ---- Reductions and the optimizer --------------------------------------------------------------------------- */
 

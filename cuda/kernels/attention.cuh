@@ -27,13 +27,15 @@ struct AttentionShape {
 };
 
 // o = softmax(scale * q kᵀ, causal) v, where query t of sequence b stands at start[b] + t, or at t where start is null.
-// lse may be null. A sequence whose tokens would not end within the capacity gets NaN.
+// lse may be null. A sequence whose tokens would not end within the capacity gets NaN. Where k_scale is given, k and v are int8, each
+// row times its scale (B, G, capacity); the lanes' kernels alone read those.
 struct AttentionForward {
   const void *q, *k, *v;
   const int32_t* start;
   void* o;
   float* lse;
   AttentionShape shape;
+  const float *k_scale = nullptr, *v_scale = nullptr;
 };
 
 struct AttentionBackward {

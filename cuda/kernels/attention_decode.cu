@@ -4,26 +4,36 @@
 //   o (B*T, H*E) = softmax(scale * q kᵀ) v, where query t of sequence b sees cache tokens 0 .. start[b] + t
 // A block takes 1 or up to 4 of the T * H / G query rows that share a key head, and one split of the cache: keys_per_split tokens.
 // Its teams of lanes take keys in turn, each with its own running softmax; teams, warps and then splits are merged in order. The
-// number of splits follows from shapes alone, so that a graph can be captured and bits do not depend on the card; splits that
-// begin behind what a row sees are neither computed nor read. Sums in float32, results rounded once.
-// bfloat16 prefills of more than kFewQueries tokens with tiles go to the tensor cores instead.
+// number of splits follows from the capacity alone, so that a graph can be captured and bits depend neither on the card nor on the
+// other sequences; splits that begin behind what the rows see are neither computed nor read. The last of a row's blocks to be done
+// merges its splits: a kernel of its own would take as long as the attention to a short cache (TITANBIT_NO_FUSED_MERGE=1 has one).
+// Sums in float32, results rounded once. Values of an int8 cache are widened as they are read; the scale of a key multiplies its score.
+// bfloat16 prefills of more than kFewQueries tokens with tiles go to the tensor cores instead, from an int8 cache by way of bfloat16
+// copies in the scratch, where they fit.
+#include <type_traits>
+
 #include "attention_lanes.cuh"
+#include "overlap.cuh"
 
 // ---- Device -----------------------------------------------------------------------------------------------------
 
 namespace tb {
 namespace {
 
-constexpr int kWarps = 4, kBatch = 4;  // a block; keys that a team takes at a time
-constexpr int64_t kKeysPerSplit = 256;
+constexpr int kWarps = 4, kMostRows = 4;  // of a block
+// One batch of all teams of a row at the widths of the model sizes: with a token a sequence, the time of a block is the latency of its steps.
+constexpr int64_t kKeysPerSplit = 64;
+constexpr int64_t kMostSplits = 64;  // blocks beyond the end of a short sequence have to be launched, too
 constexpr int64_t kFewQueries = 8;
 
-// What a block hands to merge_splits: for row r and split s, sums[(r * splits + s) * E ..] and the softmax at 2 * (r * splits + s).
+// What a block hands on: for row r and split s, sums[(r * splits + s) * E ..] and the softmax at 2 * (r * splits + s).
 struct Partials {
   float* sums;      // weighted sums of v, relative to the largest score
   float* softmax;   // largest score, sum of exponentials
+  unsigned* done;   // of each block of rows, its splits that are done; null: merge_splits follows
   int splits;
   int keys_per_split;
+  int row_groups;   // blocks of a split
 };
 
 // Weight of sums made relative to `largest` in sums relative to `overall`; 0 for what has seen no key.
@@ -38,25 +48,66 @@ __device__ __forceinline__ int first_position(const AttentionForward& task, int6
   return fits ? start : -int(task.shape.T);
 }
 
-template <typename L, int kRows>
-__global__ void __launch_bounds__(32 * kWarps) attend_rows(const AttentionForward task, const Partials partials) {
+// o of a row of (B, H, T) from its first `count` splits, kMostSplits at most, in order, by whole warps: `thread` of `threads`. A lane
+// weighs two splits. Read past the caches of an SM, which may have been filled before another one wrote.
+template <typename T>
+__device__ __forceinline__ void merge_row(const Partials& partials, int64_t row, int count, T* o, int E, int thread, int threads) {
+  static_assert(kMostSplits == 2 * kWarp, "two splits a lane");
+  const float* softmax = partials.softmax + 2 * row * partials.splits;
+  const float* sums = partials.sums + row * partials.splits * E;
+  const int lane = thread % kWarp;
+  float largest[2], sum[2], weight[2], overall = kMinusInfinity, total = 0;
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const int split = i * kWarp + lane;
+    largest[i] = split < count ? __ldcg(softmax + 2 * split) : kMinusInfinity;
+    sum[i] = split < count ? __ldcg(softmax + 2 * split + 1) : 0;
+    overall = fmaxf(overall, largest[i]);
+  }
+#pragma unroll
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) overall = fmaxf(overall, __shfl_xor_sync(kAllLanes, overall, offset));
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    weight[i] = merge_weight(largest[i], overall);
+    total = fmaf(sum[i], weight[i], total);
+  }
+  total = warp_sum(total);
+  for (int first = 0; first < E; first += threads) {
+    const int e = first + thread;
+    float value = 0;
+#pragma unroll 8
+    for (int split = 0; split < count; ++split) {
+      const float part = e < E ? __ldcg(sums + int64_t(split) * E + e) : 0;
+      value = fmaf(part, __shfl_sync(kAllLanes, split < kWarp ? weight[0] : weight[1], split % kWarp), value);
+    }
+    if (e < E) o[e] = from_float<T>(value / total);
+  }
+}
+
+// Cache: T or int8_t. Two blocks a multiprocessor at least: without a number the compiler spills to make room for more.
+template <typename L, int kRows, typename Cache>
+__global__ void __launch_bounds__(32 * kWarps, 2) attend_rows(const AttentionForward task, const Partials partials) {
+  wait_for_earlier();
   using T = typename L::T;
+  constexpr bool kScaled = std::is_same_v<Cache, int8_t>;
   constexpr int kElements = L::kElements, kTeams = kWarps * L::kTeams;
+  constexpr int kBatch = kRows == 1 ? 4 : 2;  // keys that a team takes at a time: as many as registers hold beside the rows
   __shared__ float warp_sums[kWarps][kRows][kWidestHead];
   __shared__ float warp_softmax[kWarps][kRows][2];
   const AttentionShape& shape = task.shape;
   const int lane = int(threadIdx.x) % kWarp, warp = int(threadIdx.x) / kWarp, E = int(shape.E);
-  const int64_t heads = shape.H / shape.G, rows = heads * shape.T, row_blocks = (rows + kRows - 1) / kRows;
-  const int split = int(blockIdx.x % partials.splits);
-  const int64_t at = blockIdx.x / partials.splits, group = at / row_blocks, first_row = at % row_blocks * kRows;
-  const int64_t b = group / shape.G;
+  const int heads = int(shape.H / shape.G), rows = heads * int(shape.T), row_blocks = (rows + kRows - 1) / kRows;
+  // The first splits, which every sequence has, start first.
+  const int split = int(blockIdx.x) / partials.row_groups;
+  const int at = int(blockIdx.x) % partials.row_groups, group = at / row_blocks, first_row = at % row_blocks * kRows;
+  const int b = group / int(shape.G), tokens = int(shape.T), first_head = group % int(shape.G) * heads;
   const int start = first_position(task, b);
 
   float q[kRows][kElements], sums[kRows][kElements] = {}, largest[kRows], sum[kRows] = {};
   int position[kRows], seen = 0;  // of the row's query; keys that any of the rows sees
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
-    const int64_t row = first_row + r, t = row % shape.T, h = group % shape.G * heads + row / shape.T;
+    const int row = first_row + r, t = row % tokens, h = first_head + row / tokens;
     const bool exists = row < rows;
     L::load(q[r], static_cast<const T*>(task.q) + ((b * shape.H + h) * shape.T + t) * E, E, lane, exists);
     position[r] = exists ? start + int(t) : -1;
@@ -64,14 +115,17 @@ __global__ void __launch_bounds__(32 * kWarps) attend_rows(const AttentionForwar
     largest[r] = kMinusInfinity;
   }
   const int first_key = split * partials.keys_per_split;
+  const int active = max(1, (seen + partials.keys_per_split - 1) / partials.keys_per_split);  // splits that there is something in
+  if (split >= active) return;
   const int last_key = min(first_key + partials.keys_per_split, seen);
-  const T* k = static_cast<const T*>(task.k) + group * shape.capacity * E;
-  const T* v = static_cast<const T*>(task.v) + group * shape.capacity * E;
+  const Cache* k = static_cast<const Cache*>(task.k) + group * shape.capacity * E;
+  const Cache* v = static_cast<const Cache*>(task.v) + group * shape.capacity * E;
   const int team = warp * L::kTeams + lane / L::kTeam;
 
   for (int base = first_key; base < last_key; base += kTeams * kBatch) {
     float scores[kBatch][kRows], values[kBatch][kElements];
     {
+      float key_scale[kScaled ? kBatch : 1];
       float keys[kBatch][kElements];
 #pragma unroll
       for (int i = 0; i < kBatch; ++i) {
@@ -83,12 +137,23 @@ __global__ void __launch_bounds__(32 * kWarps) attend_rows(const AttentionForwar
         const int key = base + i * kTeams + team;
         L::load(values[i], v + int64_t(key) * E, E, lane, key < last_key);
       }
+      if constexpr (kScaled) {
+#pragma unroll
+        for (int i = 0; i < kBatch; ++i) {
+          const int key = base + i * kTeams + team;
+          const int64_t scale_at = group * shape.capacity + key;
+          key_scale[i] = key < last_key ? task.k_scale[scale_at] * shape.scale : 0;
+          const float value_scale = key < last_key ? task.v_scale[scale_at] : 0;
+#pragma unroll
+          for (int e = 0; e < kElements; ++e) values[i][e] *= value_scale;
+        }
+      }
 #pragma unroll
       for (int i = 0; i < kBatch; ++i)
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
           const int key = base + i * kTeams + team;
-          const float score = L::dot(q[r], keys[i]) * shape.scale;
+          const float score = L::dot(q[r], keys[i]) * (kScaled ? key_scale[kScaled ? i : 0] : shape.scale);
           scores[i][r] = key <= position[r] && key < last_key ? score : kMinusInfinity;
         }
     }
@@ -134,7 +199,7 @@ __global__ void __launch_bounds__(32 * kWarps) attend_rows(const AttentionForwar
   __syncthreads();
 
   for (int r = 0; r < kRows && first_row + r < rows; ++r) {
-    const int64_t row = first_row + r, t = row % shape.T, h = group % shape.G * heads + row / shape.T;
+    const int row = first_row + r, t = row % tokens, h = first_head + row / tokens;
     float overall = kMinusInfinity, total = 0, weights[kWarps];
 #pragma unroll
     for (int w = 0; w < kWarps; ++w) overall = fmaxf(overall, warp_softmax[w][r][0]);
@@ -144,7 +209,7 @@ __global__ void __launch_bounds__(32 * kWarps) attend_rows(const AttentionForwar
       total += warp_softmax[w][r][1] * weights[w];
     }
     const int64_t out_row = (b * shape.H + h) * shape.T + t;
-    const bool whole = partials.splits == 1;
+    const bool whole = active == 1 && (partials.done != nullptr || partials.splits == 1);
     for (int e = int(threadIdx.x); e < E; e += 32 * kWarps) {
       float value = 0;
 #pragma unroll
@@ -164,9 +229,26 @@ __global__ void __launch_bounds__(32 * kWarps) attend_rows(const AttentionForwar
       }
     }
   }
+
+  if (partials.done == nullptr || active == 1) return;
+  __shared__ bool is_last;
+  __threadfence();  // this block's parts are there before it counts as done
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    is_last = atomicAdd(partials.done + at, 1u) == unsigned(active - 1);
+    __threadfence();
+  }
+  __syncthreads();
+  if (!is_last) return;
+  if (threadIdx.x == 0) partials.done[at] = 0;
+  for (int r = 0; r < kRows && first_row + r < rows; ++r) {
+    const int row = first_row + r, t = row % tokens, h = first_head + row / tokens;
+    T* o = static_cast<T*>(task.o) + ((b * shape.T + t) * shape.H + h) * E;
+    merge_row(partials, (b * shape.H + h) * shape.T + t, active, o, E, int(threadIdx.x), 32 * kWarps);
+  }
 }
 
-// A warp a row: o of its splits, in order.
+// A warp a row: o of its splits.
 template <typename T>
 __global__ void __launch_bounds__(32 * kWarps) merge_splits(const AttentionForward task, const Partials partials) {
   const AttentionShape& shape = task.shape;
@@ -176,18 +258,30 @@ __global__ void __launch_bounds__(32 * kWarps) merge_splits(const AttentionForwa
   const int64_t t = row % shape.T, h = row / shape.T % shape.H, b = row / shape.T / shape.H;
   const int seen = first_position(task, b) + int(t) + 1;
   const int splits = max(0, (seen + partials.keys_per_split - 1) / partials.keys_per_split);
-  const float* softmax = partials.softmax + 2 * row * partials.splits;
-  float overall = kMinusInfinity, total = 0;
-  for (int split = 0; split < splits; ++split) overall = fmaxf(overall, softmax[2 * split]);
-  for (int split = 0; split < splits; ++split)
-    total += softmax[2 * split + 1] * merge_weight(softmax[2 * split], overall);
   T* o = static_cast<T*>(task.o) + ((b * shape.T + t) * shape.H + h) * E;
-  for (int e = lane; e < E; e += kWarp) {
-    float value = 0;
-    for (int split = 0; split < splits; ++split)
-      value = fmaf(partials.sums[(row * partials.splits + split) * E + e], merge_weight(softmax[2 * split], overall), value);
-    o[e] = from_float<T>(value / total);
+  merge_row(partials, row, splits, o, E, lane, kWarp);
+}
+
+// A warp a token of a head: k and v of an int8 cache in bfloat16, of the tokens that a prefill sees.
+__global__ void __launch_bounds__(32 * kWarps) widen_cache(const AttentionForward task, bf16* __restrict__ k, bf16* __restrict__ v) {
+  const AttentionShape& shape = task.shape;
+  const int64_t row = int64_t(blockIdx.x) * kWarps + warp_index(), b = row / shape.capacity / shape.G;
+  if (b >= shape.B || row % shape.capacity >= first_position(task, b) + shape.T) return;
+  const float k_scale = task.k_scale[row], v_scale = task.v_scale[row];
+  for (int64_t e = row * shape.E + threadIdx.x % kWarp; e < (row + 1) * shape.E; e += kWarp) {
+    k[e] = from_float<bf16>(to_float(static_cast<const int8_t*>(task.k)[e]) * k_scale);
+    v[e] = from_float<bf16>(to_float(static_cast<const int8_t*>(task.v)[e]) * v_scale);
   }
+}
+
+// The tensor cores' kernel over a widened copy of an int8 cache, which has `elements` of k and as many of v.
+tb_status prefill_int8_tiles(tb_context* context, const char* op, const AttentionForward& task, int64_t elements) {
+  bf16* const k = reinterpret_cast<bf16*>(context->scratch);
+  bf16* const v = k + ceil_div(elements, 128) * 128;
+  const int64_t rows = task.shape.B * task.shape.G * task.shape.capacity;
+  widen_cache<<<blocks_for(rows, kWarps), 32 * kWarps, 0, context->stream>>>(task, k, v);
+  if (const tb_status status = launched(context, op); status != TB_OK) return status;
+  return attention_forward_tiles(context, op, {task.q, k, v, task.start, task.o, task.lse, task.shape});
 }
 
 }  // namespace
@@ -197,17 +291,22 @@ tb_status attention_forward_lanes(tb_context* context, const char* op, tb_dtype 
   const AttentionShape& shape = task.shape;
   const int64_t rows = shape.B * shape.H * shape.T;
   float* scratch = reinterpret_cast<float*>(context->scratch);
-  const Partials partials = {scratch + 2 * rows * splits, scratch, int(splits), int(keys_per_split)};
   const int64_t rows_per_group = shape.H / shape.G * shape.T;
-  const int rows_per_block = rows_per_group == 1 ? 1 : 4;
-  const int64_t blocks = shape.B * shape.G * ceil_div(rows_per_group, rows_per_block) * splits;
+  const int rows_per_block = rows_per_group == 1 ? 1 : kMostRows;
+  const int64_t row_groups = shape.B * shape.G * ceil_div(rows_per_group, rows_per_block), blocks = row_groups * splits;
   TB_REQUIRE(context, blocks < (int64_t(1) << 31),
              "Cannot run %s as its grid must have fewer than 2^31 blocks: current value is %lld", op, (long long)blocks);
+  const bool scaled = task.k_scale != nullptr;
+  const bool fused = splits > 1 && row_groups <= kCounters && !is_set("TITANBIT_NO_FUSED_MERGE");
+  const Partials partials = {scratch + 2 * rows * splits, scratch, fused ? context->counters : nullptr, int(splits),
+                             int(keys_per_split), int(row_groups)};
   TB_WITH_LANES(dtype, shape.E, L, {
-    const auto kernel = rows_per_block == 1 ? attend_rows<L, 1> : attend_rows<L, 4>;
-    kernel<<<unsigned(blocks), 32 * kWarps, 0, context->stream>>>(task, partials);
+    using T = typename L::T;
+    const auto wide = rows_per_block == 1 ? attend_rows<L, 1, T> : attend_rows<L, kMostRows, T>;
+    const auto narrow = rows_per_block == 1 ? attend_rows<L, 1, int8_t> : attend_rows<L, kMostRows, int8_t>;
+    launch_rows(context, shape.B * shape.T, scaled ? narrow : wide, unsigned(blocks), 32 * kWarps, task, partials);
   });
-  if (splits > 1)
+  if (splits > 1 && !fused)
     TB_WITH_TYPE(dtype, Type,
                  merge_splits<Type><<<blocks_for(rows, kWarps), 32 * kWarps, 0, context->stream>>>(task, partials););
   return launched(context, op);
@@ -218,15 +317,19 @@ tb_status attention_forward_lanes(tb_context* context, const char* op, tb_dtype 
 // ---- Launcher ---------------------------------------------------------------------------------------------------
 
 extern "C" tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, const void* q, tb_dtype cache_dtype,
-                                         const void* k_cache, const void* v_cache, const int32_t* start, void* o,
-                                         float scale, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E,
-                                         int64_t capacity) {
+                                         const void* k_cache, const void* v_cache, const float* k_scale, const float* v_scale,
+                                         const int32_t* start, void* o, float scale, int64_t B, int64_t T, int64_t H,
+                                         int64_t G, int64_t E, int64_t capacity) {
   const char* op = "tb_attention_decode";
   TB_ENTER(context);
-  if (cache_dtype != dtype)
-    return tb::fail(context, TB_UNSUPPORTED, "Cannot run %s as the cache must have the dtype of q, %d: current value is %d", op,
-                    int(dtype), int(cache_dtype));
-  const tb::AttentionForward task = {q, k_cache, v_cache, start, o, nullptr, {B, T, H, G, E, capacity, scale}};
+  const bool scaled = cache_dtype == TB_I8;
+  if (cache_dtype != dtype && !scaled)
+    return tb::fail(context, TB_UNSUPPORTED,
+                    "Cannot run %s as the cache must have the dtype of q, %d, or 2 (int8): current value is %d", op, int(dtype),
+                    int(cache_dtype));
+  TB_REQUIRE(context, (k_scale != nullptr) == scaled && (v_scale != nullptr) == scaled,
+             "Cannot run %s as scales go with an int8 cache, and with no other: current cache_dtype is %d", op, int(cache_dtype));
+  const tb::AttentionForward task = {q, k_cache, v_cache, start, o, nullptr, {B, T, H, G, E, capacity, scale}, k_scale, v_scale};
   if (const tb_status status = tb::check_attention(context, op, dtype, task.shape); status != TB_OK) return status;
   if (B == 0 || T == 0) return TB_OK;
   TB_REQUIRE(context, q != nullptr && k_cache != nullptr && v_cache != nullptr && start != nullptr && o != nullptr,
@@ -234,10 +337,16 @@ extern "C" tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, co
   TB_REQUIRE(context, T <= capacity, "Cannot run %s as tokens must end within the capacity %lld: current value is %lld tokens",
              op, (long long)capacity, (long long)T);
   if (const tb_status status = tb::check_aligned(context, op, {q, k_cache, v_cache, o}); status != TB_OK) return status;
-  if (T > tb::kFewQueries && tb::has_attention_tiles(dtype, E)) return tb::attention_forward_tiles(context, op, task);
+  if (T > tb::kFewQueries && tb::has_attention_tiles(dtype, E)) {
+    if (!scaled) return tb::attention_forward_tiles(context, op, task);
+    const int64_t elements = B * G * capacity * E;
+    if (4 * elements + 256 <= tb::kScratchBytes && B * G * capacity < INT32_MAX)
+      return tb::prefill_int8_tiles(context, op, task, elements);
+  }
   // More queries fill the card by themselves, and their partial sums would fill the scratch.
   if (T > tb::kFewQueries) return tb::attention_forward_lanes(context, op, dtype, task, capacity, 1);
   int64_t keys_per_split = tb::kKeysPerSplit;
+  while (tb::ceil_div(capacity, keys_per_split) > tb::kMostSplits) keys_per_split *= 2;
   while (B * H * T * tb::ceil_div(capacity, keys_per_split) * (E + 2) * int64_t(sizeof(float)) > tb::kScratchBytes &&
          keys_per_split < capacity)
     keys_per_split *= 2;

@@ -16,7 +16,9 @@ struct Lanes {
 
   static __device__ __forceinline__ int element(int chunk, int lane) { return (chunk * kTeam + lane % kTeam) * kPack; }
 
-  static __device__ __forceinline__ void load(float (&to)[kElements], const T* row, int E, int lane, bool exists = true) {
+  // Of a row of T, or of int8.
+  template <typename Stored>
+  static __device__ __forceinline__ void load(float (&to)[kElements], const Stored* row, int E, int lane, bool exists = true) {
 #pragma unroll
     for (int chunk = 0; chunk < kChunks; ++chunk) {
       float pack[kPack] = {};

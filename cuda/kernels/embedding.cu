@@ -8,6 +8,7 @@
 
 #include "context.cuh"
 #include "load_store.cuh"
+#include "overlap.cuh"
 
 // ---- Device -----------------------------------------------------------------------------------------------------
 
@@ -19,6 +20,7 @@ constexpr int kThreads = 128;
 template <int Count>
 __global__ void __launch_bounds__(kThreads) embed(const int32_t* __restrict__ ids, const float* __restrict__ table,
                                                   float* __restrict__ out, int64_t D, int64_t V) {
+  wait_for_earlier();
   const int64_t row = blockIdx.x;
   const int64_t id = ids[row];
   const bool known = id >= 0 && id < V;
@@ -117,9 +119,9 @@ extern "C" tb_status tb_embedding_forward(tb_context* context, const int32_t* id
     return status;
   if (N == 0) return TB_OK;
   if (D % 4 == 0 && tb::is_aligned(table, 16) && tb::is_aligned(out, 16))
-    tb::embed<4><<<unsigned(N), tb::kThreads, 0, context->stream>>>(ids, table, out, D, V);
+    tb::launch_rows(context, N, tb::embed<4>, unsigned(N), tb::kThreads, ids, table, out, D, V);
   else
-    tb::embed<1><<<unsigned(N), tb::kThreads, 0, context->stream>>>(ids, table, out, D, V);
+    tb::launch_rows(context, N, tb::embed<1>, unsigned(N), tb::kThreads, ids, table, out, D, V);
   return tb::launched(context, "tb_embedding_forward");
 }
 

@@ -4,6 +4,8 @@
 // c_dtype. Who computes it:
 //   bfloat16: cuBLASLt where it was found (cublaslt.cpp), else the project's own tensor-core product (gemm_bf16.cu); shapes that fit
 //             neither, and every float32 product: the plain float32 units (gemm_f32.cu).
+//             tb_gemm of up to 16 rows by bᵀ into float32, without a residual: gemm_few_rows.cu, which gives a row the same bits beside
+//             any others (TITANBIT_NO_FEW_ROWS=1: as the others).
 // The same bits in every run of a build on a card, with the same choice of library.
 
 #include <new>
@@ -52,6 +54,7 @@ extern "C" tb_status tb_gemm(tb_context* context, tb_dtype dtype, const void* a,
   TB_REQUIRE(context, M > 0 && N > 0 && K > 0, "Cannot run tb_gemm as M, N and K must be positive: current values are %lld, %lld, %lld",
              (long long)M, (long long)N, (long long)K);
   TB_REQUIRE(context, a != nullptr && b != nullptr && c != nullptr, "Cannot run tb_gemm as a, b and c must not be null");
-  return tb::gemm_any(context, "tb_gemm",
-                      {dtype, a, b, c_dtype, residual, c, M, N, K, transpose_a != 0, transpose_b != 0, 0});
+  const tb::Product product = {dtype, a, b, c_dtype, residual, c, M, N, K, transpose_a != 0, transpose_b != 0, 0};
+  if (tb::fits_gemm_few_rows(context, product)) return tb::gemm_few_rows(context, "tb_gemm", product);
+  return tb::gemm_any(context, "tb_gemm", product);
 }

@@ -26,6 +26,10 @@ struct Product {
 // `op` is named in errors. Sizes must be positive; a size of 0 is the caller's to answer.
 tb_status gemm_any(tb_context* context, const char* op, const Product& product);
 
+// Products of up to 16 rows in float32, with a row's bits whatever M is. They are the caller's to choose: gemm_any() does not.
+bool fits_gemm_few_rows(const tb_context* context, const Product& product);
+tb_status gemm_few_rows(tb_context* context, const char* op, const Product& product);
+
 // The library that bfloat16 products go through, such as "libcublasLt.so.13"; null where they are the project's own.
 const char* product_library();
 

@@ -16,6 +16,7 @@
 
 #include "context.cuh"
 #include "load_store.cuh"
+#include "overlap.cuh"
 #include "reduce.cuh"
 
 namespace tb {
@@ -120,6 +121,7 @@ __device__ __forceinline__ void quantise_row(const float (&n)[Items][Width], int
 template <int Threads, int Items, typename Rows, typename Y>
 __global__ void __launch_bounds__(Threads) norm_forward(Rows rows, const float* __restrict__ weight, float eps,
                                                         tb_activation_quant quant, NormOutputs<Y> out, int64_t D) {
+  wait_for_earlier();
   const int64_t index = blockIdx.x;
   const auto row = rows.row(index);
   constexpr int Width = Rows::kWidth;
@@ -173,6 +175,7 @@ __device__ __forceinline__ void quantise_row_any(const Row& row, float rstd, con
 template <typename Rows, typename Y>
 __global__ void __launch_bounds__(kAnyThreads) norm_forward_any(Rows rows, const float* __restrict__ weight, float eps,
                                                                 tb_activation_quant quant, NormOutputs<Y> out, int64_t D) {
+  wait_for_earlier();
   const int64_t index = blockIdx.x;
   const auto row = rows.row(index);
   float squares = 0;

@@ -16,6 +16,7 @@ void release(tb_context* context) {
   for (cudaEvent_t event : context->staged)
     if (event != nullptr) cudaEventDestroy(event);
   if (context->staging != nullptr) cudaFreeHost(context->staging);
+  if (context->counters != nullptr) cudaFree(context->counters);
   if (context->scratch != nullptr) cudaFree(context->scratch);
   if (context->stream != nullptr) cudaStreamDestroy(context->stream);
   delete context;
@@ -43,6 +44,9 @@ tb_status acquire(tb_context* context) {
   cudaError_t code = cudaSetDevice(context->device);
   if (code == cudaSuccess) code = cudaStreamCreateWithFlags(&context->stream, cudaStreamNonBlocking);
   if (code == cudaSuccess) code = cudaMalloc(reinterpret_cast<void**>(&context->scratch), tb::kScratchBytes);
+  constexpr size_t kCounterBytes = size_t(tb::kCounters) * sizeof(unsigned);
+  if (code == cudaSuccess) code = cudaMalloc(reinterpret_cast<void**>(&context->counters), kCounterBytes);
+  if (code == cudaSuccess) code = cudaMemsetAsync(context->counters, 0, kCounterBytes, context->stream);
   if (code == cudaSuccess)
     code = cudaMallocHost(reinterpret_cast<void**>(&context->staging), tb::kStagingSlots * tb::kStagingBytes);
   for (cudaEvent_t& event : context->staged)

@@ -1,5 +1,5 @@
 // Device memory and copies. Bytes from the host go through pinned slots, so that a copy to the card waits for neither the card
-// nor the ops before it; copies to the host wait.
+// nor the ops before it. Copies to the host wait; what fits a slot goes through one, as the driver takes longer over pageable memory.
 #include "staging.cuh"
 
 #include <cstring>
@@ -79,9 +79,15 @@ tb_status tb_copy_to_host(tb_context* context, void* to, uint64_t from, int64_t 
   if (const tb_status status = check_copy(context, bytes); status != TB_OK) return status;
   TB_REQUIRE(context, !context->capturing, "Cannot copy to the host as ops are being recorded: end the graph first");
   if (bytes == 0) return TB_OK;
+  char* into = static_cast<char*>(to);
+  const bool fits_slot = bytes <= tb::kStagingBytes;
+  // The slot is free again on return, so that the next copy may take the same one.
+  if (fits_slot)
+    if (const tb_status status = tb::next_slot(context, &into); status != TB_OK) return status;
   cudaError_t code =
-      cudaMemcpyAsync(to, reinterpret_cast<const void*>(from), size_t(bytes), cudaMemcpyDeviceToHost, context->stream);
+      cudaMemcpyAsync(into, reinterpret_cast<const void*>(from), size_t(bytes), cudaMemcpyDeviceToHost, context->stream);
   if (code == cudaSuccess) code = cudaStreamSynchronize(context->stream);
+  if (code == cudaSuccess && fits_slot) memcpy(to, into, size_t(bytes));
   return tb::checked(context, code, "copy to the host");
 }
 

@@ -5,8 +5,7 @@
  */
 
 import type { Device } from "../ffi/device.ts";
-import { Int8Head } from "../inference/int8_head.ts";
-import type { HeadWeights } from "../inference/load_model.ts";
+import { createHead, type HeadWeights } from "../inference/load_model.ts";
 import { PackedBitLinear, WeightPacker } from "../inference/packed_linear.ts";
 import { BitNetConfig, type BitNetConfigOptions } from "../model/config.ts";
 import { presetOptions } from "../model/presets.ts";
@@ -102,9 +101,7 @@ function emptyPackedModel(device: Device, config: BitNetConfig, head: HeadWeight
         projections.push(projection);
         return projection;
       },
-      ...(head === "int8" && {
-        head: (context, embedding) => new Int8Head(context, embedding),
-      }),
+      head: (context, embedding) => createHead(head, context, embedding),
     },
   });
   return { model, projections };

@@ -32,8 +32,9 @@ export const HEAD_FLAG: Flag = {
   name: "head",
   kind: "string",
   default: "auto",
-  choices: ["auto", "float32", "int8"],
-  help: "weights of the head: as trained, or in 8 bits, a quarter to read; auto is int8 on the CPU",
+  choices: ["auto", "float32", "bfloat16", "int8"],
+  help:
+    "weights of the head: as trained, bfloat16 (CUDA), or in 8 bits, a quarter to read; auto is int8 on the CPU",
 };
 
 /** Loads the model that {@linkcode MODEL_FLAGS} name; says on stderr which newer checkpoints were passed over. */

@@ -4,84 +4,34 @@
  * @module
  */
 
-import { KvCache } from "../model/kv_cache.ts";
-import type { Pass } from "../model/pass.ts";
+import type { CacheDType } from "../tensor/dtype.ts";
 import type { BitNetTransformer } from "../model/transformer.ts";
 import { StreamDecoder } from "../tokenizer/stream_decoder.ts";
-import type { ActivationDType } from "../tensor/dtype.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import {
+  BatchGenerator,
+  type GenerationOptions,
+  type GenerationReport,
+  promptTooLong,
+  type VocabularyOptions,
+} from "./batch_generator.ts";
+import type { DecoderOptions } from "./decoder.ts";
 import { endIds, type LoadedModel } from "./load_model.ts";
-import { Sampler, type SamplingOptions } from "./sampler.ts";
 
-/** Prompt tokens that run through the model at a time: enough rows to keep its matrix products busy. */
-const CHUNK_TOKENS = 256;
-
-/** How to continue a text. */
-export interface GenerationOptions extends SamplingOptions {
-  /** Tokens to generate at most. @default 256 */
-  readonly maxTokens?: number;
-}
-
-/** Why a generation ended: the model ended the text, `maxTokens` was reached, or the context holds no more tokens. */
-export type StopReason = "end_of_text" | "max_tokens" | "context_full";
-
-/** What a generation did. */
-export interface GenerationReport {
-  readonly stop: StopReason;
-  /** Tokens of the prompt. */
-  readonly promptTokens: number;
-  /** Tokens generated, an ending one not counted. */
-  readonly tokens: number;
-  /** Milliseconds until the prompt was read. */
-  readonly prefillMs: number;
-  /** Milliseconds of the model and the sampler after that. */
-  readonly decodeMs: number;
-  /** Passes of one token that `decodeMs` holds: the first token comes out of the prompt's pass. */
-  readonly decodePasses: number;
-}
+export type { GenerationOptions, GenerationReport, StopReason } from "./batch_generator.ts";
 
 /** Generates token ids, one prompt after the other, on memory planned once. */
 export class TokenGenerator implements Disposable {
-  readonly #model: BitNetTransformer;
-  readonly #cache: KvCache;
-  readonly #chunkTokens: number;
-  readonly #decode: Pass; // of 1 token
-  #chunk: Pass | null = null; // of chunkTokens tokens, planned for the first prompt that fills it
-  readonly #token = new Int32Array(1);
-  readonly #logits: Float32Array<ArrayBuffer>; // (V)
+  readonly #batch: BatchGenerator;
 
-  /**
-   * Takes memory for contexts of `capacity` tokens, prompt and continuation together.
-   *
-   * `chunkTokens`: prompt tokens that run at a time. @default 256
-   * `cacheDtype`: of keys and values; on the CPU bfloat16 is half the bytes to read. @default the activations'
-   */
-  constructor(
-    model: BitNetTransformer,
-    options: { capacity: number; chunkTokens?: number; cacheDtype?: ActivationDType },
-  ) {
-    const { capacity, chunkTokens = CHUNK_TOKENS } = options;
-    for (const [name, value] of [["capacity", capacity], ["chunkTokens", chunkTokens]] as const) {
-      if (Number.isSafeInteger(value) && value >= 1) continue;
-      throw new RangeError(
-        `Cannot generate as ${name} must be a whole number above 0: current value is ${value}`,
-      );
-    }
-    this.#model = model;
-    this.#chunkTokens = chunkTokens;
-    this.#logits = new Float32Array(model.config.vocabSize);
-    const dtype = options.cacheDtype ?? model.dtype;
-    this.#cache = new KvCache(model.config, { sequences: 1, capacity, dtype }).commit(model.device);
-    try {
-      this.#decode = this.#plan(1);
-    } catch (error) {
-      this.#cache[Symbol.dispose]();
-      throw error;
-    }
+  /** Takes memory for contexts of `capacity` tokens, prompt and continuation together. */
+  constructor(model: BitNetTransformer, options: Omit<DecoderOptions, "sequences">) {
+    this.#batch = new BatchGenerator(model, options);
   }
 
   /** Tokens that a prompt and its continuation may have together. */
   get capacity(): number {
-    return this.#cache.capacity;
+    return this.#batch.capacity;
   }
 
   /**
@@ -93,159 +43,93 @@ export class TokenGenerator implements Disposable {
    */
   *generate(
     prompt: ArrayLike<number>,
-    options: GenerationOptions & { endIds?: ReadonlySet<number>; vocabSize?: number } = {},
+    options: GenerationOptions & VocabularyOptions = {},
   ): Generator<number, GenerationReport, void> {
-    const { maxTokens = 256, endIds } = options;
-    if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
-      throw new RangeError(
-        `Cannot generate as max-tokens must be a whole number above 0: current value is ${maxTokens}`,
-      );
-    }
-    const vocabSize = Math.min(options.vocabSize ?? Infinity, this.#logits.length);
-    const sampler = new Sampler(vocabSize, options);
-    const logits = this.#logits.subarray(0, vocabSize);
-    const ids = this.#checkPrompt(prompt);
-    const started = performance.now();
-    this.#cache.reset();
-    this.#prefill(ids);
-    const prefillMs = performance.now() - started;
-
-    let decodeMs = 0;
-    let decodePasses = 0;
-    let tokens = 0;
-    const report = (stop: StopReason): GenerationReport => ({
-      stop,
-      promptTokens: ids.length,
-      tokens,
-      prefillMs,
-      decodeMs,
-      decodePasses,
-    });
+    const generation = this.#batch.generate([prompt], options);
     for (;;) {
-      const resumed = performance.now(); // what the caller did with a token is not counted
-      if (tokens > 0) {
-        this.#run(this.#decode, this.#token);
-        this.#readLogits(this.#decode);
-        decodePasses++;
-      }
-      const id = sampler.next(logits);
-      decodeMs += performance.now() - resumed;
-      if (endIds?.has(id)) return report("end_of_text");
-      tokens++;
-      yield id;
-      if (tokens === maxTokens) return report("max_tokens");
-      if (ids.length + tokens === this.capacity) return report("context_full");
-      this.#token[0] = id;
+      const { done, value } = generation.next();
+      if (done) return value[0]!;
+      yield value.id;
     }
   }
 
   [Symbol.dispose](): void {
-    this.#chunk?.[Symbol.dispose]();
-    this.#decode[Symbol.dispose]();
-    this.#cache[Symbol.dispose]();
-  }
-
-  #checkPrompt(prompt: ArrayLike<number>): Int32Array<ArrayBuffer> {
-    const { vocabSize } = this.#model.config;
-    if (prompt.length === 0) {
-      throw new RangeError(
-        "Cannot continue a prompt as it must hold at least one token: current value is none; give some text",
-      );
-    }
-    if (prompt.length >= this.capacity) throw promptTooLong(prompt.length, this.capacity);
-    const ids = new Int32Array(prompt.length);
-    for (let i = 0; i < prompt.length; i++) {
-      const id = prompt[i]!;
-      if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
-        throw new RangeError(
-          `Cannot continue a prompt as its ids must be from 0 to ${
-            vocabSize - 1
-          }: current value of id ${i} is ${id}; ` +
-            `the tokenizer must be the model's own`,
-        );
-      }
-      ids[i] = id;
-    }
-    return ids;
-  }
-
-  /** Runs a prompt through the model, chunk by chunk; `#logits` then hold those of its last token. */
-  #prefill(ids: Int32Array<ArrayBuffer>): void {
-    const size = this.#chunkTokens;
-    const rest = ids.length % size;
-    for (let from = 0; from + size <= ids.length; from += size) {
-      this.#chunk ??= this.#plan(size);
-      this.#run(this.#chunk, ids.subarray(from, from + size));
-    }
-    if (rest === 0) return this.#readLogits(this.#chunk!);
-    const last = ids.subarray(ids.length - rest);
-    if (rest === 1) {
-      this.#run(this.#decode, last);
-      return this.#readLogits(this.#decode);
-    }
-    using pass = this.#plan(rest);
-    this.#run(pass, last);
-    this.#readLogits(pass);
-  }
-
-  #run(pass: Pass, ids: Int32Array<ArrayBuffer>): void {
-    pass.ids.upload(ids);
-    pass.forward();
-  }
-
-  #readLogits(pass: Pass): void {
-    pass.logitsOf(pass.memory.rows - 1, this.#logits);
-  }
-
-  #plan(tokens: number): Pass {
-    const pass = this.#model.plan({ sequences: 1, tokens, training: false, cache: this.#cache });
-    try {
-      return pass.commit(this.#model.device);
-    } catch (error) {
-      pass[Symbol.dispose]();
-      throw error;
-    }
+    this.#batch[Symbol.dispose]();
   }
 }
 
-function promptTooLong(length: number, contextLength: number): RangeError {
-  return new RangeError(
-    `Cannot continue a prompt as it must leave room for a token in the context of ${contextLength} tokens: ` +
-      `current length is ${length}; shorten it`,
-  );
+/** Options of {@linkcode generateText} and {@linkcode generateTexts}. */
+export interface TextOptions extends GenerationOptions {
+  /** Tokens that prompt and continuation have together at most. @default the model's */
+  readonly contextLength?: number;
+  /** What keys and values are kept in. @default the activations' */
+  readonly cacheDtype?: CacheDType;
 }
+
+/** A piece of the text that continues a prompt. */
+export interface TextPiece {
+  /** Index of the prompt. */
+  readonly prompt: number;
+  readonly text: string;
+}
+
+/** Prompts that {@linkcode generateTexts} continues at a time, if it is not told. */
+const DEFAULT_SEQUENCES = 16;
 
 /**
  * Yields the text that continues `prompt`, in pieces of whole characters, each as soon as its last token is chosen.
  *
- * The prompt begins a document: the id that config.json names for that comes first, where it names one. Prompt and continuation
- * together have at most `contextLength` tokens. @default the model's
+ * The prompt begins a document: the id that config.json names for that comes first, where it names one.
  *
  * Throws as {@linkcode TokenGenerator.generate} does, and `TypeError` for a model without a tokenizer.
  */
 export function* generateText(
   loaded: LoadedModel,
   prompt: string,
-  options: GenerationOptions & { contextLength?: number; cacheDtype?: ActivationDType } = {},
+  options: TextOptions = {},
 ): Generator<string, GenerationReport, void> {
-  const { model, tokenizer, specialTokens } = loaded;
-  if (tokenizer === null) {
-    throw new TypeError(
-      `Cannot continue a text as ${loaded.path} must hold tokenizer.json: current value is no such file; ` +
-        `copy the one the model was trained with there`,
+  const generation = generateTexts(loaded, [prompt], options);
+  for (;;) {
+    const { done, value } = generation.next();
+    if (done) return value[0]!;
+    yield value.text;
+  }
+}
+
+/**
+ * Yields the texts that continue `prompts`, `sequences` of them at a time, in pieces as {@linkcode generateText} does: a prompt's pieces
+ * are in order, those of different prompts come as they are chosen.
+ *
+ * `sequences`: @default as many as there are prompts, up to 16
+ */
+export function* generateTexts(
+  loaded: LoadedModel,
+  prompts: readonly string[],
+  options: TextOptions & { sequences?: number } = {},
+): Generator<TextPiece, GenerationReport[], void> {
+  const tokenizer = tokenizerOf(loaded);
+  const { maxTokens = 256, contextLength = loaded.contextLength } = options;
+  const sequences = options.sequences ?? Math.max(1, Math.min(DEFAULT_SEQUENCES, prompts.length));
+  const start = loaded.specialTokens.bosTokenId;
+  const ids = prompts.map((prompt) => {
+    const encoded = tokenizer.encode(prompt);
+    return encoded.length === 0 || start === null ? encoded : [start, ...encoded];
+  });
+  const longest = Math.max(0, ...ids.map(({ length }) => length));
+  if (longest >= contextLength) {
+    const at = ids.findIndex(({ length }) => length >= contextLength);
+    throw promptTooLong(
+      ids[at]!.length,
+      contextLength,
+      prompts.length === 1 ? "a prompt" : `prompt ${at}`,
     );
   }
-  const { maxTokens = 256, contextLength = loaded.contextLength } = options;
-  const encoded = tokenizer.encode(prompt);
-  const start = specialTokens.bosTokenId;
-  const ids = encoded.length === 0 || start === null ? encoded : [start, ...encoded];
-  if (ids.length >= contextLength) throw promptTooLong(ids.length, contextLength);
-  const capacity = Math.min(contextLength, ids.length + maxTokens);
-  using generator = new TokenGenerator(model, {
-    capacity,
+  using generator = new BatchGenerator(loaded.model, {
+    sequences,
+    capacity: Math.min(contextLength, longest + maxTokens),
     ...(options.cacheDtype !== undefined && { cacheDtype: options.cacheDtype }),
   });
-  const decoder = new StreamDecoder(tokenizer);
+  const decoders = prompts.map(() => new StreamDecoder(tokenizer));
   const generation = generator.generate(ids, {
     ...options,
     endIds: endIds(loaded),
@@ -254,11 +138,21 @@ export function* generateText(
   for (;;) {
     const { done, value } = generation.next();
     if (done) {
-      const rest = decoder.flush();
-      if (rest !== "") yield rest;
+      for (const [prompt, decoder] of decoders.entries()) {
+        const text = decoder.flush();
+        if (text !== "") yield { prompt, text };
+      }
       return value;
     }
-    const text = decoder.push(value);
-    if (text !== "") yield text;
+    const text = decoders[value.prompt]!.push(value.id);
+    if (text !== "") yield { prompt: value.prompt, text };
   }
+}
+
+function tokenizerOf({ tokenizer, path }: LoadedModel): Tokenizer {
+  if (tokenizer !== null) return tokenizer;
+  throw new TypeError(
+    `Cannot continue a text as ${path} must hold tokenizer.json: current value is no such file; ` +
+      `copy the one the model was trained with there`,
+  );
 }

@@ -16,6 +16,8 @@ import type { SpecialTokens } from "../interop/huggingface.ts";
 import type { TensorSink } from "../interop/safetensors.ts";
 import type { BitNetConfig } from "../model/config.ts";
 import { Head } from "../model/head.ts";
+import type { LayerContext } from "../model/layers.ts";
+import type { StackedParameter } from "../model/parameters.ts";
 import type { ProjectionSpec } from "../model/projection.ts";
 import { BitNetTransformer } from "../model/transformer.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -33,15 +35,34 @@ export interface LoadModelOptions {
    */
   readonly packed?: boolean;
   /**
-   * Weights of the head: as trained; int8 with a factor a row, which decoding reads in a quarter of the time and which changes
-   * logits a little (docs/numerics.md); or, with `auto`, int8 where activations are float32, as on the CPU. Losses are always
-   * the float32 weights'. @default "float32"
+   * Weights of the head: as trained, which where activations are bfloat16 is rounded to that; bfloat16, where activations are; int8
+   * with a factor a row, a quarter of float32's bytes to read a token, which changes logits a little (docs/numerics.md); or, with
+   * `auto`, int8 where activations are float32, as on the CPU. Losses are always the first's. @default "float32"
    */
   readonly head?: HeadWeights | "auto";
 }
 
 /** What the head's weights are kept in. */
-export type HeadWeights = "float32" | "int8";
+export type HeadWeights = "float32" | "bfloat16" | "int8";
+
+/**
+ * Makes the head with these weights. Throws `RangeError` for bfloat16 where activations are float32: products take both operands in one
+ * dtype.
+ */
+export function createHead(
+  weights: HeadWeights,
+  context: LayerContext,
+  embedding: StackedParameter,
+): Head {
+  if (weights === "int8") return new Int8Head(context, embedding);
+  if (weights === "bfloat16" && context.dtype !== "bfloat16") {
+    throw new RangeError(
+      `Cannot keep the head in bfloat16 as its product takes activations of the same dtype: current dtype is ${context.dtype}, as on ` +
+        `the CPU; take float32, or int8, which reads a quarter`,
+    );
+  }
+  return new Head(context, embedding); // which takes a copy in the activations' dtype
+}
 
 /** A model that is ready to run, with what came beside it. It owns model and tokenizer: hold it with `using`. */
 export interface LoadedModel extends Disposable {
@@ -131,10 +152,11 @@ async function loadWeights(
           return projection;
         },
       }),
-      head: (context, embedding) =>
-        options.head === "int8" || options.head === "auto" && context.dtype === "float32"
-          ? new Int8Head(context, embedding)
-          : new Head(context, embedding),
+      head: (context, embedding) => {
+        const { head = "float32" } = options;
+        const automatic = context.dtype === "float32" ? "int8" : "float32";
+        return createHead(head === "auto" ? automatic : head, context, embedding);
+      },
     },
   });
   try {

@@ -60,11 +60,7 @@ export function likeliest(logits: Float32Array): number {
     }
   }
   if (value === Infinity) throw notANumber(best, value);
-  if (value === -Infinity) {
-    throw new RangeError(
-      `Cannot choose a token as one of ${logits.length} logits must be above -Infinity: current values are all -Infinity`,
-    );
-  }
+  if (value === -Infinity) throw nothingToChoose(logits.length);
   return best;
 }
 
@@ -81,7 +77,7 @@ export function selectCandidates(
   const { temperature, topK, topP } = options;
   const top = logits[likeliest(logits)]!;
   const vocabSize = logits.length;
-  const { ids, weights } = into;
+  const { ids } = into;
   const limited = topK > 0 && topK < vocabSize;
   if (limited) {
     into.count = selectTopK(logits, ids, topK);
@@ -91,11 +87,14 @@ export function selectCandidates(
   }
   weigh(logits, into, { top, temperature });
   if (topP >= 1) return;
-  if (!limited) {
-    selectNucleus(logits, into, { topP, top, temperature });
-    weigh(logits, into, { top, temperature });
-    return;
-  }
+  if (limited) return keepNucleus(into, topP);
+  selectNucleus(logits, into, { topP, top, temperature });
+  weigh(logits, into, { top, temperature });
+}
+
+/** Of candidates in order, keeps the first that together have the share `topP`, one at least. */
+function keepNucleus(into: Candidates, topP: number): void {
+  const { weights } = into;
   const wanted = topP * into.total;
   let kept = 0;
   let mass = 0;
@@ -148,6 +147,32 @@ export class Sampler {
     this.#topP = topP;
     this.#random = new Random(seed);
     this.#candidates = createCandidates(vocabSize);
+  }
+
+  /** How many of the largest logits a choice needs: {@linkcode Sampler.nextOfTop} takes them; 0 for all. */
+  get topK(): number {
+    return this.#temperature === 0 ? 1 : this.#topK;
+  }
+
+  /**
+   * The token that {@linkcode Sampler.next} would choose, from the `topK` largest logits, largest first, and the ids they are of. NaN
+   * counts as the largest. Throws as {@linkcode likeliest}.
+   */
+  nextOfTop(ids: Int32Array, logits: Float32Array): number {
+    const top = logits[0]!;
+    if (!(top < Infinity)) throw notANumber(ids[0]!, top);
+    if (top === -Infinity) throw nothingToChoose(logits.length);
+    if (this.#temperature === 0) return ids[0]!;
+    const into = this.#candidates;
+    into.count = ids.length;
+    into.total = 0;
+    for (let i = 0; i < ids.length; i++) {
+      into.ids[i] = ids[i]!;
+      into.weights[i] = Math.exp((logits[i]! - top) / this.#temperature);
+      into.total += into.weights[i]!;
+    }
+    if (this.#topP < 1) keepNucleus(into, this.#topP);
+    return pickCandidate(into, this.#random.next());
   }
 
   /** The next token for logits (V). Throws as {@linkcode likeliest}. */
@@ -282,6 +307,12 @@ function notANumber(id: number, logit: number): RangeError {
   return new RangeError(
     `Cannot choose a token as logits must be numbers below Infinity: the one of token ${id} is ${logit}; ` +
       `the weights are damaged or their training diverged, take an earlier checkpoint`,
+  );
+}
+
+function nothingToChoose(count: number): RangeError {
+  return new RangeError(
+    `Cannot choose a token as one of ${count} logits must be above -Infinity: current values are all -Infinity`,
   );
 }
 

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { activationCode } from "../tensor/dtype.ts";
+import { activationCode, cacheCode } from "../tensor/dtype.ts";
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
-import { sizesOf } from "./operand.ts";
+import { addressOf, expectOptional, sizesOf } from "./operand.ts";
 
 type Sizes = [number, number, number, number];
 
@@ -108,20 +108,22 @@ export function attentionBackward(
 /**
  * Prefill and decoding: `o` (B*T, H*E) of `q` (B, H, T, E) against `kCache` and `vCache` (B, G, capacity, E), where query t
  * of sequence b sees the tokens 0 .. `start[b]` + t. `start` (B) int32. The caches are of q's dtype; bfloat16 on the
- * CPU too.
+ * CPU too; or int8, each token's head times its scale of `kScale` and `vScale` (B, G, capacity) float32.
  */
 export function attentionDecode(
   operands: {
     q: Tensor;
     kCache: Tensor;
     vCache: Tensor;
+    kScale?: Tensor | null;
+    vScale?: Tensor | null;
     start: Tensor;
     o: Tensor;
     scale: number;
   },
 ): void {
   const op = "tb_attention_decode";
-  const { q, kCache, vCache, start, o, scale } = operands;
+  const { q, kCache, vCache, kScale, vScale, start, o, scale } = operands;
   const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" }) as Sizes;
   const [, G, capacity] = sizesOf(kCache, {
     op,
@@ -131,6 +133,9 @@ export function attentionDecode(
   for (const cache of [kCache, vCache]) {
     expectTensor(cache, { op, dtype: kCache.dtype, shape: [B, G, capacity, E] });
   }
+  for (const scales of [kScale, vScale]) {
+    expectOptional(scales, { op, dtype: "float32", shape: [B, G, capacity] });
+  }
   expectTensor(start, { op, dtype: "int32", shape: [B] });
   expectTensor(o, { op, dtype, shape: [B * T, H * E] });
   const device = q.device;
@@ -139,9 +144,11 @@ export function attentionDecode(
       device.context,
       activationCode(dtype),
       q.address,
-      activationCode(kCache.dtype),
+      cacheCode(kCache.dtype),
       kCache.address,
       vCache.address,
+      addressOf(kScale),
+      addressOf(vScale),
       start.address,
       o.address,
       scale,

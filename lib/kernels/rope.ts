@@ -4,7 +4,7 @@
  * @module
  */
 
-import { activationCode } from "../tensor/dtype.ts";
+import { activationCode, cacheCode } from "../tensor/dtype.ts";
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
 import { addressOf, expectOptional, sizesOf } from "./operand.ts";
 
@@ -12,7 +12,8 @@ import { addressOf, expectOptional, sizesOf } from "./operand.ts";
  * `qkv` (B*T, (H + 2G) * E) -> `q` (B, H, T, E) and, rotated too, `k` and, as it is, `v` (B, G, capacity, E), written from
  * token `start[b]` on. Halves are rotated, by the angles of token `start[b] + t`.
  *
- * `k` and `v` are of qkv's dtype; bfloat16 on the CPU too.
+ * `k` and `v` are of qkv's dtype; bfloat16 on the CPU too; or int8, each token's head with a scale of its own in `kScale` and
+ * `vScale` (B, G, capacity) float32.
  *
  * `cosSin` (positions, E) float32 holds E/2 cosines, then E/2 sines a row. `start` (B) int32 may be left out: zeros.
  */
@@ -24,10 +25,12 @@ export function ropeForward(
     q: Tensor;
     k: Tensor;
     v: Tensor;
+    kScale?: Tensor | null;
+    vScale?: Tensor | null;
   },
 ): void {
   const op = "tb_rope_forward";
-  const { qkv, cosSin, start, q, k, v } = operands;
+  const { qkv, cosSin, start, q, k, v, kScale, vScale } = operands;
   const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" }) as Sizes;
   const [, G, capacity] = sizesOf(k, { op, dimensions: "B, G, capacity, E" }) as Sizes;
   const [positions] = sizesOf(cosSin, { op, dimensions: "positions, E" }) as [number, number];
@@ -38,6 +41,8 @@ export function ropeForward(
   expectTensor(q, { op, dtype });
   expectTensor(k, { op, shape: [B, G, capacity, E] });
   expectTensor(v, { op, dtype: k.dtype, shape: [B, G, capacity, E] });
+  expectOptional(kScale, { op, dtype: "float32", shape: [B, G, capacity] });
+  expectOptional(vScale, { op, dtype: "float32", shape: [B, G, capacity] });
   const device = qkv.device;
   device.check(
     device.symbols.tb_rope_forward(
@@ -47,9 +52,11 @@ export function ropeForward(
       cosSin.address,
       addressOf(start),
       q.address,
-      activationCode(k.dtype),
+      cacheCode(k.dtype),
       k.address,
       v.address,
+      addressOf(kScale),
+      addressOf(vScale),
       BigInt(B),
       BigInt(T),
       BigInt(H),

@@ -10,6 +10,7 @@ import { attentionBackward, attentionDecode, attentionForward } from "../kernels
 import { ropeBackward, ropeForward } from "../kernels/rope.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { PassMemory, ProjectionInput } from "./activations.ts";
+import type { CachedLayer } from "./kv_cache.ts";
 import type { LayerContext } from "./layers.ts";
 import type { BackwardOptions, Projection } from "./projection.ts";
 import { RmsNorm } from "./rms_norm.ts";
@@ -20,8 +21,10 @@ export interface AttentionMemory {
   readonly inputRstd: Tensor | null; // (N)
   readonly qkv: Tensor; // (N, (H + 2G) E), scratch
   readonly q: Tensor; // (B, H, T, E)
-  readonly k: Tensor; // (B, G, T, E), or the cache (B, G, capacity, E)
+  readonly k: Tensor; // (B, G, T, E), or the cache (B, G, slots, E)
   readonly v: Tensor; // as k
+  readonly kScale: Tensor | null; // (B, G, slots) of an int8 cache
+  readonly vScale: Tensor | null; // as kScale
   readonly context: Tensor; // (N, H E)
   readonly logSumExp: Tensor; // (B, H, T)
   readonly output: ProjectionInput; // (N, H E)
@@ -83,7 +86,7 @@ export class Attention {
   }
 
   /** Plans the tensors of a pass. `cache` takes the place of k and v where there is one. */
-  plan(memory: PassMemory, cache: { k: Tensor; v: Tensor } | null): AttentionMemory {
+  plan(memory: PassMemory, cache: CachedLayer | null): AttentionMemory {
     const { rows, sequences, tokens, training } = memory;
     const width = this.#heads * this.#headDim;
     const queries = [sequences, this.#heads, tokens, this.#headDim];
@@ -95,6 +98,8 @@ export class Attention {
       q: memory.saved("attention.q", queries),
       k: cache?.k ?? memory.saved("attention.k", keys),
       v: cache?.v ?? memory.saved("attention.v", keys),
+      kScale: cache?.kScale ?? null,
+      vScale: cache?.vScale ?? null,
       context: memory.saved("attention.context", [rows, width]),
       logSumExp: memory.saved("attention.log_sum_exp", queries.slice(0, 3), "float32"),
       output: memory.projectionInput("attention.output", width),
@@ -116,7 +121,7 @@ export class Attention {
 
   /** x (N, D) float32 to out (N, D) = x + attention(x); out may be x where no backward pass follows. */
   forward(x: Tensor, memory: AttentionMemory, positions: Positions, out: Tensor): void {
-    const { q, k, v } = memory;
+    const { q, k, v, kScale, vScale } = memory;
     const scale = this.#headDim ** -0.5;
     this.norm.forward(x, memory.input, memory.inputRstd);
     this.qkv.forward(memory.input, memory.qkv);
@@ -127,6 +132,8 @@ export class Attention {
       q,
       k,
       v,
+      kScale,
+      vScale,
     });
     if (positions.start === null) {
       attentionForward({ q, k, v, o: memory.context, lse: memory.logSumExp, scale });
@@ -135,6 +142,8 @@ export class Attention {
         q,
         kCache: k,
         vCache: v,
+        kScale,
+        vScale,
         start: positions.start,
         o: memory.context,
         scale,

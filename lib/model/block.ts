@@ -8,6 +8,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import type { PassMemory } from "./activations.ts";
 import type { Attention, AttentionMemory, Positions } from "./attention.ts";
 import type { FeedForward, FeedForwardMemory } from "./feed_forward.ts";
+import type { CachedLayer } from "./kv_cache.ts";
 import type { LayerContext } from "./layers.ts";
 import type { BackwardOptions } from "./projection.ts";
 
@@ -32,7 +33,7 @@ export class Block {
   }
 
   /** Plans the tensors of a pass; where no backward pass follows, the residual stream stays in `x`. */
-  plan(memory: PassMemory, x: Tensor, cache: { k: Tensor; v: Tensor } | null): BlockMemory {
+  plan(memory: PassMemory, x: Tensor, cache: CachedLayer | null): BlockMemory {
     const shape = [memory.rows, this.#hiddenSize];
     const residual = (name: string) => memory.training ? memory.saved(name, shape, "float32") : x;
     const output = residual("block.output");

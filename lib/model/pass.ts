@@ -15,7 +15,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { PassMemory, type PassShape, type ProjectionInput } from "./activations.ts";
 import type { Positions } from "./attention.ts";
 import type { BlockMemory } from "./block.ts";
-import type { KvCache } from "./kv_cache.ts";
+import type { PassCache } from "./kv_cache.ts";
 import { ropeTable } from "./rope.ts";
 import type { BitNetTransformer } from "./transformer.ts";
 
@@ -29,7 +29,7 @@ const MIN_LOGIT_ROWS = 64;
 /** Options of a pass. */
 export interface PassOptions extends PassShape {
   /** Keys and values of earlier tokens; only without a backward pass. */
-  readonly cache?: KvCache;
+  readonly cache?: PassCache;
 }
 
 /** Forward and backward over (B, T) tokens. It owns its memory: hold it with `using`. */
@@ -44,7 +44,7 @@ export class Pass implements Disposable {
   /** (1) float32: where {@linkcode Pass.addLoss} adds up. */
   readonly lossSum: Tensor;
   readonly #model: BitNetTransformer;
-  readonly #cache: KvCache | null;
+  readonly #cache: PassCache | null;
   readonly #embedded: Tensor; // (N, D), the residual stream's start
   readonly #blocks: readonly BlockMemory[];
   readonly #normed: ProjectionInput; // (N, D)
@@ -107,8 +107,17 @@ export class Pass implements Disposable {
    * while all of its tensors are there.
    */
   forward(options: { ran?: (memory: BlockMemory, layer: number) => void } = {}): void {
+    this.#model.prepare();
+    this.compute(options);
+    this.#cache?.advance(this.memory.tokens);
+  }
+
+  /**
+   * The ops of {@linkcode Pass.forward} alone, which a graph can record: the model must be prepared, and the cache has to be told of
+   * its new tokens afterwards.
+   */
+  compute(options: { ran?: (memory: BlockMemory, layer: number) => void } = {}): void {
     const model = this.#model;
-    model.prepare();
     embeddingForward({ ids: this.ids, table: model.embedding.value, out: this.#embedded });
     let x = this.#embedded;
     for (const [layer, block] of model.blocks.entries()) {
@@ -118,7 +127,6 @@ export class Pass implements Disposable {
       x = memory.output;
     }
     model.norm.forward(x, this.#normed, this.#rstd);
-    this.#cache?.advance(this.memory.tokens);
   }
 
   /**
@@ -185,11 +193,21 @@ export class Pass implements Disposable {
     embeddingBackward({ ids: this.ids, dout: dx, dtable: model.embedding.grad });
   }
 
+  /** Rows of logits that {@linkcode Pass.computeLogits} has room for. */
+  get logitRows(): number {
+    return this.#workspace.shape[0]!;
+  }
+
+  /** Logits of rows `from` to `to` (exclusive) of the last forward pass, (to - from, V) float32, until others take their place. */
+  computeLogits(from: number, to: number): Tensor {
+    const logits = this.#workspace.rows(0, to - from);
+    this.#model.head.logits(this.#normedValues.rows(from, to), logits);
+    return logits;
+  }
+
   /** Logits of row `row` of the last forward pass, (V) float32, copied to the host. */
   logitsOf(row: number, into: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
-    const logits = this.#workspace.rows(0, 1);
-    this.#model.head.logits(this.#normedValues.rows(row, row + 1), logits);
-    return logits.download(into);
+    return this.computeLogits(row, row + 1).download(into);
   }
 
   /** Logits of every row of the last forward pass, (N, V) float32, copied to the host some rows at a time. */
@@ -200,9 +218,7 @@ export class Pass implements Disposable {
     const all = new Float32Array(rows * vocabSize);
     for (let from = 0; from < rows; from += chunk) {
       const to = Math.min(rows, from + chunk);
-      const logits = this.#workspace.rows(0, to - from);
-      this.#model.head.logits(this.#normedValues.rows(from, to), logits);
-      logits.download(all.subarray(from * vocabSize, to * vocabSize));
+      this.computeLogits(from, to).download(all.subarray(from * vocabSize, to * vocabSize));
     }
     return all;
   }

@@ -9,6 +9,9 @@ export type DType = "float32" | "bfloat16" | "float16" | "int8" | "uint8" | "int
 /** What activations can be kept in. */
 export type ActivationDType = "float32" | "bfloat16";
 
+/** What cached keys and values can be kept in; int8 with a scale for each token's head. */
+export type CacheDType = ActivationDType | "int8";
+
 /** Bytes of one element. */
 export const BYTES: Record<DType, number> = {
   float32: 4,
@@ -27,4 +30,9 @@ export function activationCode(dtype: DType): number {
   throw new TypeError(
     `Cannot compute on ${dtype} activations as they must be float32 or bfloat16`,
   );
+}
+
+/** The code of a dtype that cached keys and values can have. Throws `TypeError` for another. */
+export function cacheCode(dtype: DType): number {
+  return dtype === "int8" ? 2 : activationCode(dtype);
 }

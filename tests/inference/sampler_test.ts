@@ -193,3 +193,43 @@ for (const [options, message] of WRONG) {
     assertThrows(() => new Sampler(10, options), RangeError, message);
   });
 }
+
+Deno.test(
+  "Sampler.nextOfTop() chooses what next() does when it is given the largest logits in order",
+  withRandom((random) => {
+    const cases: SamplingOptions[] = [
+      { temperature: 0 },
+      { topK: 1 },
+      { topK: 9 },
+      { topK: 50, topP: 0.7, temperature: 1.3 },
+    ];
+    for (const options of cases) {
+      const whole = new Sampler(300, options), top = new Sampler(300, options);
+      for (let token = 0; token < 50; token++) {
+        const logits = random.normals(300, 3).map((x) => Math.round(4 * x) / 4); // many equal
+        const order = Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]! || a - b);
+        const ids = Int32Array.from(order.slice(0, top.topK));
+        const values = Float32Array.from(ids, (id) => logits[id]!);
+        assertEquals(top.nextOfTop(ids, values), whole.next(logits));
+      }
+    }
+  }),
+);
+
+for (
+  const [values, message] of [[[NaN, 3], "token 7 is NaN"], [[INF, 3], "token 7 is Infinity"], [[
+    -INF,
+    -INF,
+  ], "all -Infinity"]] as const
+) {
+  Deno.test(`Sampler.nextOfTop() refuses when the largest logit is ${values[0]}`, () => {
+    for (const temperature of [0, 1]) {
+      const sampler = new Sampler(10, { temperature, topK: 2 });
+      assertThrows(
+        () => sampler.nextOfTop(Int32Array.of(7, 1), Float32Array.from(values)),
+        RangeError,
+        message,
+      );
+    }
+  });
+}

@@ -36,7 +36,38 @@ Deno.test("generate tells both rates and why it stopped when --stats is given", 
     assert(!stdout.startsWith("abc"));
   }));
 
+Deno.test("generate prints each prompt's own text when several are given, by flags and by a file", () =>
+  withCheckpoint(async ({ folder, checkpoint }) => {
+    const common = ["--checkpoint", checkpoint, "--max-tokens", "6", "--top-k", "9"];
+    const prompts = ["one", "zwei", "three"];
+    const alone = [];
+    for (const prompt of prompts) {
+      alone.push((await runTask("generate", [...common, "--prompt", prompt])).stdout);
+    }
+    const file = join(folder, "prompts.txt");
+    await Deno.writeTextFile(file, "zwei\nthree\n");
+    const all = ["--prompt", "one", "--prompts", file, "--sequences", "2", "--stats"];
+    const { code, stdout, stderr } = await runTask("generate", [...common, ...all]);
+    assertEquals(code, 0, stderr);
+    assertEquals(stdout, alone.map((text, i) => `==> ${i + 1} <==\n${text}`).join(""));
+    assertEquals(stderr.match(/^prompt: \d+ tokens/gm)?.length, 3);
+  }));
+
+Deno.test("generate runs over a cache in 8 bits", () =>
+  withCheckpoint(async ({ checkpoint }) => {
+    const args = ["--checkpoint", checkpoint, "--prompt", "abc", "--cache", "int8"];
+    const { code, stdout, stderr } = await runTask("generate", args);
+    assertEquals([code, stderr], [0, ""]);
+    assert(stdout.startsWith("abc"));
+  }));
+
 const WRONG: [string, string[], RegExp][] = [
+  ["there is no prompt", [], /needs a prompt: give --prompt/],
+  [
+    "the head is to be bfloat16 on the CPU",
+    ["--prompt", "a", "--head", "bfloat16"],
+    /head in bfloat16/,
+  ],
   ["the prompt is empty", ["--prompt", ""], /at least one token/],
   ["the prompt fills the context", ["--prompt", "x".repeat(32)], /context of 32 tokens/],
   ["the temperature is negative", ["--prompt", "a", "--temperature=-1"], /--temperature/],

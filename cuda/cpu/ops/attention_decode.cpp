@@ -3,7 +3,8 @@
 // Long blocks of queries (T >= 8) go through attend() of attention_tiles.h. Few queries read the cache once, in slices of 256
 // keys: each slice gives (maximum, sum of exponentials, weighted values) of every row, and slices are merged in order. A
 // thread takes a whole (sequence, group), or, where there are too few of them, slices; both do the same arithmetic, so the
-// bits depend neither on that choice nor on the number of threads.
+// bits depend neither on that choice nor on the number of threads. An int8 cache always goes this way: a thread widens a slice of keys
+// and values once for all rows that see it.
 #include <omp.h>
 
 #include "attention_tiles.h"
@@ -13,8 +14,9 @@
 namespace tb {
 struct AttentionDecode {
   const float* q;
-  const void *k, *v;  // float32, or bfloat16 where is_short
+  const void *k, *v;  // float32, or bfloat16 where is_short, or int8 where there are scales
   bool is_short;
+  const float *k_scale, *v_scale;
   const int32_t* start;
   float* o;
   float scale;
@@ -93,9 +95,16 @@ static void weigh_values(const float* p, const Cache* v, float* out, int64_t cou
   if (e < E) weigh_columns<1>(p, v + E - kLanes, out + E - kLanes, count, E);  // overlaps with equal values
 }
 
+// A slice of a group's keys and values.
+template <class Cache>
+struct Slice {
+  const Cache *k, *v;
+};
+
 // A row's share: maximum, sum of exponentials, then E weighted values.
 template <class Cache>
-static void attend_slice_of(const AttentionDecode& task, int64_t b, int64_t g, int64_t row, int64_t slice, float* share) {
+static void attend_slice_of(const AttentionDecode& task, Slice<Cache> keys, int64_t b, int64_t g, int64_t row, int64_t slice,
+                            float* share) {
   const int64_t per_group = task.H / task.G, h = g * per_group + row % per_group, t = row / per_group, E = task.E;
   const int64_t from = slice * kSlice, visible = int64_t(task.start[b]) + t + 1 - from;
   const int64_t count = smaller(kSlice, visible);
@@ -105,22 +114,44 @@ static void attend_slice_of(const AttentionDecode& task, int64_t b, int64_t g, i
     return;
   }
   float scores[kSlice];
-  const int64_t at = ((b * task.G + g) * task.capacity + from) * E;
-  const Cache *k = static_cast<const Cache*>(task.k) + at, *v = static_cast<const Cache*>(task.v) + at;
-  score_keys(task.q + ((b * task.H + h) * task.T + t) * E, k, v, scores, count, E, task.scale);
+  score_keys(task.q + ((b * task.H + h) * task.T + t) * E, keys.k, keys.v, scores, count, E, task.scale);
   const int64_t columns = round_up(count, kLanes);
   float total = 0;
   share[0] = -__builtin_inff();
   soften_row(scores, count, columns, 1.0f, &share[0], &total);
   share[1] = total;
-  weigh_values(scores, v, share + 2, count, E);
+  weigh_values(scores, keys.v, share + 2, count, E);
 }
 
-static void attend_slice(const AttentionDecode& task, int64_t b, int64_t g, int64_t row, int64_t slice, float* share) {
-  if (task.is_short)
-    attend_slice_of<uint16_t>(task, b, g, row, slice, share);
+// The slice's rows that the last query sees, widened into `to`: kSlice * E keys, then values.
+static Slice<float> widen_slice(const AttentionDecode& task, int64_t b, int64_t g, int64_t slice, float* to) {
+  const int64_t from = slice * kSlice, count = smaller(kSlice, int64_t(task.start[b]) + task.T - from), E = task.E;
+  const int64_t at = (b * task.G + g) * task.capacity + from;
+  const int8_t *k = static_cast<const int8_t*>(task.k) + at * E, *v = static_cast<const int8_t*>(task.v) + at * E;
+  float *keys = to, *values = to + kSlice * E;
+  for (int64_t j = 0; j < count; ++j) {
+    const float k_scale = task.k_scale[at + j], v_scale = task.v_scale[at + j];
+    for (int64_t e = 0; e < E; ++e) keys[j * E + e] = float(k[j * E + e]) * k_scale;
+    for (int64_t e = 0; e < E; ++e) values[j * E + e] = float(v[j * E + e]) * v_scale;
+  }
+  return {keys, values};
+}
+
+// Calls `each` for every row's function of (row, share); `widened` is room for 2 kSlice E values where the cache is int8.
+template <class Each>
+static void attend_slice(const AttentionDecode& task, int64_t b, int64_t g, int64_t slice, int64_t rows, float* widened,
+                         const Each& each) {
+  const int64_t at = ((b * task.G + g) * task.capacity + slice * kSlice) * task.E;
+  const auto attend_rows = [&](auto keys) {
+    for (int64_t row = 0; row < rows; ++row)
+      each(row, [&](float* share) { attend_slice_of(task, keys, b, g, row, slice, share); });
+  };
+  if (task.k_scale != nullptr)
+    attend_rows(widen_slice(task, b, g, slice, widened));
+  else if (task.is_short)
+    attend_rows(Slice<uint16_t>{static_cast<const uint16_t*>(task.k) + at, static_cast<const uint16_t*>(task.v) + at});
   else
-    attend_slice_of<float>(task, b, g, row, slice, share);
+    attend_rows(Slice<float>{static_cast<const float*>(task.k) + at, static_cast<const float*>(task.v) + at});
 }
 
 // into += share; a row's first slice is copied instead.
@@ -141,8 +172,10 @@ static void write_row(const AttentionDecode& task, int64_t b, int64_t g, int64_t
 
 static void decode_groups(tb_context* context, const AttentionDecode& task, int64_t rows, int64_t most_slices) {
   const int64_t units = task.B * task.G, width = task.E + 2;
-  const bool split = units < 2 * context->threads && most_slices > 1 &&
-                     units * most_slices * rows * width * 4 <= context->threads * kScratchBytes;
+  // Behind a thread's sums, or at the end of all scratch behind the shares.
+  const int64_t widened = task.k_scale != nullptr ? 2 * kSlice * task.E : 0;
+  const int64_t share_bytes = context->threads * (kScratchBytes - widened * 4);
+  const bool split = units < 2 * context->threads && most_slices > 1 && units * most_slices * rows * width * 4 <= share_bytes;
   const bool small = units * rows * most_slices * kSlice * task.E < 65536;
   if (!split) {
 #pragma omp parallel for num_threads(context->threads) schedule(dynamic, 1) if (!small)
@@ -152,10 +185,10 @@ static void decode_groups(tb_context* context, const AttentionDecode& task, int6
       float* sums = static_cast<float*>(context->thread_scratch(omp_get_thread_num()));
       float share[kWidestHead + 2];
       for (int64_t slice = 0; slice < slices; ++slice)
-        for (int64_t row = 0; row < rows; ++row) {
-          attend_slice(task, b, g, row, slice, slice == 0 ? sums + row * width : share);
+        attend_slice(task, b, g, slice, rows, sums + rows * width, [&](int64_t row, const auto& attend_to) {
+          attend_to(slice == 0 ? sums + row * width : share);
           if (slice > 0) merge_share(sums + row * width, share, task.E);
-        }
+        });
       for (int64_t row = 0; row < rows; ++row) write_row(task, b, g, row, sums + row * width);
     }
     return;
@@ -166,8 +199,9 @@ static void decode_groups(tb_context* context, const AttentionDecode& task, int6
 #pragma omp for schedule(dynamic, 1)
     for (int64_t part = 0; part < units * most_slices; ++part) {
       const int64_t unit = part / most_slices, slice = part % most_slices;
-      for (int64_t row = 0; row < rows; ++row)
-        attend_slice(task, unit / task.G, unit % task.G, row, slice, shares + (part * rows + row) * width);
+      float* room = shares + share_bytes / 4 + omp_get_thread_num() * widened;
+      attend_slice(task, unit / task.G, unit % task.G, slice, rows, room,
+                   [&](int64_t row, const auto& attend_to) { attend_to(shares + (part * rows + row) * width); });
     }
 #pragma omp for schedule(static)
     for (int64_t index = 0; index < units * rows; ++index) {
@@ -209,7 +243,7 @@ void attention_decode(tb_context* context, const AttentionDecode* pointer) {
   const int64_t rows = task.T * (task.H / task.G);
   int64_t most_keys = 0;
   for (int64_t b = 0; b < task.B; ++b) most_keys = greater(most_keys, int64_t(task.start[b]) + task.T);
-  if (task.T < kFewQueries && rows * (task.E + 2) * 4 <= kScratchBytes)
+  if (task.k_scale != nullptr || (task.T < kFewQueries && rows * (task.E + 2) * 4 <= kScratchBytes))
     decode_groups(context, task, rows, ceil_div(most_keys, kSlice));
   else
     decode_blocks(context, task);
@@ -222,13 +256,16 @@ void attention_decode(tb_context* context, const AttentionDecode* pointer) {
 #if TB_LAUNCHERS
 
 extern "C" tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, const void* q, tb_dtype cache_dtype,
-                                         const void* k_cache, const void* v_cache, const int32_t* start, void* o,
-                                         float scale, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E,
-                                         int64_t capacity) {
+                                         const void* k_cache, const void* v_cache, const float* k_scale, const float* v_scale,
+                                         const int32_t* start, void* o, float scale, int64_t B, int64_t T, int64_t H,
+                                         int64_t G, int64_t E, int64_t capacity) {
   TB_CHECK_CONTEXT(context);
   TB_REQUIRE_F32(context, dtype, "tb_attention_decode");
-  TB_REQUIRE(context, cache_dtype == TB_F32 || cache_dtype == TB_BF16,
-             "Cannot run tb_attention_decode as cache_dtype must be 0 (float32) or 1 (bfloat16): current value is %d",
+  TB_REQUIRE(context, cache_dtype == TB_F32 || cache_dtype == TB_BF16 || cache_dtype == TB_I8,
+             "Cannot run tb_attention_decode as cache_dtype must be 0 (float32), 1 (bfloat16) or 2 (int8): current value is %d",
+             int(cache_dtype));
+  TB_REQUIRE(context, (k_scale != nullptr) == (cache_dtype == TB_I8) && (v_scale != nullptr) == (cache_dtype == TB_I8),
+             "Cannot run tb_attention_decode as scales go with an int8 cache, and with no other: current cache_dtype is %d",
              int(cache_dtype));
   TB_REQUIRE(context, B >= 0 && T >= 0 && G >= 1 && H >= G && H % G == 0,
              "Cannot run tb_attention_decode as G must divide H, and B and T be at least 0: current values are G %lld, H "
@@ -247,7 +284,10 @@ extern "C" tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, co
                "Cannot run tb_attention_decode as tokens must end within the capacity %lld: current start of sequence %lld is "
                "%d, with %lld tokens",
                (long long)capacity, (long long)b, int(start[b]), (long long)T);
-  const tb::AttentionDecode task = {static_cast<const float*>(q), k_cache, v_cache, cache_dtype == TB_BF16, start,
+  TB_REQUIRE(context, cache_dtype != TB_I8 || T * (H / G) * (E + 2) * 4 + 2 * 256 * E * 4 <= tb::kScratchBytes,
+             "Cannot run tb_attention_decode on an int8 cache as the sums of %lld tokens must fit %lld bytes: use fewer tokens at a time",
+             (long long)T, (long long)tb::kScratchBytes);
+  const tb::AttentionDecode task = {static_cast<const float*>(q), k_cache, v_cache, cache_dtype == TB_BF16, k_scale, v_scale, start,
                                     static_cast<float*>(o), scale, B, T, H, G, E, capacity};
   TB_DISPATCH(context, attention_decode, (context, &task));
   return TB_OK;

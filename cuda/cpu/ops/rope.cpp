@@ -2,9 +2,10 @@
 //
 // With c = cos_sin[p][j], s = cos_sin[p][E/2 + j] of position p = start[b] + t:
 //   out[j] = x[j] c - x[j + E/2] s,  out[j + E/2] = x[j + E/2] c + x[j] s;  v is copied. Backward: the transpose (s negated).
-// Element by element in float32; one thread a token.
+// Element by element in float32; one thread a token. For an int8 cache a head is rotated, then quantised by its largest magnitude.
 #include <omp.h>
 
+#include <cmath>
 #include <cstring>
 
 #include "vector.h"
@@ -13,7 +14,7 @@
 
 TB_DECLARE(void, rope_forward,
            (tb_context * context, const float* qkv, const float* cos_sin, const int32_t* start, float* q, tb_dtype cache_dtype,
-            void* k, void* v, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity))
+            void* k, void* v, float* k_scale, float* v_scale, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity))
 TB_DECLARE(void, rope_backward,
            (tb_context * context, const float* dq, const float* dk, const float* dv, const float* cos_sin, float* dqkv,
             int64_t B, int64_t T, int64_t H, int64_t G, int64_t E))
@@ -32,9 +33,26 @@ TB_INLINE void rotate(const float* x, const float* angles, T* out, int64_t half)
   }
 }
 
+constexpr int64_t kWidestQuantized = 256;
+
+// A head's E values as integers from -127 to 127; the factor that gives them back.
+static float quantize_head(const float* x, int8_t* q, int64_t E) {
+  float gamma = 1e-30f;
+  for (int64_t e = 0; e < E; ++e) {
+    const float size = __builtin_fabsf(x[e]);
+    gamma = !(size <= gamma) ? size : gamma;  // NaN stays, as nothing compares with it
+    if (gamma != gamma) break;
+  }
+  const float factor = 127.0f / gamma;
+  const bool is_finite = gamma <= 3.4028235e38f;
+  for (int64_t e = 0; e < E; ++e) q[e] = is_finite ? int8_t(nearbyintf(x[e] * factor)) : int8_t(1);
+  return gamma / 127.0f;
+}
+
 template <class Cache>
 void rope_forward_into(tb_context* context, const float* qkv, const float* cos_sin, const int32_t* start, float* q, Cache* k,
-                       Cache* v, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity) {
+                       Cache* v, float* k_scale, float* v_scale, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E,
+                       int64_t capacity) {
   const int64_t width = (H + 2 * G) * E;
 #pragma omp parallel for num_threads(context->threads) schedule(static) if (B * T * width > 8192)
   for (int64_t row = 0; row < B * T; ++row) {
@@ -43,23 +61,38 @@ void rope_forward_into(tb_context* context, const float* qkv, const float* cos_s
     const float* angles = cos_sin + position * E;
     const float* from = qkv + row * width;
     for (int64_t h = 0; h < H; ++h, from += E) rotate<false>(from, angles, q + ((b * H + h) * T + t) * E, E / 2);
-    for (int64_t g = 0; g < G; ++g, from += E)
-      rotate<false>(from, angles, k + ((b * G + g) * capacity + position) * E, E / 2);
     for (int64_t g = 0; g < G; ++g, from += E) {
-      Cache* to = v + ((b * G + g) * capacity + position) * E;
-      for (int64_t e = 0; e < E; ++e) round_into(from[e], to + e);
+      const int64_t at = (b * G + g) * capacity + position;
+      if constexpr (sizeof(Cache) == 1) {
+        float rotated[kWidestQuantized];
+        rotate<false>(from, angles, rotated, E / 2);
+        k_scale[at] = quantize_head(rotated, k + at * E, E);
+      } else {
+        rotate<false>(from, angles, k + at * E, E / 2);
+      }
+    }
+    for (int64_t g = 0; g < G; ++g, from += E) {
+      const int64_t at = (b * G + g) * capacity + position;
+      if constexpr (sizeof(Cache) == 1)
+        v_scale[at] = quantize_head(from, v + at * E, E);
+      else
+        for (int64_t e = 0; e < E; ++e) round_into(from[e], v + at * E + e);
     }
   }
 }
 
 void rope_forward(tb_context* context, const float* qkv, const float* cos_sin, const int32_t* start, float* q,
-                  tb_dtype cache_dtype, void* k, void* v, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E,
-                  int64_t capacity) {
-  if (cache_dtype == TB_BF16)
-    rope_forward_into(context, qkv, cos_sin, start, q, static_cast<uint16_t*>(k), static_cast<uint16_t*>(v), B, T, H, G, E,
-                      capacity);
+                  tb_dtype cache_dtype, void* k, void* v, float* k_scale, float* v_scale, int64_t B, int64_t T, int64_t H,
+                  int64_t G, int64_t E, int64_t capacity) {
+  const auto into = [&](auto* keys, auto* values) {
+    rope_forward_into(context, qkv, cos_sin, start, q, keys, values, k_scale, v_scale, B, T, H, G, E, capacity);
+  };
+  if (cache_dtype == TB_I8)
+    into(static_cast<int8_t*>(k), static_cast<int8_t*>(v));
+  else if (cache_dtype == TB_BF16)
+    into(static_cast<uint16_t*>(k), static_cast<uint16_t*>(v));
   else
-    rope_forward_into(context, qkv, cos_sin, start, q, static_cast<float*>(k), static_cast<float*>(v), B, T, H, G, E, capacity);
+    into(static_cast<float*>(k), static_cast<float*>(v));
 }
 
 void rope_backward(tb_context* context, const float* dq, const float* dk, const float* dv, const float* cos_sin, float* dqkv,
@@ -91,13 +124,19 @@ static tb_status check_rope(tb_context* context, const char* op, int64_t B, int6
 }
 
 extern "C" tb_status tb_rope_forward(tb_context* context, tb_dtype dtype, const void* qkv, const float* cos_sin,
-                                     const int32_t* start, void* q, tb_dtype cache_dtype, void* k, void* v, int64_t B,
-                                     int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity, int64_t positions) {
+                                     const int32_t* start, void* q, tb_dtype cache_dtype, void* k, void* v, float* k_scale,
+                                     float* v_scale, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity,
+                                     int64_t positions) {
   TB_CHECK_CONTEXT(context);
   TB_REQUIRE_F32(context, dtype, "tb_rope_forward");
-  TB_REQUIRE(context, cache_dtype == TB_F32 || cache_dtype == TB_BF16,
-             "Cannot run tb_rope_forward as cache_dtype must be 0 (float32) or 1 (bfloat16): current value is %d",
+  TB_REQUIRE(context, cache_dtype == TB_F32 || cache_dtype == TB_BF16 || cache_dtype == TB_I8,
+             "Cannot run tb_rope_forward as cache_dtype must be 0 (float32), 1 (bfloat16) or 2 (int8): current value is %d",
              int(cache_dtype));
+  TB_REQUIRE(context, (k_scale != nullptr) == (cache_dtype == TB_I8) && (v_scale != nullptr) == (cache_dtype == TB_I8),
+             "Cannot run tb_rope_forward as scales go with an int8 cache, and with no other: current cache_dtype is %d",
+             int(cache_dtype));
+  TB_REQUIRE(context, cache_dtype != TB_I8 || E <= tb::portable::kWidestQuantized,
+             "Cannot run tb_rope_forward with an int8 cache as E must be at most 256: current value is %lld", (long long)E);
   const tb_status status = check_rope(context, "tb_rope_forward", B, T, H, G, E);
   if (status != TB_OK) return status;
   if (B == 0 || T == 0) return TB_OK;
@@ -111,8 +150,8 @@ extern "C" tb_status tb_rope_forward(tb_context* context, tb_dtype dtype, const 
                (long long)capacity, (long long)positions, (long long)b, (long long)first, (long long)T);
   }
   TB_DISPATCH(context, rope_forward,
-              (context, static_cast<const float*>(qkv), cos_sin, start, static_cast<float*>(q), cache_dtype, k, v, B, T, H, G, E,
-               capacity));
+              (context, static_cast<const float*>(qkv), cos_sin, start, static_cast<float*>(q), cache_dtype, k, v, k_scale,
+               v_scale, B, T, H, G, E, capacity));
   return TB_OK;
 }
 

@@ -380,6 +380,8 @@ export const CORE_SYMBOLS = {
       "i32", // tb_dtype cache_dtype
       "u64", // void* k
       "u64", // void* v
+      "u64", // float* k_scale
+      "u64", // float* v_scale
       "i64", // int64_t B
       "i64", // int64_t T
       "i64", // int64_t H
@@ -457,6 +459,8 @@ export const CORE_SYMBOLS = {
       "i32", // tb_dtype cache_dtype
       "u64", // const void* k_cache
       "u64", // const void* v_cache
+      "u64", // const float* k_scale
+      "u64", // const float* v_scale
       "u64", // const int32_t* start
       "u64", // void* o
       "f32", // float scale
@@ -519,6 +523,19 @@ export const CORE_SYMBOLS = {
       "i64", // int64_t N
       "i64", // int64_t D
       "i64", // int64_t V
+    ],
+    result: "i32",
+  },
+  tb_top_k: {
+    parameters: [
+      "u64", // tb_context* context
+      "u64", // const float* logits
+      "u64", // float* values
+      "u64", // int32_t* ids
+      "i64", // int64_t N
+      "i64", // int64_t V
+      "i64", // int64_t stride
+      "i64", // int64_t k
     ],
     result: "i32",
   },

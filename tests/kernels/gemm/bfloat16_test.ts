@@ -26,6 +26,17 @@ const CHUNKED: readonly { M: number; N: number; K: number }[] = [
   { M: 136, N: 120, K: 456 },
 ];
 
+/** Rows around 8 and 16, columns around 8 and 64, depths of one step of 32 to more than 8 at once. */
+const FEW_ROWS: readonly { M: number; N: number; K: number }[] = [
+  { M: 1, N: 1, K: 32 },
+  { M: 1, N: 515, K: 2048 },
+  { M: 7, N: 64, K: 96 },
+  { M: 8, N: 7, K: 288 },
+  { M: 9, N: 65, K: 256 },
+  { M: 16, N: 130, K: 544 },
+  { M: 17, N: 33, K: 64 },
+];
+
 // Tensor cores cut off where they align the terms of a sum, which adds up with its length: 1.2 times a floor of 2^-18 was
 // seen on an H200 at 2,731 and at 60,000 terms.
 const TENSOR_CORE_FLOOR = 2 ** -17;
@@ -238,6 +249,52 @@ Deno.test({
         const finite = Array.from(floatsOf(c), Number.isFinite);
         assertEquals(finite, finite.map((_, i) => Math.floor(i / N) !== 2 && i % N !== 20));
       }, { products: true });
+    }
+  }),
+});
+
+Deno.test({
+  name:
+    "gemm() of few rows by bᵀ into float32 is as good as a plain loop, and gives a row the same bits beside any others",
+  ignore,
+  fn: withRandom((random) => {
+    for (const shape of FEW_ROWS) {
+      const sizes = { ...shape, transposeA: false, transposeB: true };
+      const { M, N, K } = sizes;
+      const bits = randomOperands(random, sizes);
+      const operands = { a: fromBfloat16(bits.a), b: fromBfloat16(bits.b), residual: null };
+      onCuda((device) => {
+        const product = (a: Uint16Array<ArrayBuffer>) => {
+          const rows = a.length / K;
+          using memory = new GuardedMemory(device);
+          const c = memory.output("c", "float32", [rows, N]);
+          gemm({
+            a: memory.input("a", [rows, K], a),
+            b: memory.input("b", [N, K], bits.b),
+            c,
+            transposeB: true,
+          });
+          memory.check();
+          return c.toFloat32Array();
+        };
+        const actual = product(bits.a);
+        assertAsGoodAsPlain({
+          name: `c of ${M} x ${N} x ${K}`,
+          actual,
+          expected: gemm64(operands, sizes),
+          plain: gemm32(operands, sizes),
+          shape: [M, N],
+          floor: TENSOR_CORE_FLOOR,
+        });
+        if (M > 16) return; // a product of another kind
+        for (let row = 0; row < M; row++) {
+          assertSameBits({
+            name: `row ${row} of ${M} x ${N} x ${K}`,
+            actual: product(bits.a.slice(row * K, (row + 1) * K)),
+            expected: actual.slice(row * N, (row + 1) * N),
+          });
+        }
+      });
     }
   }),
 });

@@ -15,7 +15,10 @@ interface Sizes {
   K: number;
 }
 
-/** Rows around blocks of 4, columns around 8, 4 and 2 streams of two threads, depths around 16, 32 and 64. */
+/**
+ * Rows around blocks of 4, columns around 8, 4 and 2 streams of two threads, depths around 16, 32 and 64; on the card rows around 8 and
+ * 16, columns around 8 and 64, depths of one step of 64 to more than 8 at once.
+ */
 const SHAPES: readonly Sizes[] = [
   { M: 1, N: 1, K: 1 },
   { M: 1, N: 7, K: 15 },
@@ -31,6 +34,11 @@ const SHAPES: readonly Sizes[] = [
   { M: 17, N: 3, K: 47 },
   { M: 33, N: 66, K: 129 },
   { M: 129, N: 5, K: 20 },
+  { M: 1, N: 1, K: 64 },
+  { M: 7, N: 63, K: 192 },
+  { M: 9, N: 130, K: 512 },
+  { M: 16, N: 71, K: 576 },
+  { M: 35, N: 9, K: 1088 },
 ];
 
 function inputsOf(random: Random, { M, N, K }: Sizes): Int8Inputs {

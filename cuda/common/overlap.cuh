@@ -1,0 +1,57 @@
+// Kernels of decoding that begin while the one before ends: with a token a sequence most of them take as long as their launch.
+//
+// A kernel launched by launch_early() may be on the card before the kernels ahead of it are done; its first statement must be
+// wait_for_earlier(), before which it may touch no memory. Then all of them are done and seen, and the next one may come. A kernel that is
+// launched otherwise may call it too: it finds nothing to wait for. Hopper alone has this, and TITANBIT_NO_OVERLAP=1 turns it off.
+#pragma once
+
+#include "context.cuh"
+
+namespace tb {
+
+// Rows of which there are few enough that launches weigh.
+constexpr int64_t kOverlapRows = 64;
+
+__device__ __forceinline__ void wait_for_earlier() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  // After the wait, so that what starts now finds everything before this kernel done.
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+// Whether this build's kernels have the instructions, and the card.
+inline bool overlaps(const tb_context* context) {
+#ifdef TB_BUILT_FOR_SM90A
+  return context->compute == 90 && !is_set("TITANBIT_NO_OVERLAP");
+#else
+  return false;
+#endif
+}
+
+template <typename... Parameters, typename... Arguments>
+void launch_early(tb_context* context, void (*kernel)(Parameters...), dim3 grid, int threads, int64_t shared_bytes,
+                  Arguments... arguments) {
+  cudaLaunchAttribute early = {};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = grid;
+  config.blockDim = dim3(unsigned(threads));
+  config.dynamicSmemBytes = size_t(shared_bytes);
+  config.stream = context->stream;
+  config.attrs = &early;
+  config.numAttrs = overlaps(context) ? 1 : 0;
+  cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...);  // an error is launched()'s to find
+}
+
+// As launch_early() where there are few rows, else as ever.
+template <typename... Parameters, typename... Arguments>
+void launch_rows(tb_context* context, int64_t rows, void (*kernel)(Parameters...), dim3 grid, int threads, Arguments... arguments) {
+  if (rows <= kOverlapRows)
+    launch_early(context, kernel, grid, threads, 0, arguments...);
+  else
+    kernel<<<grid, threads, 0, context->stream>>>(arguments...);
+}
+
+}  // namespace tb

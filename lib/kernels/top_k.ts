@@ -1,0 +1,44 @@
+/**
+ * The largest logits, in order.
+ *
+ * @module
+ */
+
+import { expectTensor, type Tensor } from "../tensor/tensor.ts";
+import { matrixShape } from "./matrix.ts";
+
+/** How many logits of a row {@linkcode topK} gives at most. */
+export const MOST_TOP_K = 256;
+
+/**
+ * `values` (N, k) float32 and `ids` (N, k) int32 receive the k largest of the first `vocabSize` of each row of `logits` (N, V)
+ * float32, largest first: of equal ones the lower id, NaN before every number. @default vocabSize V
+ *
+ * Throws `RangeError` where shapes don't meet, `NativeError` where k is above {@linkcode MOST_TOP_K} or `vocabSize`.
+ */
+export function topK(
+  operands: { logits: Tensor; vocabSize?: number; values: Tensor; ids: Tensor },
+): void {
+  const op = "topK";
+  const { logits, values, ids } = operands;
+  const [N, stride] = matrixShape(logits, op);
+  const [, k] = matrixShape(values, op);
+  const vocabSize = operands.vocabSize ?? stride;
+  expectTensor(logits, { op, dtype: "float32" });
+  expectTensor(values, { op, dtype: "float32", shape: [N, k] });
+  expectTensor(ids, { op, dtype: "int32", shape: [N, k] });
+  const device = logits.device;
+  device.check(
+    device.symbols.tb_top_k(
+      device.context,
+      logits.address,
+      values.address,
+      ids.address,
+      BigInt(N),
+      BigInt(vocabSize),
+      BigInt(stride),
+      BigInt(k),
+    ),
+    "tb_top_k",
+  );
+}
