@@ -1,7 +1,7 @@
 // Kernels of decoding that begin while the one before ends: with a token a sequence most of them take as long as their launch.
 //
-// A kernel launched by launch_early() may be on the card before the kernels ahead of it are done; its first statement must be
-// wait_for_earlier(), before which it may touch no memory. Then all of them are done and seen, and the next one may come. A kernel that is
+// A kernel launched by launch_early() may be on the card before the kernels ahead of it are done; before wait_for_earlier() it may
+// read and write no memory, but for hints to the caches. Then all of them are done and seen, and the next one may come. A kernel that is
 // launched otherwise may call it too: it finds nothing to wait for. Hopper alone has this, and TITANBIT_NO_OVERLAP=1 turns it off.
 #pragma once
 

@@ -11,10 +11,12 @@
 // The weights are read once, and reading them is the limit. A warp's step is 16 outputs x 256 of the depth: a lane loads 16 bytes of
 // two outputs. Tensor cores take codes as they come out of the words, in whatever order along the depth, as long as x has the same:
 // masks give the codes 4b + i of a word in byte b, and x is turned to that order once a block, on its way to shared memory. Codes are
-// w + 1, and sum((w + 1) x) = sum(w x) + sum(x): each row's sum of x is taken off at the end.
+// w + 1, and sum((w + 1) x) = sum(w x) + sum(x): each row's sum of x is taken off at the end. Blocks that come while the kernel before
+// still runs (overlap.cuh) ask for their first codes meanwhile: into L2, which is right even if that kernel wrote them.
 
 #include "gemm_ternary.cuh"
 #include "mma.cuh"
+#include "overlap.cuh"
 #include "reduce.cuh"
 
 namespace tb {
@@ -194,6 +196,16 @@ __global__ void __launch_bounds__(Depth<XTiles, Whole>::warps* kWarp, Depth<XTil
   const int64_t output = first_output + tile_of_block * kTileOutputs + g;
   const uint32_t* const packed = reinterpret_cast<const uint32_t*>(product.packed) + 4 * t;
   const uint32_t* const rows[2] = {packed + min(output, product.N - 1) * row_words, packed + min(output + 8, product.N - 1) * row_words};
+  if constexpr (Whole) {
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const int first = (i * plan.splits + slice) * kStepWords;
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+        if (first < row_words - 4 * t) asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(rows[half] + first)));
+    }
+  }
+  wait_for_earlier();
   int next_slab = 0, next_turn = 0;
   const auto fetch = [&](uint4(&codes)[2]) {
     const int place = next_turn * plan.splits + slice;
@@ -337,7 +349,7 @@ tb_status launch(tb_context* context, const char* op, const TernaryProduct& prod
                                    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, context->shared_bytes_per_block),
                                    "reserve shared memory for the ternary product");
   if (status != TB_OK) return status;
-  kernel<<<unsigned(blocks), plan.tiles * plan.splits * kWarp, bytes, context->stream>>>(product, plan);
+  launch_early(context, kernel, unsigned(blocks), plan.tiles * plan.splits * kWarp, bytes, product, plan);
   return launched(context, op);
 }
 
