@@ -226,8 +226,8 @@ constexpr int64_t kUnpackedRows = 256;
 
 template <Weights kind>
 tb_status launch(tb_context* context, const char* op, const TernaryProduct& product) {
-  if (fits_packed_rows(context, product)) return ternary_packed_rows(context, op, product);
   if (fits_ternary_packed_sm90(context, product)) return ternary_packed_sm90(context, op, product);
+  if (fits_packed_rows(context, product)) return ternary_packed_rows(context, op, product);
   const bool aligned = product.K % kChunkBytes == 0 && is_aligned(product.x, kChunkBytes) &&
                        (kind == Weights::codes || is_aligned(product.w, kChunkBytes));
   if (product.M <= kFewRows && aligned) return launch_rows<kind == Weights::codes>(context, op, product);

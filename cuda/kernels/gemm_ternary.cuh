@@ -73,7 +73,10 @@ __device__ __forceinline__ uint4 turned(uint4 chunk) {
 bool fits_ternary_sm90(const tb_context* context, const TernaryProduct& product);
 tb_status ternary_sm90(tb_context* context, const char* op, const TernaryProduct& product);
 
-// gemm_ternary_packed_sm90.cu. Only what fits: 2-bit weights, depths of whole aligned chunks of 64, a Hopper card.
+// Rows of x up to which reading the weights is the limit of a product from 2-bit weights, whatever multiplies them.
+constexpr int64_t kFewPackedRows = 32;
+
+// gemm_ternary_packed_sm90.cu. Only what fits: 2-bit weights, more than kFewPackedRows, depths of whole aligned chunks of 64, a Hopper card.
 bool fits_ternary_packed_sm90(const tb_context* context, const TernaryProduct& product);
 tb_status ternary_packed_sm90(tb_context* context, const char* op, const TernaryProduct& product);
 

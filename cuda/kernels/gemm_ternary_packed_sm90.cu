@@ -335,7 +335,7 @@ tb_status launch_paired(tb_context* context, const char* op, const TernaryProduc
 }  // namespace
 
 bool fits_ternary_packed_sm90(const tb_context* context, const TernaryProduct& product) {
-  return context->encode_tensor_map != nullptr && !context->no_packed_wgmma && product.M >= kLeastRows && product.packed != nullptr &&
+  return context->encode_tensor_map != nullptr && !context->no_packed_wgmma && product.M > kFewPackedRows && product.packed != nullptr &&
          product.K % 64 == 0 &&
          is_aligned(product.x, 16) && is_aligned(product.packed, 16) && product.M <= INT32_MAX - kTallRows &&
          product.N <= INT32_MAX - kTallRows && ceil_div(product.N, kRows) * ceil_div(product.M, SmallTile::columns) <= INT32_MAX;
