@@ -74,6 +74,9 @@ __device__ __forceinline__ void arrive_at(uint32_t barrier, uint32_t rank) {
       : "memory");
 }
 
+// What this thread wrote to shared memory is there for products and the copy engine, once a barrier has told them.
+__device__ __forceinline__ void publish_writes() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
 // ---- Clusters and threads -----------------------------------------------------------------------------------------------
 
 __device__ __forceinline__ uint32_t rank_in_cluster() {
@@ -93,6 +96,18 @@ __device__ __forceinline__ void arrive_named(int id, int threads) {
 }
 __device__ __forceinline__ void wait_named(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// The same where `really`, one value in a warp: no branch, which between products would make each wait for the one before.
+__device__ __forceinline__ void arrive_named_if(bool really, int id, int threads) {
+  asm volatile("{\n.reg .pred really;\nsetp.ne.b32 really, %0, 0;\n@really bar.arrive %1, %2;\n}\n" ::"r"(int(really)), "r"(id),
+               "r"(threads)
+               : "memory");
+}
+__device__ __forceinline__ void wait_named_if(bool really, int id, int threads) {
+  asm volatile("{\n.reg .pred really;\nsetp.ne.b32 really, %0, 0;\n@really bar.sync %1, %2;\n}\n" ::"r"(int(really)), "r"(id),
+               "r"(threads)
+               : "memory");
 }
 
 // All threads of four warps: from here on `Count` registers each, of a block's that were given up before.

@@ -31,7 +31,8 @@ namespace {
 // ---- Tiles --------------------------------------------------------------------------------------------------------------
 
 constexpr int kOwned = kGroups * kTokens;
-constexpr bool kTurns = true;                                       // the groups order the products of a step one after the other
+constexpr int kMovers = 2;                                          // warps that move rows of a stage, one an operand
+constexpr int64_t kTurnsBehind = 4096;                              // tokens; with fewer, turns cost more than they save
 constexpr int kCounters = 2;                                        // of tiles drawn, one a launch
 constexpr int64_t kStatisticsAt = 256;                              // bytes into scratch
 constexpr int kStatisticsBytes = 2 * kTokens * int(sizeof(float));  // of a tile: 64 lse, 64 delta
@@ -50,8 +51,9 @@ struct BackwardSizes : HopperHead<E> {
   static constexpr int kOthersAt = 2 * kOwnBytes;  // own operands of this tile and the next
   static constexpr int kStatistics = kOthersAt + kStages * kStageBytes;
   static constexpr int kBarriers = kStatistics + kStages * kStatisticsBytes;
-  static constexpr int kSlots = kBarriers + RingBarriers<2>::kBytes + RingBarriers<kStages>::kBytes;
-  static constexpr int kSharedBytes = kSlots + 2 * int(sizeof(int));
+  static constexpr int kSlots = kBarriers + RingBarriers<2, Head::kPaired>::kBytes + RingBarriers<kStages, Head::kPaired>::kBytes;
+  static constexpr int kMarks = kSlots + 2 * int(sizeof(int));  // of the two rings
+  static constexpr int kSharedBytes = kMarks + (2 + kStages) * int(sizeof(int));
 };
 
 struct BackwardMaps {
@@ -65,6 +67,7 @@ struct BackwardWork {
   int B, T, H, G;
   int tiles64;
   float scale;
+  bool turns;  // the groups order the products of a step one after the other
   TileOrder order;
 };
 
@@ -141,12 +144,13 @@ struct BackwardPlace {
 
 template <class Sizes>
 struct BackwardShared {
+  using Head = typename Sizes::Head;
   uint32_t base;
-  RingBarriers<2> own_ring;
-  RingBarriers<Sizes::kStages> ring;
+  RingBarriers<2, Head::kPaired> own_ring;
+  RingBarriers<Sizes::kStages, Head::kPaired> ring;
 
   __device__ __forceinline__ explicit BackwardShared(uint32_t base)
-      : base(base), own_ring{base + Sizes::kBarriers}, ring{base + Sizes::kBarriers + RingBarriers<2>::kBytes} {}
+      : base(base), own_ring{base + Sizes::kBarriers}, ring{base + Sizes::kBarriers + RingBarriers<2, Head::kPaired>::kBytes} {}
   // Tiles of a group: operand 0 or 1.
   __device__ __forceinline__ uint32_t own(int stage, int operand, int group) const {
     return base + stage * Sizes::kOwnBytes + (operand * kGroups + group) * Sizes::kTileBytes;
@@ -162,7 +166,7 @@ struct BackwardShared {
 // One thread.
 template <class Sizes>
 __device__ __forceinline__ void bring_tiles(const BackwardMaps& maps, const BackwardWork& work, const BackwardShared<Sizes>& shared,
-                                            volatile int* slots) {
+                                            volatile int* slots, volatile int* marks) {
   using Head = typename Sizes::Head;
   constexpr bool kKeys = Sizes::kKeys;
   RingPlace<2> own;
@@ -170,14 +174,21 @@ __device__ __forceinline__ void bring_tiles(const BackwardMaps& maps, const Back
   int index = int(blockIdx.x);
   for (;;) {
     wait_phase(shared.own_ring.free(own.stage), own.parity ^ 1);
-    const uint32_t own_full = shared.own_ring.full(own.stage);
+    const uint32_t own_full = shared.own_ring.brought(own.stage);
     if (index >= work.order.blocks()) {
       slots[own.stage] = -1;
+      marks[own.stage] = kNoMore;
       arrive(own_full);
+      if constexpr (Head::kPaired) {
+        wait_phase(shared.ring.free(ring.stage), ring.parity ^ 1);
+        marks[2 + ring.stage] = kNoMore;
+        arrive(shared.ring.brought(ring.stage));
+      }
       return;
     }
     slots[own.stage] = index;
     const BackwardPlace<Sizes> place(work, index);
+    marks[own.stage] = place.own_head % 2 ? kSecondHead : kFirstHead;
     arrive_expecting(own_full, Sizes::kOwnBytes);
 #pragma unroll 1
     for (int group = 0; group < kGroups; ++group) {
@@ -191,7 +202,8 @@ __device__ __forceinline__ void bring_tiles(const BackwardMaps& maps, const Back
       for (int step = 0; step < place.steps; ++step) {
         const int token = place.first + step * place.kWay;
         wait_phase(shared.ring.free(ring.stage), ring.parity ^ 1);
-        const uint32_t full = shared.ring.full(ring.stage);
+        const uint32_t full = shared.ring.brought(ring.stage);
+        marks[2 + ring.stage] = head % 2 ? kSecondHead : kFirstHead;
         arrive_expecting(full, Sizes::kStageBytes + (kKeys ? kStatisticsBytes : 0));
         bring_tile<Head, false>(shared.other(ring.stage, 0), maps.other[0], full, place.b, head, token);
         bring_tile<Head, kKeys>(shared.other(ring.stage, 1), maps.other[1], full, place.b, head, token);
@@ -216,7 +228,7 @@ __device__ __forceinline__ void multiply_tiles(const BackwardWork& work, const B
   const float scale2 = work.scale * kLog2E;
   RingPlace<2> own_place;
   RingPlace<Sizes::kStages> place;
-  if (kTurns && group == kGroups - 1) pass_turn(group);  // the first begins
+  if (group == kGroups - 1) pass_turn(group, work.turns);  // the first begins
 
   int b = 0, own_head = 0, first = 0;  // of a tile: the group's first own token
   int steps = 0, heads = 0;            // of the others: of a head, and heads left
@@ -293,10 +305,8 @@ __device__ __forceinline__ void multiply_tiles(const BackwardWork& work, const B
     --heads;
     for (int i = 0; i < skipped; ++i) {
       wait_phase(shared.ring.full(place.stage), place.parity);
-      if constexpr (kTurns) {
-        wait_turn(group);
-        pass_turn(group);
-      }
+      wait_turn(group, work.turns);
+      pass_turn(group, work.turns);
       shared.ring.release(place.stage);
       place.advance();
     }
@@ -306,11 +316,11 @@ __device__ __forceinline__ void multiply_tiles(const BackwardWork& work, const B
   // Orders the first scores behind the last products; where there is nothing to take, of what lies there: no branch may come between
   // products, or the compiler lets each wait for the one before.
   const auto begin = [&] {
-    if constexpr (kTurns) wait_turn(group);
+    wait_turn(group, work.turns);
     start_products();
     score(s, 0);
     score(ds, 1);
-    if constexpr (kTurns) pass_turn(group);
+    pass_turn(group, work.turns);
     wait_products<0>();
     keep_sums(s);
     keep_sums(ds);
@@ -326,11 +336,11 @@ __device__ __forceinline__ void multiply_tiles(const BackwardWork& work, const B
       constexpr bool kFirst = decltype(is_first)::value;
       if constexpr (!kFirst) {
         wait_phase(shared.ring.full(place.stage), place.parity);
-        if constexpr (kTurns) wait_turn(group);
+        wait_turn(group, work.turns);
         start_products();
         score(s, 0);
         if constexpr (kLate) {
-          if constexpr (kTurns) pass_turn(group);
+          pass_turn(group, work.turns);
           wait_products<1>();
           shared.ring.release(before);
           start_products();
@@ -339,7 +349,7 @@ __device__ __forceinline__ void multiply_tiles(const BackwardWork& work, const B
         } else {
           score(ds, 1);
           accumulate(before);
-          if constexpr (kTurns) pass_turn(group);
+          pass_turn(group, work.turns);
           wait_products<2>();
         }
         keep_sums(s);
@@ -415,7 +425,7 @@ __device__ __forceinline__ void multiply_tiles(const BackwardWork& work, const B
     }
     if constexpr (kLate) begin();  // sums, P, dS and the next scores together would be more registers than there are
   }
-  if (kTurns && group == 0) wait_turn(group);  // that the last one passed: no barrier is left half full
+  if (group == 0) wait_turn(group, work.turns);  // that the last one passed: no barrier is left half full
 }
 
 template <class Sizes>
@@ -424,18 +434,28 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
 #ifdef TB_HAS_HOPPER_CODE
   extern __shared__ __align__(kLinesAlignment) char memory[];
   const BackwardShared<Sizes> shared(shared_address(memory));
+  using Head = typename Sizes::Head;
   int* slots = reinterpret_cast<int*>(memory + Sizes::kSlots);
+  int* marks = reinterpret_cast<int*>(memory + Sizes::kMarks);
   if (threadIdx.x == 0) {
     if (shared.base % kLinesAlignment != 0) __trap();
-    shared.own_ring.init(kGroups * kGroupThreads / kWarp);
-    shared.ring.init(kGroups * kGroupThreads / kWarp);
+    shared.own_ring.init(kGroups * kGroupThreads / kWarp, 1);
+    shared.ring.init(kGroups * kGroupThreads / kWarp, kMovers);
     publish_barriers();
   }
   __syncthreads();
   const int group = warp_index() / (kGroupThreads / kWarp);
   if (group == kGroups) {
     give_registers<kCopyRegisters>();
-    if (threadIdx.x == kGroups * kGroupThreads) bring_tiles<Sizes>(maps, work, shared, slots);
+    const int warp = warp_index() % (kGroupThreads / kWarp);
+    if (threadIdx.x == kGroups * kGroupThreads) bring_tiles<Sizes>(maps, work, shared, slots, marks);
+    if constexpr (Head::kPaired) {  // of the tensors, dout has its heads beside each other
+      if (warp == 1)
+        move_stages<Head>(shared.own_ring, marks, shared.base, Sizes::kOwnBytes, 2 * kGroups, Sizes::kKeys ? 2 * kGroups : kGroups);
+      if (warp > 1)
+        move_stages<Head>(shared.ring, marks + 2, shared.base + Sizes::kOthersAt + (warp - 2) * Sizes::kTileBytes, Sizes::kStageBytes, 1,
+                          Sizes::kKeys && warp == 3 ? 0 : 1);
+    }
   } else {
     take_registers<kProductRegisters>();
     multiply_tiles<Sizes>(work, shared, memory, slots, group);
@@ -470,6 +490,7 @@ tb_status launch_backward(tb_context* context, const char* op, const AttentionBa
                              int(shape.G),
                              int(ceil_div(shape.T, kTokens)),
                              shape.scale,
+                             shape.T > kTurnsBehind,
                              order};
   const int blocks = order.blocks() < context->sm_count ? order.blocks() : context->sm_count;
   kernel<<<blocks, kHopperThreads, Sizes::kSharedBytes, context->stream>>>(maps, work);

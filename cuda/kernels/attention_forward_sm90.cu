@@ -27,7 +27,7 @@ namespace {
 // ---- Tiles --------------------------------------------------------------------------------------------------------------
 
 constexpr int kQueries = kGroups * kTokens;  // of a block
-constexpr bool kTurns = true;                // the groups order the products of a step one after the other
+constexpr int kMovers = 2;                   // warps that move rows of a stage, one its keys and one its values
 
 template <int E>
 struct ForwardSizes {
@@ -39,8 +39,9 @@ struct ForwardSizes {
   static constexpr int kStageBytes = 2 * kKeyBytes;
   static constexpr int kStagesAt = 2 * kQueryBytes;  // queries of this tile and the next
   static constexpr int kBarriers = kStagesAt + kStages * kStageBytes;
-  static constexpr int kSlots = kBarriers + RingBarriers<2>::kBytes + RingBarriers<kStages>::kBytes;
-  static constexpr int kSharedBytes = kSlots + 2 * int(sizeof(int));
+  static constexpr int kSlots = kBarriers + RingBarriers<2, Head::kPaired>::kBytes + RingBarriers<kStages, Head::kPaired>::kBytes;
+  static constexpr int kMarks = kSlots + 2 * int(sizeof(int));  // of the two rings
+  static constexpr int kSharedBytes = kMarks + (2 + kStages) * int(sizeof(int));
 };
 
 struct ForwardMaps {
@@ -77,12 +78,13 @@ struct ForwardPlace {
 
 template <class Sizes>
 struct ForwardShared {
+  using Head = typename Sizes::Head;
   uint32_t base;
-  RingBarriers<2> query_ring;
-  RingBarriers<Sizes::kStages> ring;
+  RingBarriers<2, Head::kPaired> query_ring;
+  RingBarriers<Sizes::kStages, Head::kPaired> ring;
 
   __device__ __forceinline__ explicit ForwardShared(uint32_t base)
-      : base(base), query_ring{base + Sizes::kBarriers}, ring{base + Sizes::kBarriers + RingBarriers<2>::kBytes} {}
+      : base(base), query_ring{base + Sizes::kBarriers}, ring{base + Sizes::kBarriers + RingBarriers<2, Head::kPaired>::kBytes} {}
   __device__ __forceinline__ uint32_t queries(int stage, int group) const {
     return base + stage * Sizes::kQueryBytes + group * Sizes::Head::kTileBytes;
   }
@@ -95,20 +97,27 @@ struct ForwardShared {
 // One thread.
 template <class Sizes>
 __device__ __forceinline__ void bring_tiles(const ForwardMaps& maps, const ForwardWork& work, const ForwardShared<Sizes>& shared,
-                                            volatile int* slots) {
+                                            volatile int* slots, volatile int* marks) {
   using Head = typename Sizes::Head;
   RingPlace<2> own;
   RingPlace<Sizes::kStages> ring;
   int index = int(blockIdx.x);
   for (;;) {
     wait_phase(shared.query_ring.free(own.stage), own.parity ^ 1);
-    const uint32_t own_full = shared.query_ring.full(own.stage);
+    const uint32_t own_full = shared.query_ring.brought(own.stage);
     if (index >= work.order.blocks()) {
       slots[own.stage] = -1;
+      marks[own.stage] = kNoMore;
       arrive(own_full);
+      if constexpr (Head::kPaired) {
+        wait_phase(shared.ring.free(ring.stage), ring.parity ^ 1);
+        marks[2 + ring.stage] = kNoMore;
+        arrive(shared.ring.brought(ring.stage));
+      }
       return;
     }
     slots[own.stage] = index;
+    marks[own.stage] = kFirstHead;
     const ForwardPlace<Sizes> place(work, index);
     arrive_expecting(own_full, Sizes::kQueryBytes);
 #pragma unroll 1
@@ -118,7 +127,8 @@ __device__ __forceinline__ void bring_tiles(const ForwardMaps& maps, const Forwa
 #pragma unroll 1
     for (int step = place.steps - 1; step >= 0; --step) {
       wait_phase(shared.ring.free(ring.stage), ring.parity ^ 1);
-      const uint32_t full = shared.ring.full(ring.stage);
+      const uint32_t full = shared.ring.brought(ring.stage);
+      marks[2 + ring.stage] = kFirstHead;
       arrive_expecting(full, Sizes::kStageBytes);
 #pragma unroll 1
       for (int tile = 0; tile < Sizes::kKeyTiles; ++tile) {
@@ -142,7 +152,7 @@ __device__ __forceinline__ void multiply_tiles(const ForwardWork& work, const Fo
   const float scale2 = work.scale * kLog2E;
   RingPlace<2> own_place;
   RingPlace<Sizes::kStages> place;
-  if (kTurns && group == kGroups - 1) pass_turn(group);  // the first begins
+  if (group == kGroups - 1) pass_turn(group);  // the first begins
 
   int b = 0, head = 0, first = 0, steps = 0;  // of a tile: the group's first query, the steps of keys that its queries see
   int ahead = 0;                              // of the first step's keys before the queries
@@ -173,10 +183,8 @@ __device__ __forceinline__ void multiply_tiles(const ForwardWork& work, const Fo
     ahead = (steps - 1) * Sizes::kKeys - first;
     for (int i = 0; i < skipped; ++i) {
       wait_phase(shared.ring.full(place.stage), place.parity);
-      if constexpr (kTurns) {
-        wait_turn(group);
-        pass_turn(group);
-      }
+      wait_turn(group);
+      pass_turn(group);
       shared.ring.release(place.stage);
       place.advance();
     }
@@ -186,10 +194,10 @@ __device__ __forceinline__ void multiply_tiles(const ForwardWork& work, const Fo
   // Orders a tile's first scores, behind the last one's last products; where there is no tile, of what lies there: no branch may come
   // between products, or the compiler lets each wait for the one before.
   const auto begin = [&] {
-    if constexpr (kTurns) wait_turn(group);
+    wait_turn(group);
     start_products();
     order_scores();
-    if constexpr (kTurns) pass_turn(group);
+    pass_turn(group);
     wait_products<0>();
     keep_sums(s);
   };
@@ -212,11 +220,11 @@ __device__ __forceinline__ void multiply_tiles(const ForwardWork& work, const Fo
       constexpr bool kFirst = decltype(is_first)::value;
       if constexpr (!kFirst) {
         wait_phase(shared.ring.full(place.stage), place.parity);
-        if constexpr (kTurns) wait_turn(group);
+        wait_turn(group);
         start_products();
         order_scores();
         accumulate();
-        if constexpr (kTurns) pass_turn(group);
+        pass_turn(group);
         wait_products<1>();
         keep_sums(s);
       }
@@ -291,7 +299,7 @@ __device__ __forceinline__ void multiply_tiles(const ForwardWork& work, const Fo
     bf16* to = work.o + (int64_t(done_b) * work.T + done_first) * stride + done_head * Head::E;
     store_rows<Head>(to, stride, work.T - done_first, o, factors);
   }
-  if (kTurns && group == 0) wait_turn(group);  // that the last one passed: no barrier is left half full
+  if (group == 0) wait_turn(group);  // that the last one passed: no barrier is left half full
 }
 
 template <class Sizes>
@@ -300,18 +308,27 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
 #ifdef TB_HAS_HOPPER_CODE
   extern __shared__ __align__(kLinesAlignment) char memory[];
   const ForwardShared<Sizes> shared(shared_address(memory));
+  using Head = typename Sizes::Head;
   int* slots = reinterpret_cast<int*>(memory + Sizes::kSlots);
+  int* marks = reinterpret_cast<int*>(memory + Sizes::kMarks);
   if (threadIdx.x == 0) {
     if (shared.base % kLinesAlignment != 0) __trap();
-    shared.query_ring.init(kGroups * kGroupThreads / kWarp);
-    shared.ring.init(kGroups * kGroupThreads / kWarp);
+    shared.query_ring.init(kGroups * kGroupThreads / kWarp, 1);
+    shared.ring.init(kGroups * kGroupThreads / kWarp, kMovers);
     publish_barriers();
   }
   __syncthreads();
   const int group = warp_index() / (kGroupThreads / kWarp);
   if (group == kGroups) {
     give_registers<kCopyRegisters>();
-    if (threadIdx.x == kGroups * kGroupThreads) bring_tiles<Sizes>(maps, work, shared, slots);
+    const int warp = warp_index() % (kGroupThreads / kWarp);
+    if (threadIdx.x == kGroups * kGroupThreads) bring_tiles<Sizes>(maps, work, shared, slots, marks);
+    if constexpr (Head::kPaired) {
+      static_assert(Sizes::kKeyTiles == 1, "a warp moves one tile of a stage");
+      if (warp == 1) move_stages<Head>(shared.query_ring, marks, shared.base, Sizes::kQueryBytes, kGroups, kGroups);
+      if (warp > 1)
+        move_stages<Head>(shared.ring, marks + 2, shared.base + Sizes::kStagesAt + (warp - 2) * Sizes::kKeyBytes, Sizes::kStageBytes, 1, 1);
+    }
   } else {
     take_registers<kProductRegisters>();
     multiply_tiles<Sizes>(work, shared, slots, group);

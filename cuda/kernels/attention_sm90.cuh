@@ -5,7 +5,9 @@
 // A tile is 64 lines a half of the head (two halves where E > 64), zeros behind E and behind T: kHalves x 64 x 128 bytes.
 // Rows of 200 bytes (E = 100) are no whole chunks of 16, which is what maps step by. Two of them are: one map starts at even tokens,
 // another at odd ones, and a tile holds its 32 even tokens and then its 32 odd ones. Rows of o and dout step from token to token by
-// H * 200 bytes; there the maps start at even and odd heads. Hence T and H must be even.
+// H * 200 bytes; there the maps start at even and odd heads. Hence T and H must be even. Nor does the engine read from addresses that
+// are no multiple of 16 (the instruction would be illegal), as every other row's is: such rows come with four columns of the row before
+// them in front, and spare warps of the copying group move them over these before anyone multiplies.
 #pragma once
 
 #include "attention.cuh"
@@ -27,6 +29,7 @@ struct HopperHead {
   static constexpr int kTileBytes = kHalves * kHalfBytes;
   static constexpr int kSums = (E + 7) / 8 * 4;  // of a thread: 64 rows x E columns, in whole 8-wide columns
   static constexpr bool kPaired = E % 8 != 0;
+  static constexpr int kStrange = E % 8;  // columns of the row before, in front of a pair's second
 
   // Which token of a tile's 64 a row holds, and which row a token.
   __host__ __device__ static constexpr int token_of(int row) { return kPaired ? row % 32 * 2 + row / 32 : row; }
@@ -52,8 +55,8 @@ __device__ __forceinline__ void bring_tile(uint32_t to, const HeadMaps& maps, ui
       for (int odd = 0; odd < 2; ++odd) {
         const uint32_t place = to + half * Head::kHalfBytes + odd * Head::kHalfBytes / 2;
         const int start = kBeside ? head % 2 : odd;
-        copy_box(place, &maps.from[start], barrier, Head::E * start + 64 * half, kBeside ? head / 2 : head, kBeside ? odd : 0,
-                 token / 2, b);
+        copy_box(place, &maps.from[start], barrier, (Head::E - Head::kStrange) * start + 64 * half, kBeside ? head / 2 : head,
+                 kBeside ? odd : 0, token / 2, b);
       }
     }
 }
@@ -101,22 +104,26 @@ struct RingPlace {
   }
 };
 
-// Eight bytes a barrier: `Stages` that say a stage has come, as many that say that nobody reads it any more.
-template <int Stages>
+// Eight bytes a barrier: `Stages` that say a stage may be read, as many that say that nobody reads it any more and, where rows are moved
+// first, as many that say that its copies have come.
+template <int Stages, bool Moved>
 struct RingBarriers {
-  static constexpr int kBytes = 16 * Stages;
+  static constexpr int kBytes = (Moved ? 24 : 16) * Stages;
   uint32_t base;
 
   __device__ __forceinline__ uint32_t full(int stage) const { return base + 8 * stage; }
   __device__ __forceinline__ uint32_t free(int stage) const { return base + 8 * (Stages + stage); }
-  // One thread. `readers`: warps that release a stage.
-  __device__ __forceinline__ void init(int readers) const {
+  // What copies into a stage count on.
+  __device__ __forceinline__ uint32_t brought(int stage) const { return Moved ? base + 8 * (2 * Stages + stage) : full(stage); }
+  // One thread. `readers`: warps that release a stage. `movers`: warps that move rows, if any do.
+  __device__ __forceinline__ void init(int readers, int movers) const {
     for (int stage = 0; stage < Stages; ++stage) {
-      init_barrier(full(stage), 1);
+      init_barrier(full(stage), Moved ? movers : 1);
       init_barrier(free(stage), readers);
+      if (Moved) init_barrier(brought(stage), 1);
     }
   }
-  // All lanes of a warp have done with a stage.
+  // All lanes of a warp have done with a stage: lane 0 speaks for them.
   __device__ __forceinline__ void release(int stage) const {
     __syncwarp();
     if (threadIdx.x % kWarp == 0) arrive(free(stage));
@@ -125,8 +132,73 @@ struct RingBarriers {
 
 // Groups order their products in turns, so that one multiplies while the other has other things to do. The last group passes a turn at
 // the start, the first waits for one at the end; in between both have had the same number.
-__device__ __forceinline__ void wait_turn(int group) { wait_named(1 + group, kGroups * kGroupThreads); }
-__device__ __forceinline__ void pass_turn(int group) { arrive_named(1 + (group + 1) % kGroups, kGroups * kGroupThreads); }
+__device__ __forceinline__ void wait_turn(int group, bool turns = true) { wait_named_if(turns, 1 + group, kGroups * kGroupThreads); }
+__device__ __forceinline__ void pass_turn(int group, bool turns = true) {
+  arrive_named_if(turns, 1 + (group + 1) % kGroups, kGroups * kGroupThreads);
+}
+
+// ---- Rows that come behind others' columns ----------------------------------------------------------------------------------
+
+// What warp 0 of the copying group tells the others of a stage: that heads beside each other begin with a pair's first or second, or
+// that there are no more stages.
+enum Mark { kNoMore = -1, kFirstHead = 0, kSecondHead = 1 };
+
+// Chunks of 16 bytes by their address in shared memory.
+__device__ __forceinline__ uint4 load_chunk(uint32_t from) {
+  uint4 chunk;
+  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(chunk.x), "=r"(chunk.y), "=r"(chunk.z), "=r"(chunk.w)
+               : "r"(from)
+               : "memory");
+  return chunk;
+}
+__device__ __forceinline__ void store_chunk(uint32_t to, uint4 chunk) {
+  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(chunk.x), "r"(chunk.y), "r"(chunk.z), "r"(chunk.w)
+               : "memory");
+}
+
+// A warp, a lane a row: rows from `first` on move kStrange columns to the front. Few registers are left to the copying group: chunks go
+// one by one, which still takes less time than the products of a step.
+template <class Head>
+__device__ __forceinline__ void move_rows(uint32_t tile, int first) {
+  static_assert(Head::kStrange == 4, "half a chunk of 16 bytes is in front");
+  constexpr int kChunks = (2 * Head::E + 8) / 16;  // of a row with what is in front
+#pragma unroll 1
+  for (int row = first + int(threadIdx.x) % kWarp; row < kTokens; row += kWarp) {
+    const uint32_t line = tile + row * kLineBytes + row % 8 * 16;
+    const auto place = [&](int c) { return (line ^ (c % 8 * 16)) + c / 8 * Head::kHalfBytes; };
+    uint4 chunk = load_chunk(place(0));
+#pragma unroll
+    for (int c = 0; c < kChunks; ++c) {
+      const uint4 next = c + 1 < kChunks ? load_chunk(place(c + 1)) : make_uint4(0, 0, 0, 0);
+      store_chunk(place(c), make_uint4(chunk.z, chunk.w, next.x, next.y));
+      chunk = next;
+    }
+  }
+}
+
+// A warp: moves rows of `count` tiles of each stage, of which those from `beside` on are of heads beside each other; the first stage's
+// are at `tiles`, and stages `apart` bytes.
+template <class Head, int Stages>
+__device__ __forceinline__ void move_stages(const RingBarriers<Stages, true>& ring, const volatile int* marks, uint32_t tiles, int apart,
+                                            int count, int beside) {
+  RingPlace<Stages> place;
+  for (;;) {
+    wait_phase(ring.brought(place.stage), place.parity);
+    const int mark = marks[place.stage];
+    if (mark != kNoMore) {
+#pragma unroll 1
+      for (int tile = 0; tile < count; ++tile)
+        move_rows<Head>(tiles + place.stage * apart + tile * Head::kTileBytes,
+                        tile < beside ? kTokens / 2 : mark == kSecondHead ? 0 : kTokens);
+      publish_writes();
+    }
+    __syncwarp();
+    if (threadIdx.x % kWarp == 0) arrive(ring.full(place.stage));
+    if (mark == kNoMore) return;
+    place.advance();
+  }
+}
 
 // ---- Operands and results -------------------------------------------------------------------------------------------------
 
