@@ -46,7 +46,7 @@ export const program: Program = {
     },
     {
       name: "generate",
-      summary: "continue a prompt with a trained model",
+      summary: "continue prompts with a trained model",
       load: () => import("./generate.ts"),
     },
     {

@@ -8,10 +8,10 @@
 // then rounded to y's dtype (half to even), so that float32 results equal the CPU build's to the last bit, from int8 and from
 // 2-bit weights, whatever path computes them. K is limited to 2^17, up to which float32(sum) is exact.
 //
-// Paths: 2-bit weights of up to 64 rows, gemm_ternary_packed_rows.cu; int8 weights of up to kFewRows rows, gemm_ternary_rows.cuh (a
-// warp an output, dp4a); more, wgmma on Hopper (gemm_ternary_sm90.cu; 2-bit weights gemm_ternary_packed_sm90.cu, or, where 64 does not
-// divide K, from kUnpackedRows rows on, as int8 weights made in scratch memory), else mma.sync m16n8k32 on tiles of gemm_tiles.cuh. There, activations, and int8 weights, that are not whole 16-byte chunks a row are read
-// byte by byte (correct, slow).
+// Paths: 2-bit weights of up to kFewPackedRows rows, gemm_ternary_packed_rows.cu; on Hopper of more, gemm_ternary_packed_sm90.cu, and from
+// kUnpackedRows rows on int8 weights made in scratch memory. int8 weights of up to kFewRows rows, gemm_ternary_rows.cuh (a warp an
+// output, dp4a); more, wgmma on Hopper (gemm_ternary_sm90.cu), else mma.sync m16n8k32 on tiles of gemm_tiles.cuh. There, activations,
+// and int8 weights, that are not whole 16-byte chunks a row are read byte by byte (correct, slow).
 
 #include "gemm_ternary.cuh"
 #include "gemm_ternary_rows.cuh"
@@ -221,26 +221,31 @@ tb_status launch_tiles(tb_context* context, const char* op, const TernaryProduct
   return launched(context, op);
 }
 
-// Rows from which on wgmma, on int8 weights that are made in scratch memory first, is faster than mma.sync on codes.
+// Rows from which on wgmma, on int8 weights that are made in scratch memory first, is the fastest from 2-bit weights: 143 us in the place of
+// 210 at 4096 x 11264 x 2048, where unpacking takes a few. Its weights reach the tensor cores without passing through registers.
 constexpr int64_t kUnpackedRows = 256;
+
+bool fits_unpacked(const tb_context* context, const TernaryProduct& product, TernaryProduct* unpacked) {
+  if (product.packed == nullptr || product.M < kUnpackedRows || product.N * product.K > kScratchBytes) return false;
+  *unpacked = product;
+  unpacked->w = reinterpret_cast<int8_t*>(context->scratch);
+  unpacked->packed = nullptr;
+  return fits_ternary_sm90(context, *unpacked);
+}
 
 template <Weights kind>
 tb_status launch(tb_context* context, const char* op, const TernaryProduct& product) {
+  TernaryProduct unpacked;
+  if (fits_unpacked(context, product, &unpacked)) {
+    const tb_status status = unpack_ternary(context, op, product.packed, reinterpret_cast<int8_t*>(context->scratch), product.N, product.K);
+    return status == TB_OK ? ternary_sm90(context, op, unpacked) : status;
+  }
   if (fits_ternary_packed_sm90(context, product)) return ternary_packed_sm90(context, op, product);
   if (fits_packed_rows(context, product)) return ternary_packed_rows(context, op, product);
   const bool aligned = product.K % kChunkBytes == 0 && is_aligned(product.x, kChunkBytes) &&
                        (kind == Weights::codes || is_aligned(product.w, kChunkBytes));
   if (product.M <= kFewRows && aligned) return launch_rows<kind == Weights::codes>(context, op, product);
   if (fits_ternary_sm90(context, product)) return ternary_sm90(context, op, product);
-  if (kind == Weights::codes && product.M >= kUnpackedRows && product.N * product.K <= kScratchBytes) {
-    TernaryProduct bytes = product;
-    bytes.w = reinterpret_cast<int8_t*>(context->scratch);
-    bytes.packed = nullptr;
-    if (fits_ternary_sm90(context, bytes)) {
-      const tb_status status = unpack_ternary(context, op, product.packed, reinterpret_cast<int8_t*>(context->scratch), product.N, product.K);
-      return status == TB_OK ? ternary_sm90(context, op, bytes) : status;
-    }
-  }
   if (!aligned) return launch_tiles<SmallTile, kind, false>(context, op, product);
   if (takes_large_tiles(context, product.M, product.N)) return launch_tiles<LargeTile, kind, true>(context, op, product);
   return launch_tiles<SmallTile, kind, true>(context, op, product);
