@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define TB_ABI_VERSION 7
+#define TB_ABI_VERSION 6
 #define TB_API __attribute__((visibility("default")))
 
 typedef int32_t tb_status;
@@ -195,19 +195,6 @@ TB_API tb_status tb_gemm_ternary_packed_forward(tb_context* context, const int8_
                                                 const int32_t* packed, const float* w_scale, tb_dtype dtype,
                                                 const void* residual /*[null]*/, void* y, int64_t M, int64_t N,
                                                 int64_t K);
-/* A norm, its quantiser and the product as one op: tb_rmsnorm_forward of x (M, K) of x_dtype into q (M, K) and scale (M), which may
- * be left unwritten, then tb_gemm_ternary_packed_forward of them into y (M, N) of dtype, equal to the last bit. quant is not NONE; y
- * must not overlap x. */
-TB_API tb_status tb_rmsnorm_gemm_ternary_forward(tb_context* context, tb_dtype x_dtype, const void* x,
-                                                 const float* norm_weight, float eps, tb_activation_quant quant, int8_t* q,
-                                                 float* scale, const int32_t* packed, const float* w_scale, tb_dtype dtype,
-                                                 const void* residual /*[null]*/, void* y, int64_t M, int64_t N, int64_t K);
-/* The same from tb_glu_norm_forward of gate_up (M, 2K). */
-TB_API tb_status tb_glu_norm_gemm_ternary_forward(tb_context* context, tb_dtype x_dtype, const void* gate_up,
-                                                  tb_hidden_act act, const float* norm_weight, float eps,
-                                                  tb_activation_quant quant, int8_t* q, float* scale, const int32_t* packed,
-                                                  const float* w_scale, tb_dtype dtype, const void* residual /*[null]*/,
-                                                  void* y, int64_t M, int64_t N, int64_t K);
 /* dx (M, K) = dy (M, N) . (w_scale (N) * w (N, K)). */
 TB_API tb_status tb_gemm_ternary_backward_input(tb_context* context, tb_dtype dtype, const void* dy,
                                                 const int8_t* w, const float* w_scale, void* dx, int64_t M,
@@ -276,14 +263,6 @@ TB_API tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, const 
                                      const void* k_cache, const void* v_cache, const float* k_scale /*[null]*/,
                                      const float* v_scale /*[null]*/, const int32_t* start, void* o, float scale, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E,
                                      int64_t capacity);
-
-/* A token of each sequence, or several: tb_rope_forward of qkv into q (B, H, T, E), which may be left unwritten, and the caches, then
- * tb_attention_decode of them into o, equal to the last bit. */
-TB_API tb_status tb_rope_attention_decode(tb_context* context, tb_dtype dtype, const void* qkv, const float* cos_sin,
-                                          const int32_t* start, void* q, tb_dtype cache_dtype, void* k_cache, void* v_cache,
-                                          float* k_scale /*[null]*/, float* v_scale /*[null]*/, void* o, float scale,
-                                          int64_t B, int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity,
-                                          int64_t positions);
 
 /* ---- Gated linear unit fused with its sub-norm and the activation quantiser --------------------------------- */
 

@@ -6,12 +6,30 @@
 //   silu'(x) = s (1 + x (1 - s)), s = 1 / (1 + exp(-x));  relu2'(x) = 2 max(x, 0).
 // In float32 exp and the quotient are exact to an ulp or two; where gate and up are bfloat16 the fast ones, some ulp of float32
 // off, are far below what was lost before.
-#include "gated_row.cuh"
+#include "norm_row.cuh"
 
 // ---- Device -----------------------------------------------------------------------------------------------------
 
 namespace tb {
 namespace {
+
+template <typename T>
+__device__ __forceinline__ float sigmoid(float x) {
+  if constexpr (sizeof(T) == 2)
+    return __fdividef(1.0f, 1.0f + __expf(-x));
+  else
+    return 1.0f / (1.0f + expf(-x));
+}
+
+template <typename T, bool Relu2>
+__device__ __forceinline__ float activate(float x) {
+  if constexpr (Relu2) {
+    const float positive = x < 0.0f ? 0.0f : x;
+    return positive * positive;
+  } else {
+    return x * sigmoid<T>(x);
+  }
+}
 
 template <typename T, bool Relu2>
 __device__ __forceinline__ void activate_with_slope(float x, float* value, float* slope) {
@@ -25,6 +43,29 @@ __device__ __forceinline__ void activate_with_slope(float x, float* value, float
     *slope = s * (1.0f + x * (1.0f - s));
   }
 }
+
+// Rows of h, from rows of [gate | up].
+template <typename T, bool Relu2>
+struct GatedRows {
+  static constexpr int kWidth = 16 / sizeof(T);
+  const T* gate_up;
+  int64_t F;
+  struct Row {
+    const T* gate;
+    const T* up;
+    __device__ __forceinline__ void load(int64_t j, float (&h)[kWidth]) const {
+      float g[kWidth], u[kWidth];
+      load_floats(gate + j, g);
+      load_floats(up + j, u);
+#pragma unroll
+      for (int i = 0; i < kWidth; ++i) h[i] = activate<T, Relu2>(g[i]) * u[i];
+    }
+    __device__ __forceinline__ float at(int64_t j) const { return activate<T, Relu2>(to_float(gate[j])) * to_float(up[j]); }
+  };
+  __device__ __forceinline__ Row row(int64_t index) const {
+    return {gate_up + index * 2 * F, gate_up + index * 2 * F + F};
+  }
+};
 
 // 512 threads a multiprocessor, in blocks of few: while one waits for its row or at a barrier, the others' copies are under way.
 template <int Threads, int Items, typename T, bool Relu2>
@@ -118,6 +159,37 @@ __global__ void __launch_bounds__(kAnyThreads) glu_norm_backward_any(const T* __
     }
   }
 }
+
+// Runs the body with the kThreads and kItems that hold a row of F, F <= kGatedRow. Few threads with much of a row each: sums over
+// the block cost less, and many rows are under way. The sums of dweight fit a block's 48 KB.
+template <typename T>
+constexpr int64_t kGatedRow = 1408 * 16 / int64_t(sizeof(T));
+#define TB_WITH_GATED_SHAPE(T, F, ...)          \
+  do {                                          \
+    const int64_t groups = (F) / int64_t(16 / sizeof(T)); \
+    if (groups <= 128) {                        \
+      constexpr int kThreads = 128, kItems = 1; \
+      __VA_ARGS__                               \
+    } else if (groups <= 256) {                 \
+      constexpr int kThreads = 128, kItems = 2; \
+      __VA_ARGS__                               \
+    } else if (groups <= 384) {                 \
+      constexpr int kThreads = 128, kItems = 3; \
+      __VA_ARGS__                               \
+    } else if (groups <= 512) {                 \
+      constexpr int kThreads = 256, kItems = 2; \
+      __VA_ARGS__                               \
+    } else if (groups <= 768) {                 \
+      constexpr int kThreads = 256, kItems = 3; \
+      __VA_ARGS__                               \
+    } else if (groups <= 1024) {                \
+      constexpr int kThreads = 512, kItems = 2; \
+      __VA_ARGS__                               \
+    } else {                                    \
+      constexpr int kThreads = 512, kItems = 3; \
+      __VA_ARGS__                               \
+    }                                           \
+  } while (0)
 
 template <typename T, bool Relu2>
 void forward(tb_context* context, const T* gate_up, const float* weight, float eps, tb_activation_quant quant,

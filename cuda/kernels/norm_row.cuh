@@ -10,10 +10,6 @@
 // Sums: a thread's own columns, then a fixed tree over the block. dweight: blocks of rows, whose number depends on the shape
 // alone, each summed in order of rows into the scratch, then the blocks by a fixed tree. Deterministic.
 //
-// gemm_ternary_normed.cu takes the same sums in the same order: what decides their bits is here, once. A row is cut into groups of kWidth
-// neighbours; thread v of the shape's `threads` has groups v, v + threads, .. and adds them up in that order, a warp's threads are added
-// by the butterfly of reduce.cuh, and the warps in order.
-//
 // A row lives in registers: Items groups of Rows::kWidth neighbours a thread, 16 bytes of the input. Rows that are too long or not
 // aligned to groups take the kernels with the suffix _any, which read the row from memory (that is, the L1 cache) in each of their passes.
 #pragma once
@@ -40,19 +36,12 @@ struct NormOutputs {
 // Rows of a plain matrix.
 template <typename T>
 struct PlainRows {
-  static constexpr int kWidth = 4, kMostItems = 4;
+  static constexpr int kWidth = 4;
   const T* x;
   int64_t D;
   struct Row {
     const T* x;
-    // A group as it is in memory, and its values.
-    using Group = Pack<T, kWidth>;
-    __device__ __forceinline__ Group fetch(int64_t j) const { return load_pack<kWidth>(x + j); }
-    static __device__ __forceinline__ void widen(const Group& group, float (&h)[kWidth]) {
-#pragma unroll
-      for (int i = 0; i < kWidth; ++i) h[i] = to_float(group.values[i]);
-    }
-    __device__ __forceinline__ void load(int64_t j, float (&h)[kWidth]) const { widen(fetch(j), h); }
+    __device__ __forceinline__ void load(int64_t j, float (&h)[kWidth]) const { load_floats(x + j, h); }
     __device__ __forceinline__ float at(int64_t j) const { return to_float(x[j]); }
   };
   __device__ __forceinline__ Row row(int64_t index) const { return {x + index * D}; }
@@ -64,20 +53,6 @@ __device__ __forceinline__ float reciprocal_rms(float squares, float eps, int64_
 
 __device__ __forceinline__ float normalised(float h, float rstd, float weight) {
   return __fmul_rn(__fmul_rn(h, rstd), weight);
-}
-
-// A group's part of the sum of squares, and of magnitudes.
-template <int Width>
-__device__ __forceinline__ float add_squares(const float (&h)[Width], float sum) {
-#pragma unroll
-  for (int i = 0; i < Width; ++i) sum = __fmaf_rn(h[i], h[i], sum);
-  return sum;
-}
-template <int Width>
-__device__ __forceinline__ float add_magnitudes(const float (&n)[Width], float sum) {
-#pragma unroll
-  for (int i = 0; i < Width; ++i) sum = __fadd_rn(sum, fabsf(n[i]));
-  return sum;
 }
 
 // Neighbours of a float32 vector, 16 bytes at a time.
@@ -104,24 +79,13 @@ __device__ __forceinline__ int8_t quantised(float n, float factor) {
   return int8_t(__float2int_rn(value));
 }
 
-// What the quantiser multiplies by, and the row's scale, from max|n| or mean|n|.
-template <bool Absmax>
-constexpr float kLevels = Absmax ? 127.0f : kSqrt7;
-__device__ __forceinline__ float at_least_smallest(float gamma) { return gamma < kSmallestGamma ? kSmallestGamma : gamma; }  // NaN stays
-template <bool Absmax>
-__device__ __forceinline__ float factor_of(float gamma) {
-  return __fdiv_rn(kLevels<Absmax>, at_least_smallest(gamma));
-}
-template <bool Absmax>
-__device__ __forceinline__ float scale_of(float gamma) {
-  return __fdiv_rn(at_least_smallest(gamma), kLevels<Absmax>);
-}
-
-// The factor; thread 0 writes the scale.
+// What the quantiser multiplies by, from max|n| or mean|n|; thread 0 writes the row's scale.
 template <bool Absmax>
 __device__ __forceinline__ float quantiser_factor(float gamma, float* scale) {
-  if (threadIdx.x == 0) *scale = scale_of<Absmax>(gamma);
-  return factor_of<Absmax>(gamma);
+  constexpr float kLevels = Absmax ? 127.0f : kSqrt7;
+  gamma = gamma < kSmallestGamma ? kSmallestGamma : gamma;  // NaN stays
+  if (threadIdx.x == 0) *scale = __fdiv_rn(gamma, kLevels);
+  return __fdiv_rn(kLevels, gamma);
 }
 
 template <int Threads, int Items, int Width, bool Absmax>
@@ -137,7 +101,9 @@ __device__ __forceinline__ void quantise_row(const float (&n)[Items][Width], int
   } else {
     float total = 0;
 #pragma unroll
-    for (int item = 0; item < Items; ++item) total = add_magnitudes(n[item], total);
+    for (int item = 0; item < Items; ++item)
+#pragma unroll
+      for (int i = 0; i < Width; ++i) total += fabsf(n[item][i]);
     gamma = __fdiv_rn(block_sum<Threads>(total), float(D));
   }
   const float factor = quantiser_factor<Absmax>(gamma, scale);
@@ -165,7 +131,8 @@ __global__ void __launch_bounds__(Threads) norm_forward(Rows rows, const float* 
   for (int item = 0; item < Items; ++item) {
     const int64_t j = (int64_t(item) * Threads + threadIdx.x) * Width;
     if (j < D) row.load(j, n[item]);
-    squares = add_squares(n[item], squares);
+#pragma unroll
+    for (int i = 0; i < Width; ++i) squares += n[item][i] * n[item][i];
   }
   const float rstd = reciprocal_rms(block_sum<Threads>(squares), eps, D);
   if (threadIdx.x == 0 && out.rstd != nullptr) out.rstd[index] = rstd;
@@ -289,16 +256,6 @@ constexpr int64_t kRegisterRow = 16384;
       __VA_ARGS__                               \
     }                                           \
   } while (0)
-
-// What decides the order of a row's sums (see above).
-namespace tb {
-struct RowShape {
-  int threads, items;
-};
-inline RowShape plain_row_shape(int64_t D) {
-  TB_WITH_ROW_SHAPE(D, { return RowShape{kThreads, kItems}; });
-}
-}  // namespace tb
 
 // The same for backward passes, which hold several rows and a sum: 512 threads may have 128 registers each, 1024 only 64.
 constexpr int64_t kBackwardRow = 12288;

@@ -5,13 +5,12 @@
  */
 
 import { gemmTernaryPackedForward } from "../kernels/gemm_ternary.ts";
-import { gluNormGemmTernaryForward, rmsnormGemmTernaryForward } from "../kernels/normed_ternary.ts";
 import { packTernary } from "../kernels/pack_ternary.ts";
 import { quantizeWeight } from "../kernels/quantize_weight.ts";
 import type { Device } from "../ffi/device.ts";
 import type { TensorSink } from "../interop/safetensors.ts";
 import type { ProjectionInput } from "../model/activations.ts";
-import type { NormedInput, Projection, ProjectionSpec } from "../model/projection.ts";
+import type { Projection, ProjectionSpec } from "../model/projection.ts";
 import { Arena } from "../tensor/arena.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -82,14 +81,6 @@ export class PackedBitLinear implements Projection {
       residual: residual ?? null,
       y,
     });
-  }
-
-  forwardNormed(input: NormedInput, y: Tensor, residual?: Tensor): void {
-    const { x, gate, weight: normWeight, eps, quantizer, q, scale } = input;
-    const norm = { normWeight, eps, quantizer, q, scale };
-    const product = { packed: this.#packed, wScale: this.#scale, residual: residual ?? null, y };
-    if (gate === null) rmsnormGemmTernaryForward({ x, ...norm, ...product });
-    else gluNormGemmTernaryForward({ gateUp: x, act: gate, ...norm, ...product });
   }
 
   backward(): never {

@@ -6,12 +6,7 @@
  * @module
  */
 
-import {
-  attentionBackward,
-  attentionDecode,
-  attentionForward,
-  ropeAttentionDecode,
-} from "../kernels/attention.ts";
+import { attentionBackward, attentionDecode, attentionForward } from "../kernels/attention.ts";
 import { ropeBackward, ropeForward } from "../kernels/rope.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { PassMemory, ProjectionInput } from "./activations.ts";
@@ -126,28 +121,36 @@ export class Attention {
 
   /** x (N, D) float32 to out (N, D) = x + attention(x); out may be x where no backward pass follows. */
   forward(x: Tensor, memory: AttentionMemory, positions: Positions, out: Tensor): void {
-    const { input, inputRstd, qkv, context, output, outputRstd } = memory;
-    this.norm.project(x, null, this.qkv, { input, rstd: inputRstd, y: qkv });
-    this.#attend(memory, positions);
-    this.subNorm.project(context, null, this.output, {
-      input: output,
-      rstd: outputRstd,
-      y: out,
-      residual: x,
-    });
-  }
-
-  /** memory.qkv to memory.context, by way of the cache where there is one. */
-  #attend(memory: AttentionMemory, { cosSin, start }: Positions): void {
-    const { qkv, q, k, v, kScale, vScale, context: o } = memory;
+    const { q, k, v, kScale, vScale } = memory;
     const scale = this.#headDim ** -0.5;
-    if (start !== null && qkv.device.backend === "cuda") {
-      const caches = { kCache: k, vCache: v, kScale, vScale };
-      return ropeAttentionDecode({ qkv, cosSin, start, q, ...caches, o, scale });
+    this.norm.forward(x, memory.input, memory.inputRstd);
+    this.qkv.forward(memory.input, memory.qkv);
+    ropeForward({
+      qkv: memory.qkv,
+      cosSin: positions.cosSin,
+      start: positions.start,
+      q,
+      k,
+      v,
+      kScale,
+      vScale,
+    });
+    if (positions.start === null) {
+      attentionForward({ q, k, v, o: memory.context, lse: memory.logSumExp, scale });
+    } else {
+      attentionDecode({
+        q,
+        kCache: k,
+        vCache: v,
+        kScale,
+        vScale,
+        start: positions.start,
+        o: memory.context,
+        scale,
+      });
     }
-    ropeForward({ qkv, cosSin, start, q, k, v, kScale, vScale });
-    if (start === null) attentionForward({ q, k, v, o, lse: memory.logSumExp, scale });
-    else attentionDecode({ q, kCache: k, vCache: v, kScale, vScale, start, o, scale });
+    this.subNorm.forward(memory.context, memory.output, memory.outputRstd);
+    this.output.forward(memory.output, out, x);
   }
 
   /** Turns dout (N, D), the gradient of the output, into the gradient of x, in place. x is the forward's. */

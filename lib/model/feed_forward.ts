@@ -6,7 +6,7 @@
  * @module
  */
 
-import { gluNormBackward } from "../kernels/glu_norm.ts";
+import { gluNormBackward, gluNormForward } from "../kernels/glu_norm.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { PassMemory, ProjectionInput } from "./activations.ts";
@@ -93,14 +93,8 @@ export class FeedForward {
 
   /** x (N, D) float32 to out (N, D) = x + feedForward(x); out may be x where no backward pass follows. */
   forward(x: Tensor, memory: FeedForwardMemory, out: Tensor): void {
-    const { input, inputRstd, gateUp, down, downRstd } = memory;
-    this.norm.project(x, null, this.gateUp, { input, rstd: inputRstd, y: gateUp });
-    this.subNorm.project(gateUp, this.#act, this.down, {
-      input: down,
-      rstd: downRstd,
-      y: out,
-      residual: x,
-    });
+    this.recompute(x, memory);
+    this.down.forward(memory.down, out, x);
   }
 
   /** Everything of the forward pass but its last product: what the backward pass reads. */
@@ -112,7 +106,17 @@ export class FeedForward {
   /** memory.input to memory.down. */
   #hidden(memory: FeedForwardMemory): void {
     this.gateUp.forward(memory.input, memory.gateUp);
-    this.subNorm.forwardGated(memory.gateUp, this.#act, memory.down, memory.downRstd);
+    gluNormForward({
+      gateUp: memory.gateUp,
+      act: this.#act,
+      weight: this.subNorm.weight.value,
+      eps: this.subNorm.eps,
+      quantizer: this.subNorm.quantizerOf(memory.down),
+      q: memory.down.q,
+      scale: memory.down.scale,
+      y: memory.down.y,
+      rstd: memory.downRstd,
+    });
   }
 
   /** Turns dout (N, D), the gradient of the output, into the gradient of x, in place. x is the forward's. */

@@ -8,7 +8,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import type { Arena } from "../tensor/arena.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { ProjectionInput } from "./activations.ts";
-import type { BitNetConfig, HiddenAct } from "./config.ts";
+import type { BitNetConfig } from "./config.ts";
 import type { ParameterStore, StackedParameter } from "./parameters.ts";
 
 /** What a projection is made from. */
@@ -31,21 +31,6 @@ export interface BackwardOptions {
   readonly accumulate: boolean;
 }
 
-/** The input of a projection before its norm. */
-export interface NormedInput {
-  /** (N, in), or (N, 2 in) = [gate | up] where there is a gate. */
-  readonly x: Tensor;
-  /** Of the gate; null: x is normalised as it is. */
-  readonly gate: HiddenAct | null;
-  /** (in) float32: the norm's. */
-  readonly weight: Tensor;
-  readonly eps: number;
-  readonly quantizer: "absmax" | "absmean";
-  /** (N, in) int8 and (N) float32: room for what the quantiser leaves. */
-  readonly q: Tensor;
-  readonly scale: Tensor;
-}
-
 /** A linear layer without bias: y = x Wᵀ, forward and backward. */
 export interface Projection {
   /** Rows of the stacked weight. */
@@ -55,11 +40,6 @@ export interface Projection {
   prepare(): void;
   /** y (N, out) = x Wᵀ (+ residual (N, out)); y may be the residual. */
   forward(x: ProjectionInput, y: Tensor, residual?: Tensor): void;
-  /**
-   * The norm and the quantiser before it and {@linkcode Projection.forward} as one op, to the same bits: for passes without a backward
-   * pass. y is not what is normalised. Left out where there is no such op.
-   */
-  forwardNormed?(x: NormedInput, y: Tensor, residual?: Tensor): void;
   /**
    * dx (N, in) = dy W, and the weight's gradient = dyᵀ x, added to what it holds where `accumulate`; else every gradient of the
    * projection is written anew.
