@@ -54,7 +54,7 @@ struct tb_context {
   void* encode_tensor_map;       // the driver's cuTensorMapEncodeTiled; null: no kernel of sm_90a may run
   char name[256];
   char error[1024];
-  bool no_packed_wgmma;          // TITANBIT_NO_PACKED_WGMMA=1: Hopper unpacks 2-bit weights to scratch memory before a prefill
+  bool no_packed_wgmma;          // TITANBIT_NO_PACKED_WGMMA=1: Hopper leaves 33 to 255 rows of 2-bit weights to other kernels
   bool no_packed_rows;           // TITANBIT_NO_PACKED_ROWS=1: few rows take the same kernels from 2-bit as from int8 weights
   unsigned* counters;            // tb::kCounters on the card
 };

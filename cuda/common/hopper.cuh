@@ -196,46 +196,49 @@ __device__ __forceinline__ void keep_operands(uint32_t (&a)[Count][4]) {
 // c = a . b + (add ? c : 0), 64 x N over 32 int8, exact in int32; a: 64 lines, b: N lines. One overload a width N = 64, 128, 256.
 #define TB_EIGHT_SUMS(i) \
   "+r"(c[i]), "+r"(c[i + 1]), "+r"(c[i + 2]), "+r"(c[i + 3]), "+r"(c[i + 4]), "+r"(c[i + 5]), "+r"(c[i + 6]), "+r"(c[i + 7])
+#define TB_PLACES_32 \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define TB_PLACES_64 \
+  TB_PLACES_32 ", " \
+  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define TB_PLACES_128 \
+  TB_PLACES_64 ", " \
+  "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
+  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, " \
+  "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
+  "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+#define TB_SUMS_32 TB_EIGHT_SUMS(0), TB_EIGHT_SUMS(8), TB_EIGHT_SUMS(16), TB_EIGHT_SUMS(24)
+#define TB_SUMS_64 TB_SUMS_32, TB_EIGHT_SUMS(32), TB_EIGHT_SUMS(40), TB_EIGHT_SUMS(48), TB_EIGHT_SUMS(56)
+#define TB_SUMS_128 \
+  TB_SUMS_64, TB_EIGHT_SUMS(64), TB_EIGHT_SUMS(72), TB_EIGHT_SUMS(80), TB_EIGHT_SUMS(88), TB_EIGHT_SUMS(96), \
+  TB_EIGHT_SUMS(104), TB_EIGHT_SUMS(112), TB_EIGHT_SUMS(120)
 __device__ __forceinline__ void multiply_lines(int32_t (&c)[32], uint64_t a, uint64_t b, int add) {
   asm volatile(
       "{\n.reg .pred add;\nsetp.ne.b32 add, %34, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+      TB_PLACES_32
       "}, %32, %33, add;\n}\n"
-      : TB_EIGHT_SUMS(0), TB_EIGHT_SUMS(8), TB_EIGHT_SUMS(16), TB_EIGHT_SUMS(24)
+      : TB_SUMS_32
       : "l"(a), "l"(b), "r"(add));
 }
 __device__ __forceinline__ void multiply_lines(int32_t (&c)[64], uint64_t a, uint64_t b, int add) {
   asm volatile(
       "{\n.reg .pred add;\nsetp.ne.b32 add, %66, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+      TB_PLACES_64
       "}, %64, %65, add;\n}\n"
-      : TB_EIGHT_SUMS(0), TB_EIGHT_SUMS(8), TB_EIGHT_SUMS(16), TB_EIGHT_SUMS(24),
-        TB_EIGHT_SUMS(32), TB_EIGHT_SUMS(40), TB_EIGHT_SUMS(48), TB_EIGHT_SUMS(56)
+      : TB_SUMS_64
       : "l"(a), "l"(b), "r"(add));
 }
 __device__ __forceinline__ void multiply_lines(int32_t (&c)[128], uint64_t a, uint64_t b, int add) {
   asm volatile(
       "{\n.reg .pred add;\nsetp.ne.b32 add, %130, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n256k32.s32.s8.s8 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
-      "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-      "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
-      "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
-      "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+      TB_PLACES_128
       "}, %128, %129, add;\n}\n"
-      : TB_EIGHT_SUMS(0), TB_EIGHT_SUMS(8), TB_EIGHT_SUMS(16), TB_EIGHT_SUMS(24),
-        TB_EIGHT_SUMS(32), TB_EIGHT_SUMS(40), TB_EIGHT_SUMS(48), TB_EIGHT_SUMS(56),
-        TB_EIGHT_SUMS(64), TB_EIGHT_SUMS(72), TB_EIGHT_SUMS(80), TB_EIGHT_SUMS(88),
-        TB_EIGHT_SUMS(96), TB_EIGHT_SUMS(104), TB_EIGHT_SUMS(112), TB_EIGHT_SUMS(120)
+      : TB_SUMS_128
       : "l"(a), "l"(b), "r"(add));
 }
 // The same with a in registers: thread t of the 128, with lane l = t % 32, has in a[2i + h] the bytes 16i + 4 (l % 4) .. + 3 of row
@@ -244,44 +247,35 @@ __device__ __forceinline__ void multiply_lines(int32_t (&c)[32], const uint32_t 
   asm volatile(
       "{\n.reg .pred add;\nsetp.ne.b32 add, %37, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+      TB_PLACES_32
       "}, {%32, %33, %34, %35}, %36, add;\n}\n"
-      : TB_EIGHT_SUMS(0), TB_EIGHT_SUMS(8), TB_EIGHT_SUMS(16), TB_EIGHT_SUMS(24)
+      : TB_SUMS_32
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
 }
 __device__ __forceinline__ void multiply_lines(int32_t (&c)[64], const uint32_t (&a)[4], uint64_t b, int add) {
   asm volatile(
       "{\n.reg .pred add;\nsetp.ne.b32 add, %69, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+      TB_PLACES_64
       "}, {%64, %65, %66, %67}, %68, add;\n}\n"
-      : TB_EIGHT_SUMS(0), TB_EIGHT_SUMS(8), TB_EIGHT_SUMS(16), TB_EIGHT_SUMS(24),
-        TB_EIGHT_SUMS(32), TB_EIGHT_SUMS(40), TB_EIGHT_SUMS(48), TB_EIGHT_SUMS(56)
+      : TB_SUMS_64
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
 }
 __device__ __forceinline__ void multiply_lines(int32_t (&c)[128], const uint32_t (&a)[4], uint64_t b, int add) {
   asm volatile(
       "{\n.reg .pred add;\nsetp.ne.b32 add, %133, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n256k32.s32.s8.s8 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
-      "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-      "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
-      "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
-      "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+      TB_PLACES_128
       "}, {%128, %129, %130, %131}, %132, add;\n}\n"
-      : TB_EIGHT_SUMS(0), TB_EIGHT_SUMS(8), TB_EIGHT_SUMS(16), TB_EIGHT_SUMS(24),
-        TB_EIGHT_SUMS(32), TB_EIGHT_SUMS(40), TB_EIGHT_SUMS(48), TB_EIGHT_SUMS(56),
-        TB_EIGHT_SUMS(64), TB_EIGHT_SUMS(72), TB_EIGHT_SUMS(80), TB_EIGHT_SUMS(88),
-        TB_EIGHT_SUMS(96), TB_EIGHT_SUMS(104), TB_EIGHT_SUMS(112), TB_EIGHT_SUMS(120)
+      : TB_SUMS_128
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
 }
+#undef TB_SUMS_128
+#undef TB_SUMS_64
+#undef TB_SUMS_32
+#undef TB_PLACES_128
+#undef TB_PLACES_64
+#undef TB_PLACES_32
 #undef TB_EIGHT_SUMS
 
 }  // namespace tb

@@ -437,13 +437,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
   using Head = typename Sizes::Head;
   int* slots = reinterpret_cast<int*>(memory + Sizes::kSlots);
   int* marks = reinterpret_cast<int*>(memory + Sizes::kMarks);
-  if (threadIdx.x == 0) {
-    if (shared.base % kLinesAlignment != 0) __trap();
-    shared.own_ring.init(kGroups * kGroupThreads / kWarp, 1);
-    shared.ring.init(kGroups * kGroupThreads / kWarp, kMovers);
-    publish_barriers();
-  }
-  __syncthreads();
+  open_rings(shared.base, shared.own_ring, shared.ring, kMovers);
   const int group = warp_index() / (kGroupThreads / kWarp);
   if (group == kGroups) {
     give_registers<kCopyRegisters>();
@@ -492,8 +486,7 @@ tb_status launch_backward(tb_context* context, const char* op, const AttentionBa
                              shape.scale,
                              shape.T > kTurnsBehind,
                              order};
-  const int blocks = order.blocks() < context->sm_count ? order.blocks() : context->sm_count;
-  kernel<<<blocks, kHopperThreads, Sizes::kSharedBytes, context->stream>>>(maps, work);
+  kernel<<<blocks_of(context, order), kHopperThreads, Sizes::kSharedBytes, context->stream>>>(maps, work);
   return launched(context, op);
 }
 
@@ -514,11 +507,7 @@ tb_status launch_all(tb_context* context, const char* op, const AttentionBackwar
 }  // namespace
 
 tb_status attention_backward_sm90(tb_context* context, const char* op, const AttentionBackward& task) {
-  switch (task.shape.E) {
-    case 64: return launch_all<64>(context, op, task);
-    case 100: return launch_all<100>(context, op, task);
-    default: return launch_all<128>(context, op, task);
-  }
+  return with_width(task.shape.E, [&](auto width) { return launch_all<decltype(width)::value>(context, op, task); });
 }
 
 }  // namespace tb

@@ -311,13 +311,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
   using Head = typename Sizes::Head;
   int* slots = reinterpret_cast<int*>(memory + Sizes::kSlots);
   int* marks = reinterpret_cast<int*>(memory + Sizes::kMarks);
-  if (threadIdx.x == 0) {
-    if (shared.base % kLinesAlignment != 0) __trap();
-    shared.query_ring.init(kGroups * kGroupThreads / kWarp, 1);
-    shared.ring.init(kGroups * kGroupThreads / kWarp, kMovers);
-    publish_barriers();
-  }
-  __syncthreads();
+  open_rings(shared.base, shared.query_ring, shared.ring, kMovers);
   const int group = warp_index() / (kGroupThreads / kWarp);
   if (group == kGroups) {
     give_registers<kCopyRegisters>();
@@ -356,19 +350,14 @@ tb_status launch_forward(tb_context* context, const char* op, const AttentionFor
   if (status != TB_OK) return status;
   const TileOrder order = tile_order(shape, shape.B * shape.H, ceil_div(shape.T, kQueries));
   const ForwardWork work = {static_cast<bf16*>(task.o), task.lse, counter, int(shape.T), int(shape.H), int(shape.G), shape.scale, order};
-  const int blocks = order.blocks() < context->sm_count ? order.blocks() : context->sm_count;
-  kernel<<<blocks, kHopperThreads, Sizes::kSharedBytes, context->stream>>>(maps, work);
+  kernel<<<blocks_of(context, order), kHopperThreads, Sizes::kSharedBytes, context->stream>>>(maps, work);
   return launched(context, op);
 }
 
 }  // namespace
 
 tb_status attention_forward_sm90(tb_context* context, const char* op, const AttentionForward& task) {
-  switch (task.shape.E) {
-    case 64: return launch_forward<64>(context, op, task);
-    case 100: return launch_forward<100>(context, op, task);
-    default: return launch_forward<128>(context, op, task);
-  }
+  return with_width(task.shape.E, [&](auto width) { return launch_forward<decltype(width)::value>(context, op, task); });
 }
 
 }  // namespace tb

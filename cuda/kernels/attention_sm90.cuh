@@ -10,6 +10,8 @@
 // them in front, and spare warps of the copying group move them over these before anyone multiplies.
 #pragma once
 
+#include <type_traits>
+
 #include "attention.cuh"
 #include "hopper_bf16.cuh"
 
@@ -276,6 +278,33 @@ __device__ __forceinline__ void store_rows(bf16* to, int64_t stride, int tokens,
       const uint32_t last = word(12);
       if (token < tokens && part < 2) *reinterpret_cast<uint32_t*>(row + 96 + 2 * part) = last;
     }
+  }
+}
+
+// Fresh barriers of both rings, seen by the whole block; every thread. `movers`: warps that move rows of a stage of `others`.
+template <class Own, class Others>
+__device__ __forceinline__ void open_rings(uint32_t base, const Own& own, const Others& others, int movers) {
+  if (threadIdx.x == 0) {
+    if (base % kLinesAlignment != 0) __trap();
+    own.init(kGroups * kGroupThreads / kWarp, 1);
+    others.init(kGroups * kGroupThreads / kWarp, movers);
+    publish_barriers();
+  }
+  __syncthreads();
+}
+
+// A block a multiprocessor, or a tile.
+inline int blocks_of(const tb_context* context, const TileOrder& order) {
+  return order.blocks() < context->sm_count ? order.blocks() : context->sm_count;
+}
+
+// Calls run(width) with the head's width as a type's value.
+template <class Run>
+tb_status with_width(int64_t E, const Run& run) {
+  switch (E) {
+    case 64: return run(std::integral_constant<int, 64>{});
+    case 100: return run(std::integral_constant<int, 100>{});
+    default: return run(std::integral_constant<int, 128>{});
   }
 }
 

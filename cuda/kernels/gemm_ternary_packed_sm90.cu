@@ -251,20 +251,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const Places<Tile> places(product.N, product.M);
   const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0);  // known to be the same in all lanes
 
-  if (threadIdx.x == 0) {
-    if (shared.lines % kLinesAlignment != 0) __trap();
-    for (int stage = 0; stage < Tile::stages; ++stage) {
-      init_barrier(shared.full(stage), 1);
-      init_barrier(shared.free(stage), Tile::cluster * kProducts / 32);
-    }
-    publish_barriers();
-    prefetch_map(&x_map);
-    prefetch_map(&codes_map);
-  }
-  if constexpr (Tile::cluster > 1)
-    synchronize_cluster();
-  else
-    __syncthreads();
+  open_ring<Tile>(shared, &x_map, &codes_map);
 
   if (warp >= kProducts / 32) {
     give_registers<kCopyRegisters>();
@@ -298,36 +285,15 @@ tb_status launch_tiles(tb_context* context, const char* op, const TernaryProduct
                               codes_map, product);
 }
 
-// Clocks of a step: what tensor cores need, or for few columns the spreading of codes.
-struct Cost {
-  int columns, cluster, step;
-};
 constexpr Cost kCosts[] = {{LargeTile::columns, LargeTile::cluster, 1024},
                            {MiddleTile::columns, MiddleTile::cluster, 560},
                            {SmallTile::columns, SmallTile::cluster, 340}};
-constexpr int kTileClocks = 2000;  // filling the ring, the last results
-
-// The least estimate of rounds of tiles; the larger tile of equals.
-int choose_columns(const tb_context* context, const TernaryProduct& product) {
-  const int64_t steps = ceil_div(product.K, kLineBytes);
-  int best = 0;
-  int64_t least = INT64_MAX;
-  for (const Cost& cost : kCosts) {
-    const int64_t places = ceil_div(product.N, kRows * cost.cluster) * ceil_div(product.M, cost.columns);
-    const int64_t clocks = ceil_div(places, context->sm_count / cost.cluster) * (steps * cost.step + kTileClocks);
-    if (clocks < least) {
-      least = clocks;
-      best = cost.columns;
-    }
-  }
-  return best;
-}
 
 template <class Out>
 tb_status launch_paired(tb_context* context, const char* op, const TernaryProduct& product) {
-  switch (choose_columns(context, product)) {
-    case LargeTile::columns: return launch_tiles<LargeTile, Out, true>(context, op, product);
-    case MiddleTile::columns: return launch_tiles<MiddleTile, Out, true>(context, op, product);
+  switch (cheapest(context, kCosts, product.N, product.M, product.K)) {
+    case 0: return launch_tiles<LargeTile, Out, true>(context, op, product);
+    case 1: return launch_tiles<MiddleTile, Out, true>(context, op, product);
     default: return launch_tiles<SmallTile, Out, true>(context, op, product);
   }
 }

@@ -267,20 +267,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const Places<Tile> places(product.M, product.N);
   const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0);  // known to be the same in all lanes
 
-  if (threadIdx.x == 0) {
-    if (shared.lines % kLinesAlignment != 0) __trap();
-    for (int stage = 0; stage < Tile::stages; ++stage) {
-      init_barrier(shared.full(stage), 1);
-      init_barrier(shared.free(stage), Tile::cluster * kProducts / 32);
-    }
-    publish_barriers();
-    prefetch_map(&x_map);
-    prefetch_map(&w_map);
-  }
-  if constexpr (Tile::cluster > 1)
-    synchronize_cluster();
-  else
-    __syncthreads();
+  open_ring<Tile>(shared, &x_map, &w_map);
 
   if (warp >= kProducts / 32) {
     give_registers<kCopyRegisters>();
@@ -326,41 +313,17 @@ tb_status launch_tiles(tb_context* context, const char* op, const TernaryProduct
                               product);
 }
 
-enum Choice { kLarge, kMiddle, kSmall };
-
-// What a tile costs, in clocks of a multiprocessor: its step is what tensor cores need, or shared memory where that is more.
-struct Cost {
-  Choice choice;
-  int columns, cluster, step;
-};
 constexpr Cost kCosts[] = {
-    {kLarge, LargeTile::columns, LargeTile::cluster, 1024},    // tensor cores and shared memory alike
-    {kMiddle, MiddleTile::columns, MiddleTile::cluster, 640},  // shared memory: 32 KB in, 48 KB out
-    {kSmall, SmallTile::columns, SmallTile::cluster, 448},     // shared memory: 24 KB in, 32 KB out
+    {LargeTile::columns, LargeTile::cluster, 1024},   // tensor cores and shared memory alike
+    {MiddleTile::columns, MiddleTile::cluster, 640},  // shared memory: 32 KB in, 48 KB out
+    {SmallTile::columns, SmallTile::cluster, 448},    // shared memory: 24 KB in, 32 KB out
 };
-constexpr int kTileClocks = 2000;  // filling the ring, the last results
-
-// The least estimate of rounds of tiles; the larger tile of equals.
-Choice choose(const tb_context* context, const TernaryProduct& product) {
-  const int64_t steps = ceil_div(product.K, kLineBytes);
-  Choice best = kLarge;
-  int64_t least = INT64_MAX;
-  for (const Cost& cost : kCosts) {
-    const int64_t places = ceil_div(product.M, kRows * cost.cluster) * ceil_div(product.N, cost.columns);
-    const int64_t clocks = ceil_div(places, context->sm_count / cost.cluster) * (steps * cost.step + kTileClocks);
-    if (clocks < least) {
-      least = clocks;
-      best = cost.choice;
-    }
-  }
-  return best;
-}
 
 template <class Out>
 tb_status launch_dealt(tb_context* context, const char* op, const TernaryProduct& product) {
-  switch (choose(context, product)) {
-    case kLarge: return launch_tiles<LargeTile, Out, true>(context, op, product);
-    case kMiddle: return launch_tiles<MiddleTile, Out, true>(context, op, product);
+  switch (cheapest(context, kCosts, product.M, product.N, product.K)) {
+    case 0: return launch_tiles<LargeTile, Out, true>(context, op, product);
+    case 1: return launch_tiles<MiddleTile, Out, true>(context, op, product);
     default: return launch_tiles<SmallTile, Out, true>(context, op, product);
   }
 }

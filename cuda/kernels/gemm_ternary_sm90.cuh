@@ -78,6 +78,50 @@ inline MapShape rows_in_order_of_five(int64_t rows, int64_t K, int box_rows) {
   return {5, {k, cuuint64_t(rows), 1, 1, 1}, {k, k, k, k}, {kLineBytes, cuuint32_t(box_rows), 1, 1, 1}};
 }
 
+// Fresh barriers of the ring, seen by all who use them; every thread of the block.
+template <class Tile, class Shared>
+__device__ __forceinline__ void open_ring(const Shared& shared, const CUtensorMap* x_map, const CUtensorMap* w_map) {
+  if (threadIdx.x == 0) {
+    if (shared.lines % kLinesAlignment != 0) __trap();
+    for (int stage = 0; stage < Tile::stages; ++stage) {
+      init_barrier(shared.full(stage), 1);
+      init_barrier(shared.free(stage), Tile::cluster * kProducts / 32);
+    }
+    publish_barriers();
+    prefetch_map(x_map);
+    prefetch_map(w_map);
+  }
+  if constexpr (Tile::cluster > 1)
+    synchronize_cluster();
+  else
+    __syncthreads();
+}
+
+// What a tile costs, in clocks of a multiprocessor: its step is what tensor cores need, or shared memory or the spreading of codes
+// where that is more.
+struct Cost {
+  int columns, cluster, step;
+};
+constexpr int kTileClocks = 2000;  // filling the ring, the last results
+
+// The index of the least estimate of rounds of tiles, the first of equals. Tiles of a cluster lie along `down`, their columns along `across`.
+template <int Count>
+int cheapest(const tb_context* context, const Cost (&costs)[Count], int64_t down, int64_t across, int64_t K) {
+  const int64_t steps = ceil_div(K, kLineBytes);
+  int best = 0;
+  int64_t least = INT64_MAX;
+  for (int i = 0; i < Count; ++i) {
+    const Cost& cost = costs[i];
+    const int64_t places = ceil_div(down, kRows * cost.cluster) * ceil_div(across, cost.columns);
+    const int64_t clocks = ceil_div(places, context->sm_count / cost.cluster) * (steps * cost.step + kTileClocks);
+    if (clocks < least) {
+      least = clocks;
+      best = i;
+    }
+  }
+  return best;
+}
+
 // As many clusters as there is room for, or places.
 template <class Tile, class... Operands>
 tb_status start_clusters(tb_context* context, const char* op, void (*kernel)(Operands...), int64_t places, const Operands&... operands) {

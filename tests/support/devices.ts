@@ -49,7 +49,7 @@ export function openCuda(): Device {
 /**
  * Runs a body on the card, where there is one, as {@linkcode onEveryIsa}. With `products` once more without cuBLAS, on the
  * project's own products; with `wgmma` once more without the kernels that only Hopper has; with `packed` once more without
- * the kernel for few rows of 2-bit weights and Hopper's for many.
+ * Hopper's kernel for 2-bit weights, and once without that for few rows either.
  */
 export function onCuda(
   body: (device: Device) => void,
@@ -64,6 +64,9 @@ export function onCuda(
     withVariable("TITANBIT_NO_WGMMA", "1", () => runOn("cuda without wgmma", openCuda, body));
   }
   if (options.packed) {
+    withVariable("TITANBIT_NO_PACKED_WGMMA", "1", () => {
+      runOn("cuda without wgmma for packed weights", openCuda, body); // up to 64 rows the kernel for few
+    });
     withVariable("TITANBIT_NO_PACKED_ROWS", "1", () => {
       withVariable("TITANBIT_NO_PACKED_WGMMA", "1", () => {
         runOn("cuda without kernels for packed weights", openCuda, body);
