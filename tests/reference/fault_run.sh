@@ -38,5 +38,6 @@ exec deno task train --config configs/125m.yaml \
   --set logging.ternary_every=100 \
   --set logging.flip_rate=true \
   --set logging.machine_every_s=2 \
+  --set logging.samples='{ every_steps: 100, prompts: ["My fellow citizens,"], max_tokens: 40 }' \
   --set logging.console=plain \
   "$@"
