@@ -65,6 +65,7 @@ TB_INLINE void dot_streams(const int16_t* x, int64_t width, const int8_t* const*
   for (int64_t k = 0; k < whole; k += kStep)
 #pragma GCC unroll 8
     for (int s = 0; s < streams; ++s) {
+      __builtin_prefetch(w[s] + k + kStreamAhead, 0, 2);
       const Wide values = widen(w[s] + k);
 #pragma GCC unroll 4
       for (int r = 0; r < rows; ++r) sums[r][s] = add_products(sums[r][s], values, x + r * width + k);
@@ -109,7 +110,7 @@ TB_INLINE void multiply_columns(const Int8Product& product, int64_t n, int64_t a
 
 template <int rows>
 void multiply_share(const Int8Product& product, int64_t first, int64_t last) {
-  constexpr int streams = rows == 1 ? 8 : rows == 2 ? 4 : 2;
+  constexpr int streams = rows <= 2 ? 4 : 2;
   const int64_t apart = (last - first) / streams;
   for (int64_t n = first; n < first + apart; ++n) multiply_columns<rows, streams>(product, n, apart);
   for (int64_t n = first + apart * streams; n < last; ++n) multiply_columns<rows, 1>(product, n, 0);

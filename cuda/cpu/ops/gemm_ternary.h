@@ -31,6 +31,10 @@ static inline float rounded(float value) {
 }
 #endif
 
+// Bytes of a row of weights that are asked for before they are needed, where they are used once. The products of the lines at hand
+// fill the window of instructions in flight, so that without asking the memory rests while they are computed.
+constexpr int64_t kStreamAhead = 1024;
+
 // One of the two is set: (N, K) int8, or (N, ceil(K / 16)) words of 16 codes (pack_ternary.cpp).
 struct TernaryWeights {
   const int8_t* values;

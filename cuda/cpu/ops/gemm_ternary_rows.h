@@ -123,8 +123,11 @@ static void ternary_few_rows(tb_context* context, const TernaryProduct& product)
       for (int m = 0; m < rows; ++m) sums[m].clear();
       for (int64_t from = 0; from < full; from += blocks_per_flush) {
         const int64_t to = lesser(from + blocks_per_flush, full);
-        for (int64_t block = from; block < to; ++block)
+        for (int64_t block = from; block < to; ++block) {
+          // With more rows the products take longer than the reading.
+          if (rows <= 4) __builtin_prefetch(w + block * TB_VECTOR_BYTES + 4 * kStreamAhead, 0, 2);
           add_block<rows, is_packed>(load_bytes(w + block * TB_VECTOR_BYTES), x + block * stride, sums);
+        }
 #pragma GCC unroll 8
         for (int m = 0; m < rows; ++m) sums[m].widen();
       }
@@ -144,8 +147,8 @@ static void ternary_few_rows(tb_context* context, const TernaryProduct& product)
 // ---- One row from 2-bit weights (decoding) --------------------------------------------------------------------------
 
 // Rows of the weights that a thread reads side by side, each from its own part of the matrix: as many streams for the
-// hardware's prefetchers, which one stream leaves half idle; and each load of x serves them all.
-constexpr int kStreams = 8;
+// hardware's prefetchers, and each load of x serves them all.
+constexpr int kStreams = 4;
 
 // sums[r] = codes of row r times x. `blocks` counts a last, cut one too.
 template <int streams>
@@ -159,8 +162,10 @@ static TB_INLINE void dot_streams(const char* const* w, const int8_t* x, int64_t
     const int64_t to = lesser(from + blocks_per_flush, full);
     for (int64_t block = from; block < to; ++block) {
 #pragma GCC unroll 8
-      for (int r = 0; r < streams; ++r)
+      for (int r = 0; r < streams; ++r) {
+        __builtin_prefetch(w[r] + block * TB_VECTOR_BYTES + kStreamAhead, 0, 2);
         add_block<1, true>(load_bytes(w[r] + block * TB_VECTOR_BYTES), x + block * 4 * TB_VECTOR_BYTES, sums + r);
+      }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < streams; ++r) sums[r].widen();
