@@ -46,6 +46,19 @@ export function openCuda(): Device {
   return Device.open({ kind: "cuda" });
 }
 
+/** Cards that {@linkcode onCuda} has opened, by its name for them; they stay open. */
+const cards = new Map<string, Device>();
+
+/**
+ * The card as it is with the variables of now. Its scratch takes long enough to make, above all beneath a sanitizer, that tests of many
+ * small shapes share one; what a test before has left in it is as good a poison as any.
+ */
+function sharedCard(name: string): Device {
+  let card = cards.get(name);
+  if (card === undefined) cards.set(name, card = openCuda());
+  return card;
+}
+
 /**
  * Runs a body on the card, where there is one, as {@linkcode onEveryIsa}. With `products` once more without cuBLAS, on the
  * project's own products; with `wgmma` once more without the kernels that only Hopper has; with `packed` once more without
@@ -56,20 +69,20 @@ export function onCuda(
   options: { products?: boolean; wgmma?: boolean; packed?: boolean } = {},
 ): void {
   if (!hasCuda()) return;
-  runOn("cuda", openCuda, body);
+  onCard("cuda", body);
   if (options.products) {
-    withVariable("TITANBIT_NO_CUBLAS", "1", () => runOn("cuda without cuBLAS", openCuda, body));
+    withVariable("TITANBIT_NO_CUBLAS", "1", () => onCard("cuda without cuBLAS", body));
   }
   if (options.wgmma) {
-    withVariable("TITANBIT_NO_WGMMA", "1", () => runOn("cuda without wgmma", openCuda, body));
+    withVariable("TITANBIT_NO_WGMMA", "1", () => onCard("cuda without wgmma", body));
   }
   if (options.packed) {
     withVariable("TITANBIT_NO_PACKED_WGMMA", "1", () => {
-      runOn("cuda without wgmma for packed weights", openCuda, body); // up to 64 rows the kernel for few
+      onCard("cuda without wgmma for packed weights", body); // up to 64 rows the kernel for few
     });
     withVariable("TITANBIT_NO_PACKED_ROWS", "1", () => {
       withVariable("TITANBIT_NO_PACKED_WGMMA", "1", () => {
-        runOn("cuda without kernels for packed weights", openCuda, body);
+        onCard("cuda without kernels for packed weights", body);
       });
     });
   }
@@ -103,6 +116,14 @@ export function cudaTest(
 
 function runOn(name: string, open: () => Device, body: (device: Device) => void): void {
   using device = open();
+  named(name, device, body);
+}
+
+function onCard(name: string, body: (device: Device) => void): void {
+  named(name, sharedCard(name), body);
+}
+
+function named(name: string, device: Device, body: (device: Device) => void): void {
   try {
     body(device);
   } catch (error) {
