@@ -5,8 +5,8 @@
 #     sh tests/reference/sanitizers.sh            # every kernel
 #     sh tests/reference/sanitizers.sh attention  # those whose line below has the word
 #
-# Prints a line a run: the tool's own summary, the tests' count, seconds; exit code 1 where a tool found something, tests failed, none ran or time
-# ran out. Reports stay in build/sanitizers. SECONDS_EACH (default 900) ends a run, JOBS (default 1) of them share the card.
+# Prints a line a run: the tool's own summary, the tests' count, seconds; exit code 1 where a tool found something, tests failed, none ran or
+# time ran out. Reports stay in build/sanitizers. SECONDS_EACH (default 900) ends a run, JOBS (default 1) of them share the card.
 # racecheck goes without cuBLAS, in whose own split products it finds hazards.
 set -eu
 command -v compute-sanitizer >/dev/null || { echo "error: Cannot find compute-sanitizer: put CUDA's bin folder on PATH" >&2; exit 2; }
@@ -59,7 +59,7 @@ check() {
   started=$(date +%s)
   status=0
   # shellcheck disable=SC2086  # arguments are words without blanks
-  timeout "${SECONDS_EACH:-900}" compute-sanitizer --tool "$tool" --error-exitcode 9 --log-file "$log.tool" \
+  timeout "${SECONDS_EACH:-900}" compute-sanitizer --tool "$tool" --target-processes all --error-exitcode 9 --log-file "$log.tool" \
     deno test -A --no-check $arguments >"$log" 2>&1 || status=$?
   seconds=$(($(date +%s) - started))
   found=$(grep -hE 'ERROR SUMMARY|RACECHECK SUMMARY' "$log.tool" 2>/dev/null | sed 's/^=* *//' | tail -1)
