@@ -3,9 +3,11 @@
 // Long blocks of queries (T >= 8) go through attend() of attention_tiles.h. Few queries read the cache once, in slices of 256
 // keys: each slice gives (maximum, sum of exponentials, weighted values) of every row, and slices are merged in order. A
 // thread takes a whole (sequence, group), or, where there are too few of them, slices; both do the same arithmetic, so the
-// bits depend neither on that choice nor on the number of threads. An int8 cache always goes this way: a thread widens a slice of keys
-// and values once for all rows that see it.
+// bits depend neither on that choice nor on the number of threads. An int8 cache always goes this way: rows are widened as they are
+// loaded, or, where several queries see them, by the slice, once for all, to the same values.
 #include <omp.h>
+
+#include <type_traits>
 
 #include "attention_tiles.h"
 
@@ -30,11 +32,31 @@ namespace tb::TB_ISA {
 
 constexpr int64_t kSlice = 256;
 constexpr int64_t kFewQueries = 8;
+// Query rows of a group from which on a slice of an int8 cache is widened at once.
+constexpr int64_t kWidenedRows = 3;
+
+// Rows of E keys or values.
+template <class Cache>
+struct CacheRows {
+  const Cache* values;
+  const float* scale;  // of each row where they are int8, else null
+  int64_t E;
+
+  TB_INLINE vfloat at(int64_t row, int64_t e) const { return scaled(load(values + row * E + e), row); }
+  TB_INLINE vfloat whole(int64_t row) const { return scaled(load_first(values + row * E, E), row); }  // where E is below kLanes
+  TB_INLINE float one(int64_t row, int64_t e) const {
+    const float value = to_float(values[row * E + e]);
+    return std::is_same_v<Cache, int8_t> ? value * scale[row] : value;
+  }
+  TB_INLINE vfloat scaled(vfloat value, int64_t row) const {
+    return std::is_same_v<Cache, int8_t> ? value * splat(scale[row]) : value;
+  }
+};
 
 // scores[j] = scale * q . k[j] for `count` keys, four at a time from the four quarters of them: as many streams for the
 // hardware's prefetchers. v's rows, which come next, are ordered into the cache beside them.
 template <class Cache>
-static void score_keys(const float* q, const Cache* k, const Cache* v, float* scores, int64_t count, int64_t E, float scale) {
+static void score_keys(const float* q, CacheRows<Cache> k, CacheRows<Cache> v, float* scores, int64_t count, int64_t E, float scale) {
   const int64_t whole = E / kLanes * kLanes;
   const bool tail = whole < E, short_row = E < kLanes;
   // The last vector of a row overlaps the one before; its lanes that were already counted meet zeros.
@@ -47,58 +69,57 @@ static void score_keys(const float* q, const Cache* k, const Cache* v, float* sc
   const int64_t quarter = ceil_div(count, kAtOnce);
   for (int64_t j = 0; j < quarter; ++j) {
     int64_t at[kAtOnce];
-    const Cache* rows[kAtOnce];
     vfloat sums[kAtOnce] = {};
 #pragma GCC unroll 4
     for (int64_t i = 0; i < kAtOnce; ++i) {
       at[i] = smaller(i * quarter + j, count - 1);  // where the quarters overlap, a key is scored twice
-      rows[i] = k + at[i] * E;
-      for (int64_t e = 0; e < E; e += kLine) __builtin_prefetch(v + at[i] * E + e);
+      for (int64_t e = 0; e < E; e += kLine) __builtin_prefetch(v.values + at[i] * E + e);
     }
     for (int64_t e = 0; e < whole; e += kLanes) {
       const vfloat left = load(q + e);
 #pragma GCC unroll 4
-      for (int64_t i = 0; i < kAtOnce; ++i) sums[i] += left * load(rows[i] + e);
+      for (int64_t i = 0; i < kAtOnce; ++i) sums[i] += left * k.at(at[i], e);
     }
     if (tail)
       for (int64_t i = 0; i < kAtOnce; ++i)
-        sums[i] += last_q * (short_row ? load_first(rows[i], E) : load(rows[i] + last_at));
+        sums[i] += last_q * (short_row ? k.whole(at[i]) : k.at(at[i], last_at));
     for (int64_t i = 0; i < kAtOnce; ++i) scores[at[i]] = sum(sums[i]) * scale;
   }
 }
 
 template <int64_t V, class Cache>
-TB_INLINE void weigh_columns(const float* p, const Cache* v, float* out, int64_t count, int64_t E) {
+TB_INLINE void weigh_columns(const float* p, CacheRows<Cache> v, int64_t first, float* out, int64_t count) {
   vfloat sums[V] = {};
   for (int64_t j = 0; j < count; ++j) {
     const vfloat weight = splat(p[j]);
 #pragma GCC unroll 8
-    for (int64_t i = 0; i < V; ++i) sums[i] += weight * load(v + j * E + i * kLanes);
+    for (int64_t i = 0; i < V; ++i) sums[i] += weight * v.at(j, first + i * kLanes);
   }
 #pragma GCC unroll 8
-  for (int64_t i = 0; i < V; ++i) store(out + i * kLanes, sums[i]);
+  for (int64_t i = 0; i < V; ++i) store(out + first + i * kLanes, sums[i]);
 }
 
 // out (E) = p (count) . v (count, E).
 template <class Cache>
-static void weigh_values(const float* p, const Cache* v, float* out, int64_t count, int64_t E) {
+static void weigh_values(const float* p, CacheRows<Cache> v, float* out, int64_t count) {
+  const int64_t E = v.E;
   if (E < kLanes) {
     for (int64_t e = 0; e < E; ++e) out[e] = 0;
     for (int64_t j = 0; j < count; ++j)
-      for (int64_t e = 0; e < E; ++e) out[e] += p[j] * to_float(v[j * E + e]);
+      for (int64_t e = 0; e < E; ++e) out[e] += p[j] * v.one(j, e);
     return;
   }
   int64_t e = 0;
-  for (; e + 8 * kLanes <= E; e += 8 * kLanes) weigh_columns<8>(p, v + e, out + e, count, E);
-  for (; e + 4 * kLanes <= E; e += 4 * kLanes) weigh_columns<4>(p, v + e, out + e, count, E);
-  for (; e + kLanes <= E; e += kLanes) weigh_columns<1>(p, v + e, out + e, count, E);
-  if (e < E) weigh_columns<1>(p, v + E - kLanes, out + E - kLanes, count, E);  // overlaps with equal values
+  for (; e + 8 * kLanes <= E; e += 8 * kLanes) weigh_columns<8>(p, v, e, out, count);
+  for (; e + 4 * kLanes <= E; e += 4 * kLanes) weigh_columns<4>(p, v, e, out, count);
+  for (; e + kLanes <= E; e += kLanes) weigh_columns<1>(p, v, e, out, count);
+  if (e < E) weigh_columns<1>(p, v, E - kLanes, out, count);  // overlaps with equal values
 }
 
 // A slice of a group's keys and values.
 template <class Cache>
 struct Slice {
-  const Cache *k, *v;
+  CacheRows<Cache> k, v;
 };
 
 // A row's share: maximum, sum of exponentials, then E weighted values.
@@ -120,38 +141,49 @@ static void attend_slice_of(const AttentionDecode& task, Slice<Cache> keys, int6
   share[0] = -__builtin_inff();
   soften_row(scores, count, columns, 1.0f, &share[0], &total);
   share[1] = total;
-  weigh_values(scores, keys.v, share + 2, count, E);
+  weigh_values(scores, keys.v, share + 2, count);
 }
 
-// The slice's rows that the last query sees, widened into `to`: kSlice * E keys, then values.
-static Slice<float> widen_slice(const AttentionDecode& task, int64_t b, int64_t g, int64_t slice, float* to) {
+// The rows of `slice_of` that the last query sees, widened into `to`: kSlice * E keys, then values.
+static Slice<float> widen_slice(const AttentionDecode& task, Slice<int8_t> slice_of, int64_t b, int64_t slice, float* to) {
   const int64_t from = slice * kSlice, count = smaller(kSlice, int64_t(task.start[b]) + task.T - from), E = task.E;
-  const int64_t at = (b * task.G + g) * task.capacity + from;
-  const int8_t *k = static_cast<const int8_t*>(task.k) + at * E, *v = static_cast<const int8_t*>(task.v) + at * E;
   float *keys = to, *values = to + kSlice * E;
-  for (int64_t j = 0; j < count; ++j) {
-    const float k_scale = task.k_scale[at + j], v_scale = task.v_scale[at + j];
-    for (int64_t e = 0; e < E; ++e) keys[j * E + e] = float(k[j * E + e]) * k_scale;
-    for (int64_t e = 0; e < E; ++e) values[j * E + e] = float(v[j * E + e]) * v_scale;
-  }
-  return {keys, values};
+  const auto widen = [&](CacheRows<int8_t> rows, float* out) {
+    for (int64_t j = 0; j < count; ++j) {
+      int64_t e = 0;
+      for (; e + kLanes <= E; e += kLanes) store(out + j * E + e, rows.at(j, e));
+      for (; e < E; ++e) out[j * E + e] = rows.one(j, e);
+    }
+  };
+  widen(slice_of.k, keys);
+  widen(slice_of.v, values);
+  return {{keys, nullptr, E}, {values, nullptr, E}};
 }
 
 // Calls `each` for every row's function of (row, share); `widened` is room for 2 kSlice E values where the cache is int8.
 template <class Each>
 static void attend_slice(const AttentionDecode& task, int64_t b, int64_t g, int64_t slice, int64_t rows, float* widened,
                          const Each& each) {
-  const int64_t at = ((b * task.G + g) * task.capacity + slice * kSlice) * task.E;
+  const int64_t at = (b * task.G + g) * task.capacity + slice * kSlice, E = task.E;
+  const auto rows_of = [&](auto cached) {
+    using Cache = decltype(cached);
+    const auto from = [&](const void* values, const float* scale) -> CacheRows<Cache> {
+      return {static_cast<const Cache*>(values) + at * E, scale == nullptr ? nullptr : scale + at, E};
+    };
+    return Slice<Cache>{from(task.k, task.k_scale), from(task.v, task.v_scale)};
+  };
   const auto attend_rows = [&](auto keys) {
     for (int64_t row = 0; row < rows; ++row)
       each(row, [&](float* share) { attend_slice_of(task, keys, b, g, row, slice, share); });
   };
-  if (task.k_scale != nullptr)
-    attend_rows(widen_slice(task, b, g, slice, widened));
+  if (task.k_scale != nullptr && rows >= kWidenedRows)
+    attend_rows(widen_slice(task, rows_of(int8_t()), b, slice, widened));
+  else if (task.k_scale != nullptr)
+    attend_rows(rows_of(int8_t()));
   else if (task.is_short)
-    attend_rows(Slice<uint16_t>{static_cast<const uint16_t*>(task.k) + at, static_cast<const uint16_t*>(task.v) + at});
+    attend_rows(rows_of(uint16_t()));
   else
-    attend_rows(Slice<float>{static_cast<const float*>(task.k) + at, static_cast<const float*>(task.v) + at});
+    attend_rows(rows_of(float()));
 }
 
 // into += share; a row's first slice is copied instead.

@@ -47,7 +47,20 @@ TB_INLINE vfloat load(const uint16_t* from) {
 #endif
   return reinterpret_cast<vfloat>(words << 16);
 }
+typedef int8_t vbytes_anywhere __attribute__((vector_size(TB_VECTOR_BYTES / 4), aligned(1), may_alias));
+TB_INLINE vfloat load(const int8_t* from) {
+#if TB_ISA_LEVEL == 2
+  const auto values = reinterpret_cast<vint>(
+      _mm512_maskz_cvtepi8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));  // the plain one warns
+#elif TB_ISA_LEVEL == 1
+  const auto values = reinterpret_cast<vint>(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+#else
+  const auto values = __builtin_convertvector(*reinterpret_cast<const vbytes_anywhere*>(from), vint);
+#endif
+  return __builtin_convertvector(values, vfloat);
+}
 TB_INLINE float to_float(float value) { return value; }
+TB_INLINE float to_float(int8_t value) { return float(value); }
 TB_INLINE float to_float(uint16_t value) { return __builtin_bit_cast(float, uint32_t(value) << 16); }
 // To nearest even; every NaN becomes 0x7fff, as cards have it.
 TB_INLINE void round_into(float value, uint16_t* to) {
