@@ -217,7 +217,7 @@ function shownNote(note: NotedRecord): ShownNote {
     case "event":
       return { step, kind: note.event, text: note.message || note.event };
     case "stability": {
-      const shown = { step, kind: note.event, text: describeNote(note) };
+      const shown = { step, kind: note.event, text: describeStability(note) };
       if (note.event === "rollback") return { ...shown, to_step: note.to_step };
       if (note.event === "spike") {
         return { ...shown, loss: note.loss, grad_norm: note.grad_norm, answer: note.answer };
@@ -225,11 +225,4 @@ function shownNote(note: NotedRecord): ShownNote {
       return shown;
     }
   }
-}
-
-/** Numbers that aren't finite are null in a file of records. */
-function describeNote(note: NotedRecord & { type: "stability" }): string {
-  if (note.event !== "spike") return describeStability(note);
-  const { loss, grad_norm } = note;
-  return describeStability({ ...note, loss: loss ?? NaN, grad_norm: grad_norm ?? NaN });
 }

@@ -210,13 +210,7 @@ function describe(note: NotedRecord): string {
     case "event":
       return note.message === "" ? note.event : `${note.event}: ${note.message}`;
     case "stability":
-      if (note.event !== "spike") return describeStability(note);
-      // Numbers that aren't finite are null in a file of records.
-      return describeStability({
-        ...note,
-        loss: note.loss ?? NaN,
-        grad_norm: note.grad_norm ?? NaN,
-      });
+      return describeStability(note);
   }
 }
 
