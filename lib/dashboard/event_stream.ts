@@ -107,7 +107,7 @@ export function formatPositions(positions: ReadonlyMap<string, Position>): strin
 }
 
 /** Reads what {@linkcode formatPositions} wrote, leaving out what isn't that. */
-export function parsePositions(text: string | null): Map<string, Position> {
+function parsePositions(text: string | null): Map<string, Position> {
   const positions = new Map<string, Position>();
   for (const part of (text ?? "").split(",")) {
     const match = /^(\w+)=([\w-]+)((?:\.\d+)+)$/.exec(part);

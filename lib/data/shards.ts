@@ -49,7 +49,7 @@ const VALIDATION_FILE = /(^|[._-])(val|valid|validation)[._-]/;
  *
  * @throws {DataError} Where a path is missing or a folder or pattern holds no token file.
  */
-export function findTokenFiles(paths: string | readonly string[]): string[] {
+function findTokenFiles(paths: string | readonly string[]): string[] {
   const given = typeof paths === "string" ? [paths] : paths;
   if (given.length === 0) {
     throw new DataError("Cannot open a data set as it needs at least one token file");
@@ -88,7 +88,8 @@ export class TokenDataset {
   }
 
   /**
-   * Opens files, a folder, or a list of both (see {@linkcode findTokenFiles}).
+   * Opens files, folders and patterns, in the order given. A folder stands for its *.tokens and *.bin files without those whose
+   * name says `val` (held out beside the training files); a `*` in a file name stands for any characters.
    *
    * @throws {DataError} Where one is missing, damaged, of another vocabulary or made with another tokenizer; nothing
    * then stays open.

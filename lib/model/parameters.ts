@@ -15,7 +15,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 export type ParameterGroup = "projections" | "embeddings" | "norms";
 
 /** The groups in the order of their flat blocks. */
-export const PARAMETER_GROUPS: readonly ParameterGroup[] = ["projections", "embeddings", "norms"];
+const PARAMETER_GROUPS: readonly ParameterGroup[] = ["projections", "embeddings", "norms"];
 
 /** One named parameter, as checkpoints know it. */
 export interface Parameter {
