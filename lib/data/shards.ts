@@ -52,7 +52,9 @@ const VALIDATION_FILE = /(^|[._-])(val|valid|validation)[._-]/;
 function findTokenFiles(paths: string | readonly string[]): string[] {
   const given = typeof paths === "string" ? [paths] : paths;
   if (given.length === 0) {
-    throw new DataError("Cannot open a data set as it needs at least one token file");
+    throw new DataError(
+      "Cannot open a data set as it needs at least one token file: current value is an empty list. Name one in data.train",
+    );
   }
   return given.flatMap((path) => {
     if (basename(path).includes("*")) return matchingFiles(path);
