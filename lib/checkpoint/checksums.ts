@@ -6,8 +6,7 @@
  */
 
 import { createHash } from "node:crypto";
-import type { WrittenFile } from "../interop/safetensors.ts";
-import { CHUNK_BYTES } from "../interop/safetensors.ts";
+import { CHUNK_BYTES, type WrittenFile } from "../interop/safetensors.ts";
 import { CheckpointError } from "./errors.ts";
 
 const VERSION = 1;

@@ -15,17 +15,18 @@ const DETECTORS = {
 
 const ANSWERS = { skip: "left out", rollback: "undone", stop: "undone, and the run ends" } as const;
 
-/** A decision of stability as a line. */
+/** A decision of stability as a line; numbers that aren't finite may be null, as a file of records has them. */
 export function describeStability(record: StabilityEvent): string {
   const { step } = record;
   switch (record.event) {
     case "spike": {
-      const { detector, answer, loss, score, threshold } = record;
+      const { detector, answer, score, threshold } = record;
+      const loss = record.loss ?? NaN, gradNorm = record.grad_norm ?? NaN;
       const why = score === null || threshold === null
         ? DETECTORS[detector]
         : `${score.toFixed(1)} ${DETECTORS[detector]}, above ${threshold}`;
       return `warning: step ${step} is ${ANSWERS[answer]}: loss ${loss.toFixed(4)}, grad norm ${
-        record.grad_norm.toFixed(2)
+        gradNorm.toFixed(2)
       } (${why})`;
     }
     case "rollback":

@@ -63,7 +63,7 @@ export async function runProgram(program: Program, argv: readonly string[]): Pro
 }
 
 /** The table of commands. */
-export function formatProgramHelp(program: Program): string {
+function formatProgramHelp(program: Program): string {
   return [
     `${program.name} ${program.version}: ${program.summary}`,
     `Usage: ${program.name} COMMAND [flags]\n   or: deno task COMMAND [flags]`,

@@ -38,7 +38,7 @@ export class ConfigError extends Error {
 }
 
 /** One fault as `file:line: key: expected …, got …`. */
-export function formatIssue(issue: ConfigIssue): string {
+function formatIssue(issue: ConfigIssue): string {
   const place = issue.line === undefined ? issue.source : `${issue.source}:${issue.line}`;
   const key = issue.key === "" ? "" : ` ${issue.key}:`;
   return `${place}:${key} expected ${issue.expected}, got ${issue.got}${issue.hint ?? ""}`;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Position, Update, WatchedRun } from "./watched_run.ts";
+import { type Position, POSITION_COUNTS, type Update, type WatchedRun } from "./watched_run.ts";
 
 /** How often files are looked at, so that many records make one event. */
 const TICK_MS = 100;
@@ -12,9 +12,6 @@ const TICK_MS = 100;
 const BEAT_MS = 15_000;
 /** Pages that may be open. */
 const MOST_CLIENTS = 64;
-
-/** Order of the counts in a stream's event id. */
-const COUNTS = ["rows", "validations", "notes", "machine", "ternary", "samples"] as const;
 
 interface Client {
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
@@ -105,12 +102,12 @@ export function formatPositions(positions: ReadonlyMap<string, Position>): strin
   return Array.from(
     positions,
     ([run, position]) =>
-      `${run}=${position.generation}.${COUNTS.map((count) => position[count]).join(".")}`,
+      `${run}=${position.generation}.${POSITION_COUNTS.map((count) => position[count]).join(".")}`,
   ).join(",");
 }
 
 /** Reads what {@linkcode formatPositions} wrote, leaving out what isn't that. */
-export function parsePositions(text: string | null): Map<string, Position> {
+function parsePositions(text: string | null): Map<string, Position> {
   const positions = new Map<string, Position>();
   for (const part of (text ?? "").split(",")) {
     const match = /^(\w+)=([\w-]+)((?:\.\d+)+)$/.exec(part);

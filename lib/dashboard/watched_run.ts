@@ -5,8 +5,7 @@
  */
 
 import { describeStability } from "../cli/stability_text.ts";
-import { downsample } from "../history/downsample.ts";
-import type { Columns } from "../history/downsample.ts";
+import { type Columns, downsample } from "../history/downsample.ts";
 import { LineFollower } from "../history/line_follower.ts";
 import { clipNorm, readConfig, type RunFiles } from "../history/run_files.ts";
 import { type NotedRecord, RunHistory } from "../history/run_history.ts";
@@ -15,15 +14,19 @@ import { smooth, type SmoothState } from "../history/smoothing.ts";
 import { type HeatMap, TERNARY_STATISTICS } from "../history/ternary_history.ts";
 import type { SampleRecord } from "../metrics/records.ts";
 
+/** What is counted of a run, in the order of a stream's event id. */
+export const POSITION_COUNTS = [
+  "rows",
+  "validations",
+  "notes",
+  "machine",
+  "ternary",
+  "samples",
+] as const;
+
 /** How much of a run a client has. */
-export interface Position {
+export interface Position extends Readonly<Record<typeof POSITION_COUNTS[number], number>> {
   readonly generation: string;
-  readonly rows: number;
-  readonly validations: number;
-  readonly notes: number;
-  readonly machine: number;
-  readonly ternary: number;
-  readonly samples: number;
 }
 
 /** What a run has beyond a position; `reset` where it doesn't go on from there and is to be read anew. */
@@ -177,8 +180,7 @@ export class WatchedRun {
       behind < 0 || behind > MOST_ROWS || now.notes - position.notes > MOST_NOTES ||
       now.machine - position.machine > MOST_ROWS
     ) return { reset: true };
-    const counts = ["rows", "validations", "notes", "machine", "ternary", "samples"] as const;
-    if (counts.every((count) => now[count] === position[count])) return null;
+    if (POSITION_COUNTS.every((count) => now[count] === position[count])) return null;
     return {
       columns: downsample(this.history.steps, {
         from: position.rows,
@@ -217,7 +219,7 @@ function shownNote(note: NotedRecord): ShownNote {
     case "event":
       return { step, kind: note.event, text: note.message || note.event };
     case "stability": {
-      const shown = { step, kind: note.event, text: describeNote(note) };
+      const shown = { step, kind: note.event, text: describeStability(note) };
       if (note.event === "rollback") return { ...shown, to_step: note.to_step };
       if (note.event === "spike") {
         return { ...shown, loss: note.loss, grad_norm: note.grad_norm, answer: note.answer };
@@ -225,11 +227,4 @@ function shownNote(note: NotedRecord): ShownNote {
       return shown;
     }
   }
-}
-
-/** Numbers that aren't finite are null in a file of records. */
-function describeNote(note: NotedRecord & { type: "stability" }): string {
-  if (note.event !== "spike") return describeStability(note);
-  const { loss, grad_norm } = note;
-  return describeStability({ ...note, loss: loss ?? NaN, grad_norm: grad_norm ?? NaN });
 }

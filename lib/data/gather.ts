@@ -87,7 +87,7 @@ export class WindowGatherer {
 }
 
 /** The error for an id outside the vocabulary at a position of a window. */
-export function badToken(
+function badToken(
   window: TokenWindow,
   found: { position: number; token: number; vocabSize: number },
 ): DataError {

@@ -49,10 +49,12 @@ const VALIDATION_FILE = /(^|[._-])(val|valid|validation)[._-]/;
  *
  * @throws {DataError} Where a path is missing or a folder or pattern holds no token file.
  */
-export function findTokenFiles(paths: string | readonly string[]): string[] {
+function findTokenFiles(paths: string | readonly string[]): string[] {
   const given = typeof paths === "string" ? [paths] : paths;
   if (given.length === 0) {
-    throw new DataError("Cannot open a data set as it needs at least one token file");
+    throw new DataError(
+      "Cannot open a data set as it needs at least one token file: current value is an empty list. Name one in data.train",
+    );
   }
   return given.flatMap((path) => {
     if (basename(path).includes("*")) return matchingFiles(path);
@@ -88,7 +90,8 @@ export class TokenDataset {
   }
 
   /**
-   * Opens files, a folder, or a list of both (see {@linkcode findTokenFiles}).
+   * Opens files, folders and patterns, in the order given. A folder stands for its *.tokens and *.bin files without those whose
+   * name says `val` (held out beside the training files); a `*` in a file name stands for any characters.
    *
    * @throws {DataError} Where one is missing, damaged, of another vocabulary or made with another tokenizer; nothing
    * then stays open.

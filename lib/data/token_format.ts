@@ -81,7 +81,7 @@ export function encodeHeader(header: TitanBitHeader): Uint8Array {
  * @throws {DataError} Where the file is empty, cut short, too long, of a wrong magic or version, or its header is
  * damaged.
  */
-export function decodeHeader(
+function decodeHeader(
   head: Uint8Array,
   file: { path: string; bytes: number },
 ): TokenFileInfo {

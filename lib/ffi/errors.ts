@@ -5,7 +5,7 @@
  */
 
 /** Meaning of the status codes of `titanbit.h`. */
-export const STATUS_NAMES = [
+const STATUS_NAMES = [
   "ok",
   "invalid argument",
   "unsupported",

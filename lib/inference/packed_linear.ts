@@ -5,7 +5,7 @@
  */
 
 import { gemmTernaryPackedForward } from "../kernels/gemm_ternary.ts";
-import { packTernary } from "../kernels/pack_ternary.ts";
+import { packedWidth, packTernary } from "../kernels/pack_ternary.ts";
 import { quantizeWeight } from "../kernels/quantize_weight.ts";
 import type { Device } from "../ffi/device.ts";
 import type { TensorSink } from "../interop/safetensors.ts";
@@ -13,8 +13,6 @@ import type { ProjectionInput } from "../model/activations.ts";
 import type { Projection, ProjectionSpec } from "../model/projection.ts";
 import { Arena } from "../tensor/arena.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-
-const VALUES_PER_WORD = 16;
 
 /** One matrix of a {@linkcode PackedBitLinear}, to be filled by a {@linkcode WeightPacker}. */
 export interface PackedWeight {
@@ -46,8 +44,10 @@ export class PackedBitLinear implements Projection {
     this.inFeatures = inFeatures;
     this.outFeatures = parts.reduce((sum, part) => sum + part.outFeatures, 0);
     const name = parts.map((part) => part.name).join(" + ");
-    const words = Math.ceil(inFeatures / VALUES_PER_WORD);
-    this.#packed = spec.derived.tensor(`${name}.packed`, "int32", [this.outFeatures, words]);
+    this.#packed = spec.derived.tensor(`${name}.packed`, "int32", [
+      this.outFeatures,
+      packedWidth(inFeatures),
+    ]);
     this.#scale = spec.derived.tensor(`${name}.scale`, "float32", [this.outFeatures]);
     let row = 0;
     this.weights = parts.map((part) => {

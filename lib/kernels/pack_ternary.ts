@@ -10,7 +10,7 @@ import { expectTensor, type Tensor } from "../tensor/tensor.ts";
 import { matrixShape } from "./matrix.ts";
 
 /** Ternary values in one int32. */
-export const VALUES_PER_WORD = 16;
+const VALUES_PER_WORD = 16;
 
 /** Words of a packed row of `columns` values. */
 export function packedWidth(columns: number): number {

@@ -68,9 +68,10 @@ export class KvCache implements PassCache, Disposable {
     return this.#arena.bytes;
   }
 
-  /** Tokens that sequence `index` holds. */
+  /** Tokens that sequence `index` holds. Throws `RangeError` where there is none of that index. */
   length(index = 0): number {
-    return this.#lengths[index] ?? 0;
+    this.#requireSequence(index);
+    return this.#lengths[index]!;
   }
 
   /** Takes the memory, empty. */
@@ -81,13 +82,7 @@ export class KvCache implements PassCache, Disposable {
 
   /** Sequence `index` alone, in the same memory. Throws `RangeError` where there is none. */
   sequence(index: number): PassCache {
-    if (!(Number.isInteger(index) && index >= 0 && index < this.sequences)) {
-      throw new RangeError(
-        `Cannot take a sequence of the KV cache as its index must be from 0 to ${
-          this.sequences - 1
-        }: current value is ${index}`,
-      );
-    }
+    this.#requireSequence(index);
     const only = (tensor: Tensor) => tensor.rows(index, index + 1);
     return {
       sequences: 1,
@@ -103,15 +98,22 @@ export class KvCache implements PassCache, Disposable {
     };
   }
 
-  /** Notes `tokens` more in every sequence that `which` holds; in all without it. Throws `RangeError` past the capacity. */
+  /**
+   * Notes `tokens` more in every sequence that `which` holds; in all without it. Throws `RangeError` past the capacity of one of
+   * them; then every sequence stays as it was.
+   */
   advance(tokens: number, which?: readonly number[]): void {
     this.#advance(which ?? [...this.#lengths.keys()], tokens);
   }
 
-  /** Forgets every token, or those of sequence `index`. */
+  /** Forgets every token, or those of sequence `index`. Throws `RangeError` where there is none of that index. */
   reset(index?: number): void {
-    if (index === undefined) this.#lengths.fill(0);
-    else this.#lengths[index] = 0;
+    if (index === undefined) {
+      this.#lengths.fill(0);
+    } else {
+      this.#requireSequence(index);
+      this.#lengths[index] = 0;
+    }
     this.start.upload(this.#lengths);
   }
 
@@ -121,14 +123,24 @@ export class KvCache implements PassCache, Disposable {
 
   #advance(which: readonly number[], tokens: number): void {
     for (const index of which) {
+      this.#requireSequence(index);
       const length = this.#lengths[index]! + tokens;
       if (length > this.capacity) {
         throw new RangeError(
           `Cannot cache ${length} tokens as the KV cache holds ${this.capacity}: use fewer tokens or a larger cache`,
         );
       }
-      this.#lengths[index] = length;
     }
+    for (const index of which) this.#lengths[index]! += tokens;
     this.start.upload(this.#lengths);
+  }
+
+  #requireSequence(index: number): void {
+    if (Number.isInteger(index) && index >= 0 && index < this.sequences) return;
+    throw new RangeError(
+      `Cannot take a sequence of the KV cache as its index must be from 0 to ${
+        this.sequences - 1
+      }: current value is ${index}`,
+    );
   }
 }

@@ -15,7 +15,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 export type ParameterGroup = "projections" | "embeddings" | "norms";
 
 /** The groups in the order of their flat blocks. */
-export const PARAMETER_GROUPS: readonly ParameterGroup[] = ["projections", "embeddings", "norms"];
+const PARAMETER_GROUPS: readonly ParameterGroup[] = ["projections", "embeddings", "norms"];
 
 /** One named parameter, as checkpoints know it. */
 export interface Parameter {
@@ -68,7 +68,11 @@ export class StackedParameter {
 
   /** All parts stacked: (sum of rows, columns), or the vector. */
   get value(): Tensor {
-    if (this.#value === null) throw new Error("parameters are used before they are laid out");
+    if (this.#value === null) {
+      throw new Error(
+        "Cannot read a parameter as its model has not laid it out yet: read it in a pass, not where the layer is constructed",
+      );
+    }
     return this.#value;
   }
 
@@ -229,7 +233,11 @@ function lengthOf(declaration: ParameterDeclaration): number {
 
 function stackedShape(declaration: ParameterDeclaration): readonly number[] {
   const [first, ...others] = declaration.parts;
-  if (first === undefined) throw new Error("a declaration needs a parameter");
+  if (first === undefined) {
+    throw new RangeError(
+      "Cannot declare parameters as there must be one at least: current value is none",
+    );
+  }
   const rows = others.reduce((sum, part) => sum + (part.shape[0] ?? 0), first.shape[0] ?? 0);
   return [rows, ...first.shape.slice(1)];
 }

@@ -113,7 +113,12 @@ export class AdamW implements Disposable {
   /** First and second moment of a group, and what they are kept in. */
   moments(group: string): Moments {
     const moments = this.#moments.get(group);
-    if (moments === undefined) throw new RangeError(`Cannot find optimizer group ${group}`);
+    if (moments === undefined) {
+      const known = [...this.#moments.keys()].join(", ");
+      throw new RangeError(
+        `Cannot find moments as a group must be one of ${known}: current value is ${group}`,
+      );
+    }
     return moments;
   }
 

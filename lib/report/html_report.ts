@@ -12,21 +12,13 @@ import {
   formatRate,
 } from "../cli/format.ts";
 import { describeStability } from "../cli/stability_text.ts";
-import type { NotedRecord, RunHistory } from "../history/run_history.ts";
+import type { NotedRecord } from "../history/run_history.ts";
 import { TERNARY_STATISTICS } from "../history/ternary_history.ts";
 import { drawHeatMap } from "./heat_map.ts";
 import { machineCharts } from "./machine_charts.ts";
-import { chartsOf } from "./run_charts.ts";
+import { chartsOf, type ReportedRun } from "./run_charts.ts";
 import { type RunSummary, summarize } from "./run_summary.ts";
 import { escape } from "./svg_parts.ts";
-
-/** A run of a report. */
-export interface ReportedRun {
-  readonly name: string;
-  readonly history: RunHistory;
-  /** Its config as YAML, null where no checkpoint holds it. */
-  readonly config: string | null;
-}
 
 /** Statistics that are drawn; shares of -1 and 1 follow from that of 0. */
 const DRAWN = new Set(["zero", "flipped", "beta", "near", "gamma_mean", "gamma_max", "input_zero"]);
@@ -210,13 +202,7 @@ function describe(note: NotedRecord): string {
     case "event":
       return note.message === "" ? note.event : `${note.event}: ${note.message}`;
     case "stability":
-      if (note.event !== "spike") return describeStability(note);
-      // Numbers that aren't finite are null in a file of records.
-      return describeStability({
-        ...note,
-        loss: note.loss ?? NaN,
-        grad_norm: note.grad_norm ?? NaN,
-      });
+      return describeStability(note);
   }
 }
 

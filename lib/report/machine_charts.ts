@@ -6,7 +6,7 @@
 
 import { type Columns, downsample } from "../history/downsample.ts";
 import { drawRunChart, type RunLine } from "./run_chart.ts";
-import type { ChartedRun } from "./run_charts.ts";
+import type { ReportedRun } from "./run_charts.ts";
 
 const POINTS = 800;
 const GIB = 2 ** 30;
@@ -63,7 +63,7 @@ const CHARTS: readonly MachineChart[] = [
 ];
 
 /** Charts of what the runs' machines have records of, as SVG. */
-export function machineCharts(runs: readonly ChartedRun[]): string[] {
+export function machineCharts(runs: readonly ReportedRun[]): string[] {
   const tables = runs.map(({ history: { machine } }) =>
     downsample(machine, { from: 0, to: machine.length, points: POINTS })
   );

@@ -10,10 +10,11 @@ import type { RunHistory } from "../history/run_history.ts";
 import { smooth } from "../history/smoothing.ts";
 import { drawRunChart, type RunLine, type RunMarks } from "./run_chart.ts";
 
-/** What charts need of a run. */
-export interface ChartedRun {
+/** A run of a report. */
+export interface ReportedRun {
   readonly name: string;
   readonly history: RunHistory;
+  /** Its config as YAML, null where no checkpoint holds it. */
   readonly config: string | null;
 }
 
@@ -21,7 +22,7 @@ export interface ChartedRun {
 const POINTS = 1600;
 
 /** Charts of what the runs have records of, as SVG. */
-export function chartsOf(runs: readonly ChartedRun[]): string[] {
+export function chartsOf(runs: readonly ReportedRun[]): string[] {
   const columns = runs.map(({ history }) => thinned(history));
   const named = (name: string, label: string, color: number) =>
     runs.length === 1 ? { name: label, color } : { name: `${name} ${label}`.trim(), color };
@@ -107,7 +108,7 @@ function thinned({ steps }: RunHistory): Columns {
   );
 }
 
-function marksOf(runs: readonly ChartedRun[], field: "loss" | "grad_norm" | null): RunMarks {
+function marksOf(runs: readonly ReportedRun[], field: "loss" | "grad_norm" | null): RunMarks {
   const notes = runs.flatMap(({ history }) => history.notes);
   return {
     bands: notes.flatMap((note) => {

@@ -41,7 +41,7 @@ export interface SnapshotRules {
 }
 
 /** Whether a snapshot has had its calm steps. */
-export function isStable(snapshot: Snapshot, rules: SnapshotRules): boolean {
+function isStable(snapshot: Snapshot, rules: SnapshotRules): boolean {
   return snapshot.calm >= rules.stableAfter;
 }
 

@@ -72,7 +72,11 @@ export class Arena implements Storage, Disposable {
 
   /** Takes the memory, filled with zeros. Throws `NativeError` (out of memory) where the device has less. */
   commit(device: Device): this {
-    if (this.#address !== null) throw new Error(`${this.name} is already committed`);
+    if (this.#address !== null) {
+      throw new Error(
+        `Cannot take the memory of ${this.name} as it is already taken: commit it once, or plan another arena`,
+      );
+    }
     this.#address = device.alloc(this.#peak);
     this.#device = device;
     device.fill(this.#address, 0, this.#peak);

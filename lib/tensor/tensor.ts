@@ -53,11 +53,15 @@ export class Tensor {
     return this.#address ??= this.#storage.address + BigInt(this.#byteOffset);
   }
 
-  /** The same memory, from `offset` elements on, under another shape. */
+  /**
+   * The same memory, from `offset` elements on, under another shape. Throws `RangeError` where that is no shape or lies outside the
+   * tensor.
+   */
   view(shape: readonly number[], options: { offset?: number; name?: string } = {}): Tensor {
     const offset = options.offset ?? 0;
     const length = shape.reduce((product, size) => product * size, 1);
-    if (offset < 0 || offset + length > this.length) {
+    const isCount = (value: number) => Number.isInteger(value) && value >= 0;
+    if (!shape.every(isCount) || !isCount(offset) || offset + length > this.length) {
       throw new RangeError(
         `Cannot view ${this.name} (${this.shape}) as (${shape}) from element ${offset} as it has ${this.length} elements`,
       );
@@ -70,7 +74,7 @@ export class Tensor {
     });
   }
 
-  /** Rows `from` to `to` (exclusive) of the first dimension. */
+  /** Rows `from` to `to` (exclusive) of the first dimension. Throws as {@linkcode Tensor.view}. */
   rows(from: number, to: number, name?: string): Tensor {
     const [, ...rest] = this.shape;
     const width = rest.reduce((product, size) => product * size, 1);

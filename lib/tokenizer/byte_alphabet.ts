@@ -36,10 +36,3 @@ export function bytesOfByteLevelToken(token: string): Uint8Array | null {
   }
   return bytes;
 }
-
-/** Spells bytes in the byte-level alphabet. */
-export function byteLevelToken(bytes: Uint8Array): string {
-  let token = "";
-  for (const byte of bytes) token += BYTE_CHARACTERS[byte];
-  return token;
-}

@@ -4,10 +4,14 @@
  * @module
  */
 
-import { GRADIENT_DTYPES, OPTIMIZER_STATES, RECOMPUTE } from "../config/run_config.ts";
 import type { LoadedRunConfig } from "../config/load.ts";
 import { largestDivisor } from "../config/resolve.ts";
-import type { RunConfig } from "../config/run_config.ts";
+import {
+  GRADIENT_DTYPES,
+  OPTIMIZER_STATES,
+  RECOMPUTE,
+  type RunConfig,
+} from "../config/run_config.ts";
 import type { ActivationDType } from "../tensor/dtype.ts";
 import {
   activationDtypeOf,

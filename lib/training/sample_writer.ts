@@ -116,7 +116,7 @@ export class SampleWriter implements Disposable {
 }
 
 /** Tokens of the longest prompt and its continuation at most: a token has a byte or more, and two more may begin a text. */
-export function sampleCapacity(samples: SamplesConfig, seqLen: number): number {
+function sampleCapacity(samples: SamplesConfig, seqLen: number): number {
   const bytes = samples.prompts.map((prompt) => new TextEncoder().encode(prompt).length);
   return Math.min(seqLen, Math.max(...bytes) + 2 + samples.maxTokens);
 }

@@ -8,7 +8,7 @@ import { makeDecoding, makeTraining } from "../../lib/bench/attention_problems.t
 import { runAttentionSuite } from "../../lib/bench/kernel_suites.ts";
 import type { Device } from "../../lib/ffi/device.ts";
 import { cudaTest, openCpu } from "../support/devices.ts";
-import { Random } from "../support/random.ts";
+import { type Random, withRandom } from "../support/random.ts";
 
 const SHAPES = {
   training: [{ B: 2, H: 3, T: 37, E: 8 }],
@@ -16,8 +16,8 @@ const SHAPES = {
 };
 
 /** A head of T tokens of width E in FP64, and the loss sum(o · dout) as a function of q, k and v. */
-function smallHead() {
-  const random = new Random(), T = 5, E = 3;
+function smallHead(random: Random) {
+  const T = 5, E = 3;
   const rows = () =>
     Array.from({ length: T }, () => Float64Array.from({ length: E }, () => random.normal()));
   const [q, k, v, dout] = [rows(), rows(), rows(), rows()];
@@ -44,35 +44,38 @@ Deno.test("exactOutput() is the mean of the values seen when all scores are equa
   assertAlmostEquals(lse, Math.log(2));
 });
 
-Deno.test("the oracle's gradients are those of finite differences", () => {
-  const { T, E, q, k, v, dout, scale, output, loss } = smallHead();
-  const outputs = q.map((_, t) => output(t));
-  const values = {
-    ...{ q: (t: number) => q[t]!, k: (t: number) => k[t]!, v: (t: number) => v[t]!, scale },
-    dout: (t: number) => dout[t]!,
-    o: (t: number) => outputs[t]!.values,
-    lse: (t: number) => outputs[t]!.lse,
-  };
-  const difference = (row: Float64Array, e: number) => {
-    const step = 1e-5, before = row[e]!;
-    row[e] = before + step;
-    const above = loss();
-    row[e] = before - step;
-    const below = loss();
-    row[e] = before;
-    return (above - below) / (2 * step);
-  };
-  for (let t = 0; t < T; t++) {
-    const dq = exactQueryGradient(values, t);
-    const { dk, dv } = exactKeyGradients(values, { s: t, T });
-    for (let e = 0; e < E; e++) {
-      assertAlmostEquals(dq.values[e]!, difference(q[t]!, e), 1e-7);
-      assertAlmostEquals(dk.values[e]!, difference(k[t]!, e), 1e-7);
-      assertAlmostEquals(dv.values[e]!, difference(v[t]!, e), 1e-7);
-      assert(dk.magnitudes[e]! >= Math.abs(dk.values[e]!));
+Deno.test(
+  "the oracle's gradients are those of finite differences",
+  withRandom((random) => {
+    const { T, E, q, k, v, dout, scale, output, loss } = smallHead(random);
+    const outputs = q.map((_, t) => output(t));
+    const values = {
+      ...{ q: (t: number) => q[t]!, k: (t: number) => k[t]!, v: (t: number) => v[t]!, scale },
+      dout: (t: number) => dout[t]!,
+      o: (t: number) => outputs[t]!.values,
+      lse: (t: number) => outputs[t]!.lse,
+    };
+    const difference = (row: Float64Array, e: number) => {
+      const step = 1e-5, before = row[e]!;
+      row[e] = before + step;
+      const above = loss();
+      row[e] = before - step;
+      const below = loss();
+      row[e] = before;
+      return (above - below) / (2 * step);
+    };
+    for (let t = 0; t < T; t++) {
+      const dq = exactQueryGradient(values, t);
+      const { dk, dv } = exactKeyGradients(values, { s: t, T });
+      for (let e = 0; e < E; e++) {
+        assertAlmostEquals(dq.values[e]!, difference(q[t]!, e), 1e-7);
+        assertAlmostEquals(dk.values[e]!, difference(k[t]!, e), 1e-7);
+        assertAlmostEquals(dv.values[e]!, difference(v[t]!, e), 1e-7);
+        assert(dk.magnitudes[e]! >= Math.abs(dk.values[e]!));
+      }
     }
-  }
-});
+  }),
+);
 
 function checkSuite(device: Device): void {
   const { rows } = runAttentionSuite(device, SHAPES, {

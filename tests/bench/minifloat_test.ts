@@ -7,7 +7,7 @@ import {
   FLOAT8_E4M3,
 } from "../../lib/bench/minifloat.ts";
 import { toBfloat16 } from "../support/bfloat16.ts";
-import { Random, withRandom } from "../support/random.ts";
+import { withRandom } from "../support/random.ts";
 
 Deno.test("encodeMinifloat() gives every finite code of a format back", () => {
   for (const format of [FLOAT16, BFLOAT16, FLOAT8_E4M3]) {
@@ -52,10 +52,15 @@ Deno.test(
   }),
 );
 
-Deno.test("decodeMinifloat() reads what Float16Array reads", () => {
-  const random = new Random();
-  for (let i = 0; i < 1000; i++) {
-    const code = random.integer(0, 0x7bff) + 0x8000 * random.integer(0, 1);
-    assertEquals(decodeMinifloat(code, FLOAT16), new Float16Array(Uint16Array.of(code).buffer)[0]);
-  }
-});
+Deno.test(
+  "decodeMinifloat() reads what Float16Array reads",
+  withRandom((random) => {
+    for (let i = 0; i < 1000; i++) {
+      const code = random.integer(0, 0x7bff) + 0x8000 * random.integer(0, 1);
+      assertEquals(
+        decodeMinifloat(code, FLOAT16),
+        new Float16Array(Uint16Array.of(code).buffer)[0],
+      );
+    }
+  }),
+);

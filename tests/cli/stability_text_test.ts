@@ -24,6 +24,10 @@ const TEXTS: [StabilityEvent, string][] = [
     { ...SPIKE, detector: "non_finite", answer: "skip", loss: NaN, score: null, threshold: null },
     "warning: step 7 is left out: loss NaN, grad norm 2.50 (not finite)",
   ],
+  [ // as a file of records has what is not finite
+    JSON.parse(JSON.stringify({ ...SPIKE, step: 8, loss: NaN, grad_norm: Infinity })),
+    "warning: step 8 is undone: loss NaN, grad norm NaN (6.0 times the loss's moving average, above 5)",
+  ],
   [
     {
       event: "rollback",

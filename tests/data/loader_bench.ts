@@ -26,7 +26,7 @@ export interface LoaderBenchRow {
 const ROUNDS = 41;
 
 /** Measures batches of several shapes out of files of both token widths. */
-export function loaderBench(): LoaderBenchRow[] {
+function loaderBench(): LoaderBenchRow[] {
   const folder = Deno.makeTempDirSync({ prefix: "titanbit_loader_bench_" });
   try {
     const tokens = 16 << 20;

@@ -24,7 +24,7 @@ const ROUNDS = 5;
 const REPEATS = 4;
 
 /** Measures a folder of .txt files as it is and as one .jsonl, with two real vocabularies. */
-export async function tokenizeBench(corpus: string): Promise<TokenizeBenchRow[]> {
+async function tokenizeBench(corpus: string): Promise<TokenizeBenchRow[]> {
   const folder = Deno.makeTempDirSync({ prefix: "titanbit_tokenize_bench_" });
   try {
     const { files } = await findSourceFiles(corpus);

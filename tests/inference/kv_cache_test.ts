@@ -1,9 +1,10 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import { likeliest } from "../../lib/inference/sampler.ts";
 import type { BitNetConfig } from "../../lib/model/config.ts";
 import { KvCache } from "../../lib/model/kv_cache.ts";
 import { BitNetTransformer } from "../../lib/model/transformer.ts";
 import { assertClose, assertSameBits, largestMagnitude } from "../support/compare.ts";
+import { openCpu } from "../support/devices.ts";
 import { type Random, withRandom } from "../support/random.ts";
 import { tinyConfig } from "./support.ts";
 
@@ -122,4 +123,31 @@ Deno.test("KvCache forgets its tokens when it is reset", () => {
   cache.reset();
   pass.forward();
   assertSameBits({ name: "logits", actual: pass.logits(), expected: first });
+});
+
+Deno.test("KvCache leaves every sequence as it was when one would outgrow the capacity", () => {
+  using device = openCpu();
+  const shape = { sequences: 3, capacity: 5, dtype: "float32" } as const;
+  using cache = new KvCache(tinyConfig(), shape).commit(device);
+  cache.advance(4, [1]);
+  assertThrows(() => cache.advance(2), RangeError, "Cannot cache 6 tokens");
+  assertEquals([0, 1, 2].map((index) => cache.length(index)), [0, 4, 0]);
+  assertEquals([...cache.start.download(new Int32Array(3))], [0, 4, 0]);
+});
+
+Deno.test("KvCache refuses the index of a sequence that it does not hold", () => {
+  using device = openCpu();
+  const shape = { sequences: 2, capacity: 5, dtype: "float32" } as const;
+  using cache = new KvCache(tinyConfig(), shape).commit(device);
+  for (const index of [-1, 2, 0.5]) {
+    const uses = [
+      () => cache.sequence(index),
+      () => cache.length(index),
+      () => cache.reset(index),
+      () => cache.advance(1, [index]),
+    ];
+    for (const use of uses) {
+      assertThrows(use, RangeError, `from 0 to 1: current value is ${index}`);
+    }
+  }
 });

@@ -29,7 +29,7 @@ export const CONFIG: StabilityConfig = {
   rollbackWindow: 100,
 };
 
-export const WINDOWS_PER_STEP = 8;
+const WINDOWS_PER_STEP = 8;
 
 /** What a trace is told of a step. */
 export interface TracePoint {

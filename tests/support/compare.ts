@@ -14,7 +14,7 @@ interface Pair {
 }
 
 /** Index of an element as coordinates, such as `(3, 0)`. */
-export function coordinate(index: number, shape: readonly number[]): string {
+function coordinate(index: number, shape: readonly number[]): string {
   const at: number[] = [];
   for (const size of [...shape].reverse()) {
     at.unshift(index % size);
@@ -24,7 +24,7 @@ export function coordinate(index: number, shape: readonly number[]): string {
 }
 
 /** Largest |actual - expected|; Infinity where either is NaN or they differ in an infinity. */
-export function largestError(actual: Numbers, expected: Numbers): number {
+function largestError(actual: Numbers, expected: Numbers): number {
   let largest = 0;
   for (let i = 0; i < expected.length; i++) {
     const error = Math.abs(actual[i]! - expected[i]!);

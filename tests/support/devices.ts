@@ -15,7 +15,7 @@ export function openCpu(options: { isa?: Isa; threads?: number } = {}): Device {
 }
 
 /** Whether this machine runs an instruction set. */
-export function hasIsa(isa: Isa): boolean {
+function hasIsa(isa: Isa): boolean {
   return withCap(isa, () => {
     using device = Device.open({ kind: "cpu", threads: 1 });
     const text = new Uint8Array(4096);

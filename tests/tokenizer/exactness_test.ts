@@ -102,7 +102,7 @@ Deno.test("encode() gives the official package's ids when a byte-level file spli
   await assertSameAsOfficial(() => json, [...HARD_TEXTS, ...fuzzTexts(11, 300)]);
 });
 
-Deno.test("encode() gives the official package's ids when a million equal characters follow each other", async () => {
+Deno.test("encode() gives the official package's ids when many thousand equal characters follow each other", async () => {
   for (const make of [gpt2Json, llamaJson]) {
     const { ours, official } = await bothOf(make);
     for (const text of [" ".repeat(200_001), "a".repeat(100_003), "\n".repeat(50_000) + "x"]) {
@@ -115,15 +115,17 @@ Deno.test("encode() gives the official package's ids when a million equal charac
 Deno.test("encode() takes time in proportion to the text when one letter repeats", async () => {
   for (const make of [gpt2Json, llamaJson]) {
     const { ours } = await bothOf(make);
-    const seconds = (count: number) => {
+    /** The least of three: whatever else the machine does only adds to it. */
+    const leastMs = (count: number) => {
       const text = new TextEncoder().encode("a".repeat(count));
-      const start = performance.now();
-      ours.encode(text);
-      return performance.now() - start;
+      return Math.min(...Array.from({ length: 3 }, () => {
+        const start = performance.now();
+        ours.encode(text);
+        return performance.now() - start;
+      }));
     };
-    seconds(1 << 17);
     // Sixteen times the text would take 256 times as long were it quadratic.
-    const ratio = seconds(1 << 21) / seconds(1 << 17);
+    const ratio = leastMs(1 << 21) / leastMs(1 << 17);
     assertEquals(ratio < 80, true, `16 times the text took ${ratio} times as long`);
   }
 });

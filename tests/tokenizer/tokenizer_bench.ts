@@ -48,7 +48,7 @@ export async function readDocuments(folder: string): Promise<Uint8Array[]> {
 }
 
 /** Measures real vocabularies over real documents. `tokenizers` adds the tokenizer.json files at those paths. */
-export async function tokenizerBench(
+async function tokenizerBench(
   documents: readonly Uint8Array[],
   tokenizers: readonly string[] = [],
 ): Promise<TokenizerBenchRow[]> {
@@ -64,7 +64,7 @@ export async function tokenizerBench(
 }
 
 /** Measures training on the documents, counting included. */
-export function trainerBench(documents: readonly Uint8Array[]): TrainerBenchRow[] {
+function trainerBench(documents: readonly Uint8Array[]): TrainerBenchRow[] {
   const mb = sizeOf(documents) / 1e6;
   return (["byte_level", "sentencepiece"] as const).flatMap((kind) =>
     [4096, 8192, 32000].map((vocabSize) => {

@@ -29,7 +29,7 @@ export function toBytes(json: Json): Uint8Array {
 }
 
 /** The published pattern of a split. */
-export function patternOf(split: string): string {
+function patternOf(split: string): string {
   return Object.keys(SPLIT_PATTERNS).find((pattern) => SPLIT_PATTERNS[pattern] === split)!;
 }
 

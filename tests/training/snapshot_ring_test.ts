@@ -43,11 +43,13 @@ Deno.test("take() makes room by letting the oldest copy go", () => {
 Deno.test("take() copies a step anew that it holds already", () => {
   const a = tensor();
   const ring = new SnapshotRing([a], { capacity: 2 });
-  for (const step of [10, 20, 20]) {
-    a.values = [step, step, step];
+  for (const [step, value] of [[10, 1], [20, 2], [20, 3]] as const) {
+    a.values = [value, value, value];
     ring.take(step);
   }
-  assertEquals(ring.has(10), true);
+  assertEquals(ring.has(10), true, "the other copy had to make room");
+  ring.restore(20);
+  assertEquals(a.values, [3, 3, 3]);
 });
 
 Deno.test("take() does not write into a copy that is still held", () => {

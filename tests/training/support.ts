@@ -5,7 +5,7 @@ import { parseRunConfig } from "../../lib/config/load.ts";
 import type { RunConfig } from "../../lib/config/run_config.ts";
 import type { MetricsRecord, SpikeEvent } from "../../lib/metrics/records.ts";
 
-export const VOCAB_SIZE = 64;
+const VOCAB_SIZE = 64;
 
 /** A folder with token files and a config, deleted when disposed of. */
 export interface TinyRun extends AsyncDisposable {

@@ -109,13 +109,12 @@ async function* parquetUnits(
   try {
     for await (const value of readParquetText(file, options)) {
       row++;
+      const place = `row ${row}`;
       if (value instanceof Uint8Array) {
-        yield* builder.add(value, { ...whole, place: `row ${row}`, failure: null });
-      } else {yield* builder.add(new Uint8Array(0), {
-          ...whole,
-          place: `row ${row}`,
-          failure: value.failure,
-        });}
+        yield* builder.add(value, { ...whole, place, failure: null });
+      } else {
+        yield* builder.add(new Uint8Array(0), { ...whole, place, failure: value.failure });
+      }
     }
   } catch (error) {
     const failure = `cannot be read on after row ${row}: ${reasonOf(error)}`;

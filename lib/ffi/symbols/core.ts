@@ -1,6 +1,7 @@
 /**
- * The C functions of `titanbit.h` apart from the tokenizer, as `Deno.dlopen` wants them: one parameter a line, with its C type and
- * name. Device addresses travel as `u64`, host memory as `buffer`. A test holds this table to the header.
+ * The C functions of `titanbit.h` that a model needs, contexts, memory, graphs, events and ops, as `Deno.dlopen` wants them: one
+ * parameter a line, with its C type and name. Device addresses travel as `u64`, host memory as `buffer`. A test holds this table
+ * and those beside it to the header.
  *
  * @module
  */

@@ -1,4 +1,9 @@
-/** The "Token files" section of titanbit.h. */
+/**
+ * The C functions of `titanbit.h` that map files and read tokens out of them; see `core.ts` for how the table is written.
+ *
+ * @module
+ */
+
 export const TOKEN_FILE_SYMBOLS = {
   tb_file_map: {
     parameters: [

@@ -1,10 +1,9 @@
 /**
- * The tokenizer's C functions. Kept like `core.ts`.
+ * The C functions of `titanbit.h` that encode, decode and train vocabularies; see `core.ts` for how the table is written.
  *
  * @module
  */
 
-/** The "Tokenizer" section of titanbit.h. */
 export const TOKENIZER_SYMBOLS = {
   tb_tokenizer_create: {
     parameters: [

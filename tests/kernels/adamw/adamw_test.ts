@@ -31,6 +31,7 @@ function assertAgrees(state: Float32State, step: Step): void {
         plain: plain[name],
         // A weight and its update can cancel, and so can a moment and its gradient.
         magnitude: Math.max(largestMagnitude(state[name]), largestMagnitude(expected[name])),
+        floor: 16 * 2 ** -24, // an update is a dozen roundings, and may be larger than what it leaves
       });
     }
   });

@@ -53,7 +53,7 @@ export function stateOf(n: number, random: Random): Float32State {
   };
 }
 
-export function hyperOf(step: Step): Floats {
+function hyperOf(step: Step): Floats {
   return Float32Array.of(
     step.lr,
     step.beta1,

@@ -7,7 +7,7 @@ export interface Int8Inputs {
 }
 
 /** A row's integers and their factor: absmax, every operation rounded to float32. */
-export function quantizeRow(x: Float32Array): { q: Int32Array; scale: number } {
+function quantizeRow(x: Float32Array): { q: Int32Array; scale: number } {
   const { fround } = Math;
   const gamma = x.reduce((most, value) => Math.max(most, Math.abs(value)), fround(1e-5));
   const factor = fround(127 / gamma);

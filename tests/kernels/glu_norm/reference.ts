@@ -43,7 +43,7 @@ export function gluNormGradients(
   glu: Glu,
   dy: Numbers,
   round: Round = exact,
-): { dgateUp: Float64Array; dweight: Float64Array; direct: Float64Array } {
+): { dgateUp: Float64Array; dweight: Float64Array; direct: Float64Array; terms: Float64Array } {
   const { gateUp, act, weight, eps } = glu;
   const F = weight.length;
   const norm = rmsnormGradients({ x: gated(glu, round), weight, eps }, dy, round);
@@ -57,5 +57,5 @@ export function gluNormGradients(
     direct[at] = norm.direct[i]! * gateUp[at + F]! * slope;
     direct[at + F] = norm.direct[i]! * value;
   });
-  return { dgateUp, dweight: norm.dweight, direct };
+  return { dgateUp, dweight: norm.dweight, direct, terms: norm.terms };
 }

@@ -15,7 +15,7 @@ export function ternaryOf(w: ArrayLike<number>, scale: number): Int8Array<ArrayB
   );
 }
 
-export function roundHalfToEven(value: number): number {
+function roundHalfToEven(value: number): number {
   const below = Math.floor(value);
   const rest = value - below;
   if (rest !== 0.5) return rest < 0.5 ? below : below + 1;

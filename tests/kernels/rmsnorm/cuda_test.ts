@@ -17,7 +17,7 @@ import { floatsOf, GuardedMemory, int8sOf } from "../../support/sentinel.ts";
 import { rmsnorm, rmsnormGradients } from "./reference.ts";
 
 /** Around the widths where the kernels change, and more rows than blocks of the weight gradient. */
-export const CARD_SHAPES = [
+const CARD_SHAPES = [
   { N: 5, D: 768 },
   { N: 37, D: 1028 },
   { N: 3, D: 2048 },

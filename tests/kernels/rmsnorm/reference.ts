@@ -31,25 +31,29 @@ export function rmsnorm(
 
 /**
  * dx and dweight from dy: y depends on x by x itself and by the root mean square. `direct` is the first part of dx alone,
- * which the other nearly cancels in narrow rows.
+ * which the other nearly cancels in narrow rows; `terms` (D) are the magnitudes that dweight is the sum of, which cancel over
+ * rows.
  */
 export function rmsnormGradients(
   { x, weight, eps }: Norm,
   dy: Numbers,
   round: Round = exact,
-): { dx: Float64Array; dweight: Float64Array; direct: Float64Array } {
+): { dx: Float64Array; dweight: Float64Array; direct: Float64Array; terms: Float64Array } {
   const D = weight.length;
   const { rstd } = rmsnorm({ x, weight, eps }, round);
   const dx = new Float64Array(x.length);
   const direct = new Float64Array(x.length);
   const dweight = new Float64Array(D);
+  const terms = new Float64Array(D);
   for (let row = 0; row < rstd.length; row++) {
     const at = row * D;
     const r = rstd[row]!;
     let dr = 0; // dL/d rstd
     for (let j = 0; j < D; j++) {
       dr = round(dr + round(round(dy[at + j]! * weight[j]!) * x[at + j]!));
-      dweight[j] = round(dweight[j]! + round(dy[at + j]! * round(x[at + j]! * r)));
+      const term = round(dy[at + j]! * round(x[at + j]! * r));
+      dweight[j] = round(dweight[j]! + term);
+      terms[j]! += Math.abs(term);
     }
     // d rstd / d x_j = -rstd³ x_j / D
     for (let j = 0; j < D; j++) {
@@ -59,7 +63,7 @@ export function rmsnormGradients(
       );
     }
   }
-  return { dx, dweight, direct };
+  return { dx, dweight, direct, terms };
 }
 
 /** Half to even, for magnitudes below 2^52. */
