@@ -10,6 +10,7 @@
 import { parseArgs } from "@std/cli";
 import { nearest } from "./nearest.ts";
 import { formatHelp } from "./help.ts";
+import { tell } from "./progress.ts";
 
 /** One `--name` of a command. */
 export interface Flag {
@@ -249,7 +250,7 @@ const EXIT_DIVERGED = 3;
 export function reportError(error: unknown): number {
   if (error instanceof Deno.errors.BrokenPipe) return 141; // 128 + SIGPIPE, as a shell expects of a pipe's left side
   const message = error instanceof Error ? error.message || error.name : String(error);
-  console.error(`error: ${message}`);
+  tell(`error: ${message}`);
   if (wantsTrace() && error instanceof Error) console.error(error);
   return error instanceof Error && error.name === "DivergedError" ? EXIT_DIVERGED : 1;
 }

@@ -129,13 +129,15 @@ export class ProgressLine {
   }
 }
 
-/** A {@linkcode ProgressOutput} over stdout or stderr. */
+/** A {@linkcode ProgressOutput} over stdout or stderr. A terminal that was closed, or a pipe, costs its lines, not the work. */
 export function streamOutput(stream: typeof Deno.stdout | typeof Deno.stderr): ProgressOutput {
   const encoder = new TextEncoder();
   return {
     write(text) {
       const bytes = encoder.encode(text);
-      for (let at = 0; at < bytes.length;) at += stream.writeSync(bytes.subarray(at));
+      withoutReader(() => {
+        for (let at = 0; at < bytes.length;) at += stream.writeSync(bytes.subarray(at));
+      });
     },
     columns() {
       if (!stream.isTerminal()) return null;
@@ -146,6 +148,20 @@ export function streamOutput(stream: typeof Deno.stdout | typeof Deno.stderr): P
       }
     },
   };
+}
+
+/** A line to stderr, which is lost where nothing is there to read it any more. */
+export function tell(line: string): void {
+  withoutReader(() => console.error(line));
+}
+
+/** Writes; of what goes wrong only what is wrong with the reader is passed over: EPIPE of a pipe, EIO of a terminal. */
+function withoutReader(write: () => void): void {
+  try {
+    write();
+  } catch (error) {
+    if (!(error instanceof Error) || !/\(os error (5|32)\)/.test(error.message)) throw error;
+  }
 }
 
 function drawBar(fraction: number): string {
