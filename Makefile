@@ -153,7 +153,8 @@ $(DENO_BUILT):
 	  test -n "$$binary" && "$$binary" --version >/dev/null || { \
 	  echo "error: Cannot use Deno from npm as it has no build for $$(uname -sm) that runs here:" \
 	    "install Deno $(DENO_VERSION) yourself and put it on PATH" >&2; exit 1; }; \
-	  ln -sf "$(CURDIR)/$$binary" $@
+	  ln -sf "$(CURDIR)/$$binary" $@; \
+  echo "To call it yourself: export PATH=\"$(CURDIR)/build/deno/bin:\$$PATH\""
 
 deno-path: $(DENO)
 	@echo "$(DENO)"
