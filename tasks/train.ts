@@ -4,10 +4,13 @@
  * @module
  */
 
-import { join } from "@std/path";
+import { join, resolve } from "@std/path";
 import meta from "../deno.json" with { type: "json" };
+import { findLatest, listCheckpoints } from "../lib/checkpoint/find.ts";
+import { FILES } from "../lib/checkpoint/layout.ts";
 import { type Command, main, UsageError } from "../lib/cli/command.ts";
 import { onInterrupt } from "../lib/cli/interrupt.ts";
+import { tell } from "../lib/cli/progress.ts";
 import { TrainingReport } from "../lib/cli/training_report.ts";
 import { loadFaults } from "../lib/config/load_faults.ts";
 import { loadRunConfig } from "../lib/config/load.ts";
@@ -18,6 +21,7 @@ import { fitRun, planRun } from "../lib/training/fit.ts";
 import { describeDevice } from "../lib/training/machine.ts";
 import { describePlan } from "../lib/training/memory_plan.ts";
 import { runTraining } from "../lib/training/run.ts";
+import { runFolder } from "../lib/training/run_folder.ts";
 
 export const command: Command = {
   name: "train",
@@ -30,7 +34,8 @@ export const command: Command = {
       name: "resume",
       kind: "string",
       placeholder: "PATH|latest",
-      help: "go on from a checkpoint's folder, or from the run's newest sound one",
+      help:
+        "go on from a checkpoint's folder, or from the newest sound one of a run's folder or of this run",
     },
     {
       name: "set",
@@ -75,12 +80,13 @@ export const command: Command = {
     "deno task train --config configs/125m.yaml --set optimizer.lr=1e-3 --set checkpoint.run=lr1e-3",
   ],
   async run(args) {
-    const resume = args.optionalString("resume");
+    const given = args.optionalString("resume");
+    const checkpoint = await checkpointOf(given);
     const short = (flag: string, key: string) => {
       const value = args.optionalString(flag);
       return value === undefined ? [] : [`${key}=${value}`];
     };
-    const loaded = await loadRunConfig(configFile(args.optionalString("config"), resume), {
+    const loaded = await loadRunConfig(configFile(args.optionalString("config"), checkpoint), {
       set: [
         ...args.list("set"),
         ...short("device", "training.device"),
@@ -89,11 +95,13 @@ export const command: Command = {
     });
     if (args.boolean("print-config")) {
       console.log(runConfigToYaml(loaded.config, loaded).trimEnd());
-      return;
+      return 0;
     }
     const device = describeDevice(loaded.config.training.device);
     const fitted = fitRun(loaded, device);
     const { config } = fitted;
+    const own = given !== undefined && resolve(given) === resolve(runFolder(config));
+    const resume = own ? "latest" : checkpoint;
     console.error(runConfigToYaml(config, fitted));
     console.error(`memory  ${describePlan(planRun(config, device.dtype))}`);
     const { steps } = config.training;
@@ -110,7 +118,10 @@ export const command: Command = {
       observer: report,
       signal: interrupt.signal,
     });
-    console.error(`${result.ended} at step ${result.state.step}`);
+    tell(`${result.ended} at step ${result.state.step}`);
+    if (result.unsaved === null) return 0;
+    tell(`error: Nothing was kept of the last steps: ${result.unsaved}`);
+    return 1;
   },
 };
 
@@ -123,15 +134,29 @@ function showRun(config: RunConfig, port: number): Dashboard {
     );
   }
   const runs = [{ records, config: runConfigToYaml(config) }];
-  const dashboard = Dashboard.serve({ runs, port, warn: console.error });
+  const dashboard = Dashboard.serve({ runs, port, warn: tell });
   console.error(`dashboard  ${dashboard.url}`);
   return dashboard;
+}
+
+/** Of a run's folder its newest sound checkpoint; else what was given. */
+async function checkpointOf(resume: string | undefined): Promise<string | undefined> {
+  if (resume === undefined || resume === "latest" || listCheckpoints(resume).length === 0) {
+    return resume;
+  }
+  return (await findLatest(resume))!.path;
 }
 
 /** A checkpoint knows its own config. */
 function configFile(given: string | undefined, resume: string | undefined): string {
   if (given !== undefined) return given;
-  if (resume !== undefined && resume !== "latest") return join(resume, "config.yaml");
+  if (resume === "latest") {
+    throw new UsageError(
+      "Cannot find the latest checkpoint without a config, which names the run's folder: give --config FILE too, or that folder " +
+        "with --resume FOLDER",
+    );
+  }
+  if (resume !== undefined) return join(resume, FILES.runConfig);
   throw new UsageError("Cannot train without a config: give --config FILE or --resume PATH");
 }
 

@@ -11,6 +11,8 @@ import { CheckpointError, ERRNO, errnoOf } from "./errors.ts";
 import { readFolder } from "./layout.ts";
 
 const LOCK = ".lock";
+/** Held by the training of a run from its start to its end; names its process. */
+const RUNNING = ".running";
 const IN_PROGRESS = /^\.(tmp|deleted|replaced)-(step_\d+)-\d+$/;
 
 /**
@@ -33,6 +35,48 @@ export async function withRunFolder<T>(runFolder: string, body: () => Promise<T>
   }
   tidy(runFolder);
   return await body();
+}
+
+/**
+ * Keeps a run's folder for this process's training until it is disposed of: two in one folder would overwrite each other's
+ * checkpoints and mix their records. The folder is made if it is not there. The kernel lets go when a process dies.
+ *
+ * @throws {CheckpointError} when another process trains there, or the folder cannot be written: better before the first step than
+ * with the first checkpoint.
+ */
+export function holdRunFolder(runFolder: string): Disposable {
+  const path = join(runFolder, RUNNING);
+  let file: Deno.FsFile;
+  try {
+    Deno.mkdirSync(runFolder, { recursive: true });
+    file = Deno.openSync(path, { read: true, write: true, create: true });
+  } catch (error) {
+    if (errnoOf(error) === null) throw error;
+    throw new CheckpointError(
+      `Cannot train in ${runFolder} as checkpoints must go there: current value is ${
+        (error as Error).message
+      }; ` +
+        "make it writable, or choose another with --set checkpoint.directory=FOLDER",
+      { cause: error },
+    );
+  }
+  if (!tryLock(file)) {
+    using _file = file;
+    const holder = Deno.readTextFileSync(path).trim();
+    throw new CheckpointError(
+      `Cannot train in ${runFolder} as a training is at work there${
+        holder && `, process ${holder}`
+      }: ` +
+        "wait for it or stop it, or give this run its own name with --set checkpoint.run=NAME",
+    );
+  }
+  try {
+    file.truncateSync();
+    file.writeSync(new TextEncoder().encode(`${Deno.pid}\n`));
+  } catch {
+    // The name of the process is for the other's message alone; a full disk shows itself with the first checkpoint.
+  }
+  return file;
 }
 
 /**

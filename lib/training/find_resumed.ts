@@ -4,16 +4,24 @@
  * @module
  */
 
+import { resolve } from "@std/path";
+import { parse } from "@std/yaml";
 import { CheckpointError } from "../checkpoint/errors.ts";
 import { listCheckpoints, openLatest } from "../checkpoint/find.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open.ts";
+import { type PlainMapping, runConfigToJson } from "../config/print.ts";
 import type { RunConfig } from "../config/run_config.ts";
+import { changedSettings } from "./changed_settings.ts";
 import { runFolder } from "./run_folder.ts";
 
-/** The checkpoint to resume from; null for a new run. */
+interface Warned {
+  warn(message: string): void;
+}
+
+/** The checkpoint to resume from; null for a new run. Warns of settings that are not those it was trained with. */
 export async function findResumed(
   config: RunConfig,
-  options: { resume?: string; observer: { warn(message: string): void } },
+  options: { resume?: string; observer: Warned },
 ): Promise<Checkpoint | null> {
   const { resume, observer } = options;
   const folder = runFolder(config);
@@ -25,7 +33,22 @@ export async function findResumed(
         "go on with --resume latest, or take another name with --set checkpoint.run=NAME",
     );
   }
-  if (resume !== "latest") return await openCheckpoint(resume);
+  const checkpoint = resume === "latest"
+    ? await latestOf(folder, observer)
+    : await given(folder, resume);
+  const changed = changedSettings(settingsOf(checkpoint), runConfigToJson(config));
+  if (changed.length > 0) {
+    observer.warn(`Goes on from ${checkpoint.path} with other settings: ${changed.join(", ")}`);
+  }
+  return checkpoint;
+}
+
+async function given(folder: string, resume: string): Promise<Checkpoint> {
+  refuseLaterOnes(folder, resume);
+  return await openCheckpoint(resume);
+}
+
+async function latestOf(folder: string, observer: Warned): Promise<Checkpoint> {
   const found = await openLatest(folder);
   if (found === null) {
     throw new CheckpointError(
@@ -36,4 +59,28 @@ export async function findResumed(
     observer.warn(`Passed over ${path}: ${reason}`);
   }
   return found.checkpoint;
+}
+
+/**
+ * Refuses to go on from a checkpoint of the run's own folder that is not its last: what reads the run's newest would go on
+ * taking the later ones, which are of another course.
+ */
+function refuseLaterOnes(folder: string, resume: string): void {
+  const entries = listCheckpoints(folder);
+  const from = entries.find(({ path }) => resolve(path) === resolve(resume));
+  if (from === undefined) return;
+  const later = entries.filter(({ step }) => step > from.step);
+  if (later.length === 0) return;
+  throw new CheckpointError(
+    `Cannot go on from ${from.path} in its own folder as it holds later checkpoints, ${
+      later.at(-1)!.path
+    } the last: ` +
+      "take another name with --set checkpoint.run=NAME, or move them away",
+  );
+}
+
+/** What a checkpoint was trained with; nothing where another program than `train` wrote it. */
+function settingsOf({ runConfig }: Checkpoint): PlainMapping {
+  const settings = parse(runConfig);
+  return typeof settings === "object" && settings !== null ? settings as PlainMapping : {};
 }

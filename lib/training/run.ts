@@ -4,6 +4,7 @@
  * @module
  */
 
+import { holdRunFolder } from "../checkpoint/run_folder.ts";
 import type { RunConfig } from "../config/run_config.ts";
 import type { MetricsRecord } from "../metrics/records.ts";
 import type { Fault } from "../stability/faults.ts";
@@ -39,9 +40,11 @@ export class TrainingError extends Error {
 /**
  * Trains as `config` says and hands the records, and those of the machine, to the sinks of `logging`.
  *
- * Throws {@linkcode TrainingError} with the message of what went wrong.
+ * Throws {@linkcode TrainingError} with the message of what went wrong, `CheckpointError` where the run's folder can't be written or another
+ * process trains there.
  */
 export async function runTraining(config: RunConfig, options: RunOptions): Promise<RunResult> {
+  using _folder = holdRunFolder(runFolder(config));
   const stop = new SharedArrayBuffer(4);
   const requestStop = () => Atomics.store(new Int32Array(stop), 0, 1);
   if (options.signal?.aborted) requestStop();

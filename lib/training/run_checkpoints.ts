@@ -30,6 +30,7 @@ export class RunCheckpoints {
   readonly #config: RunConfig;
   readonly #tokenizer: Tokenizer | null;
   readonly #observer: TrainingObserver;
+  #failure: string | null = null;
 
   constructor(
     config: RunConfig,
@@ -38,6 +39,11 @@ export class RunCheckpoints {
     this.#config = config;
     this.#tokenizer = parts.tokenizer;
     this.#observer = parts.observer;
+  }
+
+  /** Why the last one could not be written; null where it was. */
+  get failure(): string | null {
+    return this.#failure;
   }
 
   /**
@@ -51,10 +57,12 @@ export class RunCheckpoints {
       saved = await this.#save(state, tensors);
     } catch (error) {
       const { message } = checkpointError(error);
+      this.#failure = message;
       this.#observer.record({ ...record, path: "", write_ms: 0, size_bytes: 0, error: message });
       this.#observer.warn(`${message}; training goes on`);
       return null;
     }
+    this.#failure = null;
     const { path, ms, bytes } = saved;
     if (undone !== undefined) {
       await this.#survive(() => discardCheckpoints(runFolder(this.#config), undone));

@@ -5,6 +5,7 @@
  */
 
 import type { RunConfig } from "../config/run_config.ts";
+import { DataError } from "../data/errors.ts";
 import { BatchLoader } from "../data/loader.ts";
 import type { TokenDataset } from "../data/shards.ts";
 import { LanguageModelEvaluator } from "../evaluation/language_model.ts";
@@ -68,6 +69,8 @@ export interface RunResult {
   readonly state: LoopState;
   /** Checkpoint of the last step; null where none was due or it could not be written. */
   readonly checkpoint: string | null;
+  /** Why the checkpoint of the last step could not be written; null where it was, or none was due. */
+  readonly unsaved: string | null;
 }
 
 /** Trains a model as a {@linkcode RunConfig} says. It owns all that it opens: hold it with `using`. */
@@ -86,6 +89,7 @@ export class Trainer implements Disposable {
   readonly #validation: { evaluator: LanguageModelEvaluator; dataset: TokenDataset } | null;
   readonly #checkpoints: RunCheckpoints;
   readonly #records: RunRecords;
+  readonly #observer: TrainingObserver;
   readonly #version: string;
   /** Where the run stands, but for steps that are queued and not settled. */
   #state: LoopState;
@@ -93,6 +97,8 @@ export class Trainer implements Disposable {
   #queued: QueuedStep[] = [];
   /** When the first of them was queued. */
   #queuedAt = 0;
+  /** Which of the last step and the last evaluation had no finite loss or gradient. */
+  #broken = { step: false, validation: false };
 
   private constructor(parts: {
     config: RunConfig;
@@ -140,6 +146,7 @@ export class Trainer implements Disposable {
       new SampleWriter(this.model, { samples, tokenizer, seqLen: training.seqLen }),
     );
     const { observer } = options;
+    this.#observer = observer;
     this.#checkpoints = new RunCheckpoints(config, { tokenizer, observer });
     this.#records = new RunRecords(config, { observer, device });
     this.#state = parts.resumed ?? {
@@ -237,8 +244,10 @@ export class Trainer implements Disposable {
     let saved: string | null = null;
     let interrupted = false;
     let step = this.#state.step;
+    let saves = false;
     while (step < training.steps && !interrupted) {
-      this.#queueStep(step++);
+      await this.#keepBeforeBadData(() => this.#queueStep(step));
+      step++;
       let wrong = this.#step.queued === this.#step.capacity ? this.#settle() : null;
       interrupted = options.shouldStop?.() ?? false;
       const last = step === training.steps;
@@ -246,7 +255,7 @@ export class Trainer implements Disposable {
       const counts = due(step, logging.ternaryEvery);
       const validates = due(step, training.evalEvery) || (last && training.evalEvery > 0);
       const writes = this.#samples !== null && (due(step, logging.samples.everySteps) || last);
-      const saves = due(step, checkpoint.everySteps) || (last && checkpoint.saveFinal) ||
+      saves = due(step, checkpoint.everySteps) || (last && checkpoint.saveFinal) ||
         interrupted;
       const snapshots = due(step, stability.snapshotEvery);
       if (wrong === null && (records || counts || validates || writes || saves || snapshots)) {
@@ -267,11 +276,35 @@ export class Trainer implements Disposable {
     }
     const ended = interrupted ? "interrupted" : "finished";
     this.#records.event(this.#state, ended, interrupted ? "asked to stop" : "all steps done");
-    return { ended, state: this.#state, checkpoint: saved };
+    if (ended === "finished" && (this.#broken.step || this.#broken.validation)) {
+      this.#observer.warn(
+        `The run ended on ${
+          this.#broken.step ? "a step" : "a validation"
+        } whose loss or gradient is not finite: try the model of step ` +
+          `${step} before you build on it; if it is of no use, train anew, or on from an earlier checkpoint, with a lower optimizer.lr`,
+      );
+    }
+    const unsaved = saved === null && saves ? this.#checkpoints.failure : null;
+    return { ended, state: this.#state, checkpoint: saved, unsaved };
   }
 
   [Symbol.dispose](): void {
     this.#resources.dispose();
+  }
+
+  /** Does what takes data. Where that turns out to be damaged, the steps before it are saved: they are sound. */
+  async #keepBeforeBadData(action: () => void): Promise<void> {
+    try {
+      action();
+    } catch (error) {
+      if (!(error instanceof DataError)) throw error;
+      if (this.#settle() !== null || this.#state.step === 0) throw error;
+      const saved = await this.#save();
+      const kept = saved === null ? "nothing could be saved" : `${saved} holds the run as it was`;
+      throw new DataError(`${error.message}; step ${this.#state.step} was the last, ${kept}`, {
+        cause: error,
+      });
+    }
   }
 
   /** Queues the step after `step` others. */
@@ -311,6 +344,7 @@ export class Trainer implements Disposable {
       const decision = before ?? this.#guard.judge(judged);
       if ("candidates" in decision) return decision;
       const skipped = decision.action === "skip" ? 1 : 0;
+      this.#broken.step = !Number.isFinite(numbers.loss) || !Number.isFinite(numbers.gradNorm);
       this.#count(window, skipped);
       const loss = skipped === 1 ? null : numbers.loss;
       this.#records.addStep({ loss, gradNorm: result.gradNorm, lr, weightDecay });
@@ -360,6 +394,7 @@ export class Trainer implements Disposable {
     if (this.#validation === null) return;
     const { evaluator, dataset } = this.#validation;
     const found = evaluator.run(dataset, { maxBatches: this.config.training.evalBatches });
+    this.#broken.validation = !Number.isFinite(found.loss);
     this.#records.validation(this.#state, found);
   }
 

@@ -51,6 +51,17 @@ function signalAt(mark: string, signal: Deno.Signal) {
   };
 }
 
+function hasScript(): boolean {
+  try {
+    const args = ["-qec", "true", "/dev/null"];
+    return new Deno.Command("script", { args, stdout: "null", stderr: "null" }).outputSync()
+      .success;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
 async function killAndResume(device: "cpu" | "cuda"): Promise<void> {
   await using run = await tinyRun();
   // Long enough that the signal comes before the end; the schedule is that of the whole run in both.
@@ -113,6 +124,71 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
+Deno.test({
+  name: "train saves when its terminal is closed",
+  ignore: !hasScript(),
+  fn: async () => {
+    await using run = await tinyRun();
+    const task = [Deno.execPath(), "run", "-A", "--no-prompt", "--no-check", "--cached-only", TASK];
+    const set = ["training.steps=200000", "checkpoint.every_steps=0", "logging.console=plain"];
+    const words = [...task, "--config", run.file, ...set.flatMap((one) => ["--set", one])];
+    const terminal = new Deno.Command("script", {
+      args: ["-qfec", words.map((word) => `'${word}'`).join(" "), "/dev/null"],
+      stdin: "null",
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    let text = "";
+    for await (const chunk of terminal.stdout.pipeThrough(new TextDecoderStream())) {
+      text += chunk;
+      if (text.includes("step 3/")) break;
+    }
+    terminal.kill("SIGKILL"); // the terminal goes away with the program that made it
+    await terminal.status;
+    const isSaved = () => {
+      const names = [...Deno.readDirSync(run.run)].map(({ name }) => name);
+      return names.some((name) => name.startsWith("step_"));
+    };
+    for (let turn = 0; turn < 200 && !isSaved(); turn++) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    assert(isSaved(), `no checkpoint after the hangup; the terminal showed ${text}`);
+  },
+});
+
+Deno.test("train refuses a run that another process trains, and takes it when that was killed", async () => {
+  await using run = await tinyRun();
+  const long = ["--set", "training.steps=200000", "--set", "checkpoint.every_steps=5"];
+  let second: Promise<Ended> | null = null;
+  const first = await train(run, [...long, "--set", "checkpoint.keep_last=100000"], {
+    onText: (text, process) => {
+      if (second !== null || !text.includes("step_0000005")) return;
+      second = train(run, [...long, "--resume", "latest"]);
+      second.then(() => process.kill("SIGKILL"));
+    },
+  });
+  assertEquals(first.signal, "SIGKILL");
+  const { code, stderr } = await second!;
+  assertEquals(code, 1, stderr);
+  assertStringIncludes(stderr, `error: Cannot train in ${run.run} as a training is at work there`);
+  assertStringIncludes(stderr, "checkpoint.run=NAME");
+  const after = await train(run, [...long, "--resume", run.run], {
+    onText: signalAt("tok/s", "SIGTERM"),
+  });
+  assertEquals(after.code, 0, after.stderr);
+});
+
+Deno.test("train refuses before its first step when checkpoints can't go where they should", async () => {
+  await using run = await tinyRun();
+  const { code, stderr } = await train(run, ["--set", `checkpoint.directory=${run.file}`]);
+  assertEquals(code, 1);
+  assertStringIncludes(
+    stderr,
+    `error: Cannot train in ${run.file}/tiny as checkpoints must go there`,
+  );
+  assert(!stderr.includes("step 1/"), stderr);
+});
+
 Deno.test("train prints one error line and exits with 1 when the data is missing", async () => {
   await using run = await tinyRun();
   const { code, stderr } = await train(run, ["--set", "data.train=/nowhere/at/all.tokens"]);
@@ -131,9 +207,10 @@ Deno.test("train goes on when a checkpoint can't be written, and keeps the one b
   const { code, stderr } = await train(run, ["--resume", "latest"], {
     shell: "trap '' XFSZ; ulimit -f 400",
   });
-  assertEquals(code, 0, stderr);
+  assertEquals(code, 1, stderr);
   assertStringIncludes(stderr, "training goes on");
   assertStringIncludes(stderr, "finished at step 20");
+  assertStringIncludes(stderr, "error: Nothing was kept of the last steps: Cannot save checkpoint");
   assertEquals(await tensorsOf(kept), before);
 });
 

@@ -10,6 +10,7 @@ import { join } from "@std/path";
 import { CheckpointError } from "../../lib/checkpoint/errors.ts";
 import type { StepRecord } from "../../lib/metrics/records.ts";
 import { DataError } from "../../lib/data/errors.ts";
+import type { Fault } from "../../lib/stability/faults.ts";
 import { DivergedError } from "../../lib/stability/diverged_error.ts";
 import { trainingFlopsPerToken } from "../../lib/model/flops.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
@@ -18,12 +19,13 @@ import { recorder, spikesOf, tensorsOf, tinyRun } from "./support.ts";
 
 async function train(
   config: RunConfig,
-  options: { resume?: string; stopAfter?: number } = {},
+  options: { resume?: string; stopAfter?: number; faults?: readonly Fault[] } = {},
 ) {
   const observer = recorder();
   using trainer = await Trainer.open(config, {
     observer,
     version: "test",
+    faults: options.faults ?? [],
     ...(options.resume !== undefined && { resume: options.resume }),
   });
   const result = await trainer.run({
@@ -191,6 +193,67 @@ Deno.test("open() passes over a damaged checkpoint when it resumes from the late
   const { warnings, records } = await train(run.config(), { resume: "latest" });
   assertStringIncludes(warnings[0]!, "step_0000020");
   assertEquals(records[0]!.step, 10);
+});
+
+Deno.test("open() refuses to go on from a checkpoint that is not the folder's last, but under another name", async () => {
+  await using run = await tinyRun();
+  await train(run.config());
+  const resume = join(run.run, "step_0000010");
+  const error = await assertRejects(() => train(run.config(), { resume }), CheckpointError);
+  assertStringIncludes(error.message, `Cannot go on from ${resume} in its own folder`);
+  assertStringIncludes(error.message, "step_0000020 the last");
+  const { result } = await train(run.config("checkpoint.run=other"), { resume });
+  assertEquals(result.state.step, 20);
+});
+
+Deno.test("open() tells of settings that are not the checkpoint's, and of no others", async () => {
+  await using run = await tinyRun();
+  await train(run.config(), { stopAfter: 7 });
+  const same = await train(run.config("logging.every_steps=3"), { resume: "latest", stopAfter: 9 });
+  assertEquals(same.warnings, []);
+  const other = await train(run.config("optimizer.lr=1e-3", "training.steps=30"), {
+    resume: "latest",
+    stopAfter: 10,
+  });
+  assertEquals(other.warnings, [
+    `Goes on from ${join(run.run, "step_0000009")} with other settings: ` +
+    "training.steps 20 -> 30, optimizer.lr 0.003 -> 0.001, stability.lr_ramp_steps 1 -> 2",
+  ]);
+});
+
+Deno.test("run() warns when its last step is not finite, and of none before", async () => {
+  await using run = await tinyRun();
+  const nan = (step: number): { faults: Fault[] } => ({
+    faults: [{ kind: "nan_gradient", steps: [step], repeat: "once", factor: 10, ms: 0 }],
+  });
+  const last = await train(run.config("checkpoint.run=last"), nan(20));
+  assertEquals(last.result.ended, "finished");
+  assertStringIncludes(last.warnings.at(-1)!, "The run ended on a step whose loss or gradient");
+  const earlier = await train(run.config(), nan(17));
+  assert(!earlier.warnings.some((text) => text.includes("The run ended")), `${earlier.warnings}`);
+});
+
+Deno.test("run() saves the steps before data that is damaged, and goes on when that was mended", async () => {
+  await using run = await tinyRun();
+  const file = join(run.folder, "train.bin");
+  const sound = await Deno.readFile(file);
+  const straight = await train(run.config("checkpoint.run=straight"));
+  const damaged = sound.slice();
+  damaged.fill(0xff, 5000, 5600); // a few windows of 64 bytes, which some step comes upon
+  await Deno.writeFile(file, damaged);
+  const config = run.config("checkpoint.every_steps=0");
+  const error = await assertRejects(() => train(config), DataError);
+  const [, step] = /step (\d+) was the last, \S+step_0*\d+ holds the run as it was/.exec(
+    error.message,
+  )!;
+  assert(Number(step) > 0, error.message);
+  await Deno.writeFile(file, sound);
+  const after = await train(run.config("checkpoint.every_steps=10"), { resume: "latest" });
+  assertEquals(after.steps[0]!.step, Number(step) + 1);
+  assertEquals(
+    await tensorsOf(after.result.checkpoint!),
+    await tensorsOf(straight.result.checkpoint!),
+  );
 });
 
 Deno.test("run() refuses a token outside the vocabulary before it reaches the model", async () => {
