@@ -8,8 +8,6 @@ import { activationCode, cacheCode } from "../tensor/dtype.ts";
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
 import { addressOf, expectOptional, sizesOf } from "./operand.ts";
 
-type Sizes = [number, number, number, number];
-
 /**
  * `o` (B*T, H*E) = softmax(scale * q kᵀ, causal) v of `q` (B, H, T, E), `k` and `v` (B, G, T, E). `lse` (B, H, T) float32
  * receives the log of each row's sum of exponentials. Query head h reads key/value head h / (H / G).
@@ -21,8 +19,8 @@ export function attentionForward(
 ): void {
   const op = "tb_attention_forward";
   const { q, k, v, o, lse, scale } = operands;
-  const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" }) as Sizes;
-  const [, G] = sizesOf(k, { op, dimensions: "B, G, T, E" }) as Sizes;
+  const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" });
+  const [, G] = sizesOf(k, { op, dimensions: "B, G, T, E" });
   const dtype = q.dtype;
   expectTensor(k, { op, dtype, shape: [B, G, T, E] });
   expectTensor(v, { op, dtype, shape: [B, G, T, E] });
@@ -70,8 +68,8 @@ export function attentionBackward(
 ): void {
   const op = "tb_attention_backward";
   const { dout, q, k, v, o, lse, delta, dq, dk, dv, scale } = operands;
-  const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" }) as Sizes;
-  const [, G] = sizesOf(k, { op, dimensions: "B, G, T, E" }) as Sizes;
+  const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" });
+  const [, G] = sizesOf(k, { op, dimensions: "B, G, T, E" });
   const dtype = q.dtype;
   for (const tensor of [dout, o]) expectTensor(tensor, { op, dtype, shape: [B * T, H * E] });
   for (const tensor of [k, v, dk, dv]) expectTensor(tensor, { op, dtype, shape: [B, G, T, E] });
@@ -124,11 +122,11 @@ export function attentionDecode(
 ): void {
   const op = "tb_attention_decode";
   const { q, kCache, vCache, kScale, vScale, start, o, scale } = operands;
-  const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" }) as Sizes;
+  const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" });
   const [, G, capacity] = sizesOf(kCache, {
     op,
     dimensions: "B, G, capacity, E",
-  }) as Sizes;
+  });
   const dtype = q.dtype;
   for (const cache of [kCache, vCache]) {
     expectTensor(cache, { op, dtype: kCache.dtype, shape: [B, G, capacity, E] });

@@ -16,7 +16,7 @@ import { sizesOf } from "./operand.ts";
 export function embeddingForward(operands: { ids: Tensor; table: Tensor; out: Tensor }): void {
   const op = "tb_embedding_forward";
   const { ids, table, out } = operands;
-  const [V, D] = sizesOf(table, { op, dimensions: "V, D" }) as [number, number];
+  const [V, D] = sizesOf(table, { op, dimensions: "V, D" });
   expectTensor(ids, { op, dtype: "int32" });
   expectTensor(table, { op, dtype: "float32" });
   expectTensor(out, { op, dtype: "float32", shape: [ids.length, D] });
@@ -39,7 +39,7 @@ export function embeddingForward(operands: { ids: Tensor; table: Tensor; out: Te
 export function embeddingBackward(operands: { ids: Tensor; dout: Tensor; dtable: Tensor }): void {
   const op = "tb_embedding_backward";
   const { ids, dout, dtable } = operands;
-  const [V, D] = sizesOf(dtable, { op, dimensions: "V, D" }) as [number, number];
+  const [V, D] = sizesOf(dtable, { op, dimensions: "V, D" });
   expectTensor(ids, { op, dtype: "int32" });
   expectTensor(dout, { op, shape: [ids.length, D] });
   expectTensor(dtable, { op, dtype: "float32" });

@@ -6,7 +6,7 @@
 
 import { activationCode } from "../tensor/dtype.ts";
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
-import { matrixShape } from "./matrix.ts";
+import { sizesOf } from "./operand.ts";
 
 /** Operands of {@linkcode gemm}. */
 export interface GemmOperands {
@@ -33,10 +33,10 @@ export interface GemmOperands {
  */
 export function gemm(operands: GemmOperands): void {
   const { a, b, residual = null, c, transposeA = false, transposeB = false } = operands;
-  const op = "gemm";
-  const [M, N] = matrixShape(c, op);
-  const [rowsA, columnsA] = matrixShape(a, op);
-  const K = transposeA ? rowsA : columnsA;
+  const op = "tb_gemm";
+  const [M, N] = sizesOf(c, { op, dimensions: "M, N" });
+  const [first, second] = sizesOf(a, { op, dimensions: transposeA ? "K, M" : "M, K" });
+  const K = transposeA ? first : second;
   expectTensor(a, { op, shape: transposeA ? [K, M] : [M, K] });
   expectTensor(b, { op, dtype: a.dtype, shape: transposeB ? [N, K] : [K, N] });
   if (residual !== null) expectTensor(residual, { op, dtype: c.dtype, shape: [M, N] });
@@ -56,6 +56,6 @@ export function gemm(operands: GemmOperands): void {
       transposeA ? 1 : 0,
       transposeB ? 1 : 0,
     ),
-    "tb_gemm",
+    op,
   );
 }

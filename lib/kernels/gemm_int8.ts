@@ -6,7 +6,7 @@
 
 import { activationCode } from "../tensor/dtype.ts";
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
-import { matrixShape } from "./matrix.ts";
+import { sizesOf } from "./operand.ts";
 
 /** Operands of {@linkcode gemmInt8}. */
 export interface GemmInt8Operands {
@@ -29,9 +29,9 @@ export interface GemmInt8Operands {
  * can't compute it.
  */
 export function gemmInt8({ x, w, wScale, y }: GemmInt8Operands): void {
-  const op = "gemmInt8";
-  const [M, K] = matrixShape(x, op);
-  const [N] = matrixShape(w, op);
+  const op = "tb_gemm_int8";
+  const [M, K] = sizesOf(x, { op, dimensions: "M, K" });
+  const [N] = sizesOf(w, { op, dimensions: "N, K" });
   expectTensor(w, { op, dtype: "int8", shape: [N, K] });
   expectTensor(wScale, { op, dtype: "float32", shape: [N] });
   expectTensor(y, { op, dtype: "float32", shape: [M, N] });
@@ -48,6 +48,6 @@ export function gemmInt8({ x, w, wScale, y }: GemmInt8Operands): void {
       BigInt(N),
       BigInt(K),
     ),
-    "tb_gemm_int8",
+    op,
   );
 }

@@ -9,8 +9,8 @@
 
 import { activationCode } from "../tensor/dtype.ts";
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
-import { matrixShape } from "./matrix.ts";
 import { packedWidth } from "./pack_ternary.ts";
+import { sizesOf } from "./operand.ts";
 
 /** Operands of {@linkcode gemmTernaryForward}. */
 export interface GemmTernaryForwardOperands {
@@ -71,9 +71,9 @@ export interface GemmTernaryBackwardWeightOperands {
  */
 export function gemmTernaryForward(operands: GemmTernaryForwardOperands): void {
   const { x, xScale, w, wScale, residual = null, y } = operands;
-  const op = "gemmTernaryForward";
-  const [M, K] = matrixShape(x, op);
-  const [N] = matrixShape(w, op);
+  const op = "tb_gemm_ternary_forward";
+  const [M, K] = sizesOf(x, { op, dimensions: "M, K" });
+  const [N] = sizesOf(w, { op, dimensions: "N, K" });
   checkForward(operands, { op, M, N });
   expectTensor(w, { op, dtype: "int8", shape: [N, K] });
   const device = y.device;
@@ -91,16 +91,16 @@ export function gemmTernaryForward(operands: GemmTernaryForwardOperands): void {
       BigInt(N),
       BigInt(K),
     ),
-    "tb_gemm_ternary_forward",
+    op,
   );
 }
 
 /** {@linkcode gemmTernaryForward} from 2-bit weights: the same result to the last bit, a quarter of the weights' traffic. */
 export function gemmTernaryPackedForward(operands: GemmTernaryPackedForwardOperands): void {
   const { x, xScale, packed, wScale, residual = null, y } = operands;
-  const op = "gemmTernaryPackedForward";
-  const [M, K] = matrixShape(x, op);
-  const [N] = matrixShape(packed, op);
+  const op = "tb_gemm_ternary_packed_forward";
+  const [M, K] = sizesOf(x, { op, dimensions: "M, K" });
+  const [N] = sizesOf(packed, { op, dimensions: "N, ceil(K / 16)" });
   checkForward(operands, { op, M, N });
   expectTensor(packed, { op, dtype: "int32", shape: [N, packedWidth(K)] });
   const device = y.device;
@@ -118,7 +118,7 @@ export function gemmTernaryPackedForward(operands: GemmTernaryPackedForwardOpera
       BigInt(N),
       BigInt(K),
     ),
-    "tb_gemm_ternary_packed_forward",
+    op,
   );
 }
 
@@ -129,9 +129,9 @@ export function gemmTernaryPackedForward(operands: GemmTernaryPackedForwardOpera
  */
 export function gemmTernaryBackwardInput(operands: GemmTernaryBackwardInputOperands): void {
   const { dy, w, wScale, dx, accumulate = false } = operands;
-  const op = "gemmTernaryBackwardInput";
-  const [M, N] = matrixShape(dy, op);
-  const [, K] = matrixShape(w, op);
+  const op = "tb_gemm_ternary_backward_input";
+  const [M, N] = sizesOf(dy, { op, dimensions: "M, N" });
+  const [, K] = sizesOf(w, { op, dimensions: "N, K" });
   expectTensor(w, { op, dtype: "int8", shape: [N, K] });
   expectTensor(wScale, { op, dtype: "float32", shape: [N] });
   expectTensor(dx, { op, dtype: dy.dtype, shape: [M, K] });
@@ -149,7 +149,7 @@ export function gemmTernaryBackwardInput(operands: GemmTernaryBackwardInputOpera
       BigInt(K),
       accumulate ? 1 : 0,
     ),
-    "tb_gemm_ternary_backward_input",
+    op,
   );
 }
 
@@ -160,9 +160,9 @@ export function gemmTernaryBackwardInput(operands: GemmTernaryBackwardInputOpera
  */
 export function gemmTernaryBackwardWeight(operands: GemmTernaryBackwardWeightOperands): void {
   const { dy, x, xScale, dw, accumulate = false } = operands;
-  const op = "gemmTernaryBackwardWeight";
-  const [M, N] = matrixShape(dy, op);
-  const [, K] = matrixShape(x, op);
+  const op = "tb_gemm_ternary_backward_weight";
+  const [M, N] = sizesOf(dy, { op, dimensions: "M, N" });
+  const [, K] = sizesOf(x, { op, dimensions: "M, K" });
   expectTensor(x, { op, dtype: "int8", shape: [M, K] });
   expectTensor(xScale, { op, dtype: "float32", shape: [M] });
   expectTensor(dw, { op, shape: [N, K] });
@@ -181,7 +181,7 @@ export function gemmTernaryBackwardWeight(operands: GemmTernaryBackwardWeightOpe
       BigInt(K),
       accumulate ? 1 : 0,
     ),
-    "tb_gemm_ternary_backward_weight",
+    op,
   );
 }
 

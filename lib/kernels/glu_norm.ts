@@ -31,8 +31,8 @@ export function gluNormForward(
 ): void {
   const op = "tb_glu_norm_forward";
   const { gateUp, act, weight, eps, quantizer, q, scale, y, rstd } = operands;
-  const [F] = sizesOf(weight, { op, dimensions: "F" }) as [number];
-  const [N] = sizesOf(gateUp, { op, dimensions: "N, 2F" }) as [number, number];
+  const [F] = sizesOf(weight, { op, dimensions: "F" });
+  const [N] = sizesOf(gateUp, { op, dimensions: "N, 2F" });
   expectTensor(gateUp, { op, shape: [N, 2 * F] });
   expectTensor(weight, { op, dtype: "float32" });
   checkNormOutputs(operands, { op, quantizer, N, D: F, dtype: gateUp.dtype });
@@ -74,7 +74,7 @@ export function gluNormBackward(
 ): void {
   const op = "tb_glu_norm_backward";
   const { dy, gateUp, act, weight, rstd, dgateUp, dweight } = operands;
-  const [N, F] = sizesOf(dy, { op, dimensions: "N, F" }) as [number, number];
+  const [N, F] = sizesOf(dy, { op, dimensions: "N, F" });
   const dtype = gateUp.dtype;
   expectTensor(dy, { op, dtype });
   expectTensor(gateUp, { op, shape: [N, 2 * F] });

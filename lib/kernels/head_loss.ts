@@ -37,8 +37,8 @@ export function headLoss(
 ): void {
   const op = "tb_head_loss";
   const { x, head, targets, loss, dx, dhead, gradScale = 1, workspace } = operands;
-  const [N, D] = sizesOf(x, { op, dimensions: "N, D" }) as [number, number];
-  const [V] = sizesOf(head, { op, dimensions: "V, D" }) as [number, number];
+  const [N, D] = sizesOf(x, { op, dimensions: "N, D" });
+  const [V] = sizesOf(head, { op, dimensions: "V, D" });
   const dtype = x.dtype;
   expectTensor(head, { op, dtype, shape: [V, D] });
   expectTensor(targets, { op, dtype: "int32" });

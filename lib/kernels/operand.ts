@@ -19,19 +19,30 @@ export function expectOptional(
   if (tensor) expectTensor(tensor, expected);
 }
 
+/** As many numbers as dimensions are named: `"N, D"` has two. */
+type Sizes<Names extends string> = Names extends `${string}, ${infer Rest}`
+  ? [number, ...Sizes<Rest>]
+  : [number];
+
+/** How many dimensions a text names: ops are called thousands of times a second, with a few texts. */
+const counts = new Map<string, number>();
+
 /**
- * The sizes of a tensor with this many dimensions. Throws `RangeError` naming the op, the tensor and its shape where it has
- * another number of them.
+ * The sizes of a tensor with the dimensions named. Throws `RangeError` naming the op, the tensor and its shape where it has another
+ * number of them.
  */
-export function sizesOf(
+export function sizesOf<Names extends string>(
   tensor: Tensor,
-  expected: { op: string; dimensions: string },
-): number[] {
-  const count = expected.dimensions.split(",").length;
+  expected: { op: string; dimensions: Names },
+): Sizes<Names> {
+  let count = counts.get(expected.dimensions);
+  if (count === undefined) {
+    counts.set(expected.dimensions, count = expected.dimensions.split(",").length);
+  }
   if (tensor.shape.length !== count) {
     throw new RangeError(
       `Cannot run ${expected.op} as ${tensor.name} must have shape (${expected.dimensions}): current shape is (${tensor.shape})`,
     );
   }
-  return [...tensor.shape];
+  return [...tensor.shape] as Sizes<Names>;
 }

@@ -7,7 +7,7 @@
  */
 
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
-import { matrixShape } from "./matrix.ts";
+import { sizesOf } from "./operand.ts";
 
 /** Ternary values in one int32. */
 const VALUES_PER_WORD = 16;
@@ -25,7 +25,7 @@ export function packedWidth(columns: number): number {
  */
 export function packTernary(operands: { q: Tensor; packed: Tensor }): void {
   const { q, packed } = operands;
-  const [rows, columns] = check(operands, "packTernary");
+  const [rows, columns] = check(operands, "tb_pack_ternary");
   const device = packed.device;
   device.check(
     device.symbols.tb_pack_ternary(
@@ -42,7 +42,7 @@ export function packTernary(operands: { q: Tensor; packed: Tensor }): void {
 /** The way back: q (rows, columns) int8 from packed. Throws as {@linkcode packTernary}. */
 export function unpackTernary(operands: { packed: Tensor; q: Tensor }): void {
   const { q, packed } = operands;
-  const [rows, columns] = check(operands, "unpackTernary");
+  const [rows, columns] = check(operands, "tb_unpack_ternary");
   const device = q.device;
   device.check(
     device.symbols.tb_unpack_ternary(
@@ -60,7 +60,7 @@ function check(
   { q, packed }: { q: Tensor; packed: Tensor },
   op: string,
 ): readonly [rows: number, columns: number] {
-  const [rows, columns] = matrixShape(q, op);
+  const [rows, columns] = sizesOf(q, { op, dimensions: "rows, columns" });
   expectTensor(q, { op, dtype: "int8" });
   expectTensor(packed, { op, dtype: "int32", shape: [rows, packedWidth(columns)] });
   return [rows, columns];

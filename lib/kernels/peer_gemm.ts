@@ -8,7 +8,7 @@ import type { Device } from "../ffi/device.ts";
 import { NativeError } from "../ffi/errors.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
-import { matrixShape } from "./matrix.ts";
+import { sizesOf } from "./operand.ts";
 
 /** What cuBLASLt multiplies. */
 export type PeerKind = "bf16" | "fp16" | "fp8" | "int8";
@@ -65,10 +65,10 @@ export function countPeerAlgorithms(
  * Throws `RangeError` where shapes don't meet, `TypeError` for a wrong dtype, `NativeError` where there is no such product.
  */
 export function peerGemm({ kind, algorithm = 0, a, b, c }: PeerGemmOperands): void {
-  const op = "peerGemm";
+  const op = "tb_peer_gemm";
   const { code, operands, result } = PEER_KINDS[kind];
-  const [M, K] = matrixShape(a, op);
-  const [N] = matrixShape(b, op);
+  const [M, K] = sizesOf(a, { op, dimensions: "M, K" });
+  const [N] = sizesOf(b, { op, dimensions: "N, K" });
   expectTensor(a, { op, dtype: operands });
   expectTensor(b, { op, dtype: operands, shape: [N, K] });
   expectTensor(c, { op, dtype: result, shape: [M, N] });
@@ -85,6 +85,6 @@ export function peerGemm({ kind, algorithm = 0, a, b, c }: PeerGemmOperands): vo
       BigInt(N),
       BigInt(K),
     ),
-    "tb_peer_gemm",
+    op,
   );
 }

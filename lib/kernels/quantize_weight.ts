@@ -5,7 +5,7 @@
  */
 
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
-import { matrixShape } from "./matrix.ts";
+import { sizesOf } from "./operand.ts";
 
 /** Operands of {@linkcode quantizeWeight}. */
 export interface QuantizeWeightOperands {
@@ -27,8 +27,8 @@ export interface QuantizeWeightOperands {
  */
 export function quantizeWeight(operands: QuantizeWeightOperands): void {
   const { w, q, scale } = operands;
-  const op = "quantizeWeight";
-  const [rows, columns] = matrixShape(w, op);
+  const op = "tb_quantize_weight";
+  const [rows, columns] = sizesOf(w, { op, dimensions: "N, K" });
   expectTensor(w, { op, dtype: "float32" });
   expectTensor(q, { op, dtype: "int8", shape: [rows, columns] });
   expectTensor(scale, { op, dtype: "float32", shape: [rows] });
@@ -42,6 +42,6 @@ export function quantizeWeight(operands: QuantizeWeightOperands): void {
       BigInt(rows),
       BigInt(columns),
     ),
-    "tb_quantize_weight",
+    op,
   );
 }

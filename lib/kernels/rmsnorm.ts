@@ -30,7 +30,7 @@ export function rmsnormForward(
 ): void {
   const op = "tb_rmsnorm_forward";
   const { x, weight, eps, quantizer, q, scale, y, rstd } = operands;
-  const [N, D] = sizesOf(x, { op, dimensions: "N, D" }) as [number, number];
+  const [N, D] = sizesOf(x, { op, dimensions: "N, D" });
   expectTensor(weight, { op, dtype: "float32", shape: [D] });
   checkNormOutputs(operands, { op, quantizer, N, D, dtype: y?.dtype ?? x.dtype });
   const device = x.device;
@@ -74,7 +74,7 @@ export function rmsnormBackward(
 ): void {
   const op = "tb_rmsnorm_backward";
   const { dy, x, weight, rstd, dx, dweight, accumulate } = operands;
-  const [N, D] = sizesOf(x, { op, dimensions: "N, D" }) as [number, number];
+  const [N, D] = sizesOf(x, { op, dimensions: "N, D" });
   expectTensor(dy, { op, shape: [N, D] });
   expectTensor(weight, { op, dtype: "float32", shape: [D] });
   expectTensor(rstd, { op, dtype: "float32", shape: [N] });

@@ -31,9 +31,9 @@ export function ropeForward(
 ): void {
   const op = "tb_rope_forward";
   const { qkv, cosSin, start, q, k, v, kScale, vScale } = operands;
-  const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" }) as Sizes;
-  const [, G, capacity] = sizesOf(k, { op, dimensions: "B, G, capacity, E" }) as Sizes;
-  const [positions] = sizesOf(cosSin, { op, dimensions: "positions, E" }) as [number, number];
+  const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" });
+  const [, G, capacity] = sizesOf(k, { op, dimensions: "B, G, capacity, E" });
+  const [positions] = sizesOf(cosSin, { op, dimensions: "positions, E" });
   const dtype = qkv.dtype;
   expectTensor(qkv, { op, shape: [B * T, (H + 2 * G) * E] });
   expectTensor(cosSin, { op, dtype: "float32", shape: [positions, E] });
@@ -75,9 +75,9 @@ export function ropeBackward(
 ): void {
   const op = "tb_rope_backward";
   const { dq, dk, dv, cosSin, dqkv } = operands;
-  const [B, H, T, E] = sizesOf(dq, { op, dimensions: "B, H, T, E" }) as Sizes;
-  const [, G] = sizesOf(dk, { op, dimensions: "B, G, T, E" }) as Sizes;
-  const [positions] = sizesOf(cosSin, { op, dimensions: "positions, E" }) as [number, number];
+  const [B, H, T, E] = sizesOf(dq, { op, dimensions: "B, H, T, E" });
+  const [, G] = sizesOf(dk, { op, dimensions: "B, G, T, E" });
+  const [positions] = sizesOf(cosSin, { op, dimensions: "positions, E" });
   const dtype = dqkv.dtype;
   expectTensor(dq, { op, dtype });
   expectTensor(dk, { op, dtype, shape: [B, G, T, E] });
@@ -104,5 +104,3 @@ export function ropeBackward(
     op,
   );
 }
-
-type Sizes = [number, number, number, number];

@@ -5,8 +5,7 @@
  */
 
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
-import { matrixShape } from "./matrix.ts";
-import { addressOf, expectOptional } from "./operand.ts";
+import { addressOf, expectOptional, sizesOf } from "./operand.ts";
 import { QUANTIZER_CODES, type QuantizerName } from "./quantizer.ts";
 
 /** Elements of `counts` of {@linkcode ternaryStatistics}: weights that are -1, 0, 1, flipped, near a threshold. */
@@ -38,8 +37,8 @@ export interface TernaryStatisticsOperands {
  */
 export function ternaryStatistics(operands: TernaryStatisticsOperands): void {
   const { w, q, previous, scale, margin, counts } = operands;
-  const op = "ternaryStatistics";
-  const [rows, columns] = matrixShape(w, op);
+  const op = "tb_ternary_statistics";
+  const [rows, columns] = sizesOf(w, { op, dimensions: "N, K" });
   expectTensor(w, { op, dtype: "float32" });
   expectTensor(q, { op, dtype: "int8", shape: [rows, columns] });
   expectOptional(previous, { op, dtype: "int8", shape: [rows, columns] });
@@ -63,7 +62,7 @@ export function ternaryStatistics(operands: TernaryStatisticsOperands): void {
       BigInt(columns),
       counts.address,
     ),
-    "tb_ternary_statistics",
+    op,
   );
 }
 
@@ -89,8 +88,8 @@ export interface QuantizedStatisticsOperands {
  */
 export function quantizedStatistics(operands: QuantizedStatisticsOperands): void {
   const { q, scale, quantizer, counts, scales } = operands;
-  const op = "quantizedStatistics";
-  const [N, D] = matrixShape(q, op);
+  const op = "tb_quantized_statistics";
+  const [N, D] = sizesOf(q, { op, dimensions: "N, D" });
   expectTensor(q, { op, dtype: "int8" });
   expectTensor(scale, { op, dtype: "float32", shape: [N] });
   expectTensor(counts, { op, dtype: "int64", shape: [QUANTIZED_COUNTS] });
@@ -107,6 +106,6 @@ export function quantizedStatistics(operands: QuantizedStatisticsOperands): void
       counts.address,
       scales.address,
     ),
-    "tb_quantized_statistics",
+    op,
   );
 }

@@ -5,7 +5,7 @@
  */
 
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
-import { matrixShape } from "./matrix.ts";
+import { sizesOf } from "./operand.ts";
 
 /** How many logits of a row {@linkcode topK} gives at most. */
 export const MOST_TOP_K = 256;
@@ -19,10 +19,10 @@ export const MOST_TOP_K = 256;
 export function topK(
   operands: { logits: Tensor; vocabSize?: number; values: Tensor; ids: Tensor },
 ): void {
-  const op = "topK";
+  const op = "tb_top_k";
   const { logits, values, ids } = operands;
-  const [N, stride] = matrixShape(logits, op);
-  const [, k] = matrixShape(values, op);
+  const [N, stride] = sizesOf(logits, { op, dimensions: "N, V" });
+  const [, k] = sizesOf(values, { op, dimensions: "N, k" });
   const vocabSize = operands.vocabSize ?? stride;
   expectTensor(logits, { op, dtype: "float32" });
   expectTensor(values, { op, dtype: "float32", shape: [N, k] });
@@ -39,6 +39,6 @@ export function topK(
       BigInt(stride),
       BigInt(k),
     ),
-    "tb_top_k",
+    op,
   );
 }

@@ -139,7 +139,7 @@ Deno.test("gemm() throws RangeError naming the tensor when shapes don't meet", (
   assertThrows(
     () => gemm({ a: memory.output("flat", "float32", [6]), b, c }),
     RangeError,
-    "flat must be a matrix",
+    "flat must have shape (M, K)",
   );
   memory.check();
 });
