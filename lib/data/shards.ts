@@ -15,6 +15,8 @@ export interface TokenDatasetOptions {
   vocabSize: number;
   /** SHA-256 of the tokenizer that the files must have been made with, where they name one. @default {null} */
   tokenizerHash?: string | null;
+  /** The file of that tokenizer, for messages. @default {null} */
+  tokenizerPath?: string | null;
   /** How the files will be read. @default {"normal"} */
   advice?: MappingAdvice;
 }
@@ -130,7 +132,7 @@ export class TokenDataset {
 }
 
 function checkVocabulary(path: string, info: TokenFileInfo, options: TokenDatasetOptions): void {
-  const { vocabSize, tokenizerHash = null } = options;
+  const { vocabSize, tokenizerHash = null, tokenizerPath = null } = options;
   if (info.vocabSize !== null && info.vocabSize > vocabSize) {
     throw new DataError(
       `Cannot train on ${path} as its vocabulary has ${info.vocabSize} ids: the model's has ${vocabSize}. ` +
@@ -142,8 +144,10 @@ function checkVocabulary(path: string, info: TokenFileInfo, options: TokenDatase
     tokenizerHash !== null && info.tokenizerHash !== null && info.tokenizerHash !== tokenizerHash
   ) {
     throw new DataError(
-      `Cannot use ${path} as it was made with another tokenizer: its SHA-256 is ${info.tokenizerHash}, ` +
-        `the one given has ${tokenizerHash}. Pass that tokenizer or tokenize again`,
+      `Cannot use ${path} as it was made with another tokenizer than ${
+        tokenizerPath ?? "the one given"
+      }: SHA-256 ${info.tokenizerHash}, not ${tokenizerHash}. ` +
+        "Give the tokenizer.json that it was made with, or tokenize the text again",
       { path },
     );
   }

@@ -5,6 +5,7 @@
  */
 
 import { join } from "@std/path";
+import { FILES } from "../checkpoint/layout.ts";
 import { DataError } from "../data/errors.ts";
 import { TokenDataset } from "../data/shards.ts";
 import { findSourceFiles } from "../data/text/source_files.ts";
@@ -45,6 +46,8 @@ export interface EvaluationDataOptions {
   readonly vocabSize: number;
   /** The model's tokenizer; token files can do without. */
   readonly tokenizer: Tokenizer | null;
+  /** Where that lies, for messages. @default null */
+  readonly tokenizerPath?: string | null;
   /** Field of JSON lines or column of parquet that holds the text. @default "text" */
   readonly textField?: string;
   readonly observer?: TextObserver;
@@ -57,15 +60,17 @@ export interface EvaluationDataOptions {
  * answers are no numbers.
  */
 export async function evaluateText(
-  { model, tokenizer }: { model: BitNetTransformer; tokenizer: Tokenizer | null },
+  loaded: { model: BitNetTransformer; tokenizer: Tokenizer | null; path?: string },
   path: string,
   options: EvaluateTextOptions = {},
 ): Promise<Evaluation> {
+  const { model, tokenizer, path: folder } = loaded;
   const { seqLen, textField, observer, ...rest } = options;
   using dataset = await openEvaluationData(path, {
     library: model.device.library,
     vocabSize: model.config.vocabSize,
     tokenizer,
+    ...(folder !== undefined && { tokenizerPath: join(folder, FILES.tokenizer) }),
     ...(textField !== undefined && { textField }),
     ...(observer !== undefined && { observer }),
   });
@@ -101,6 +106,7 @@ export async function openEvaluationData(
       library,
       vocabSize,
       tokenizerHash: tokenizer?.hash ?? null,
+      tokenizerPath: options.tokenizerPath ?? null,
       advice: "sequential",
     });
   if (/\.(tokens|bin)$/.test(path)) return open(path);

@@ -19,7 +19,8 @@ export function openDatasets(
     tokenizerHash: string | null;
   },
 ): { train: TokenDataset; validation: TokenDataset | null } {
-  const { resources, ...shared } = options;
+  const { resources, ...rest } = options;
+  const shared = { ...rest, tokenizerPath: data.tokenizer };
   const train = resources.use(TokenDataset.open(data.train, { ...shared, advice: "random" }));
   const validation = data.validation === null
     ? null

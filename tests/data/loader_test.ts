@@ -233,15 +233,21 @@ Deno.test("TokenDataset.open() throws when a shard has a larger vocabulary than 
     );
   }));
 
-Deno.test("TokenDataset.open() throws when a shard was made with another tokenizer", () =>
+Deno.test("TokenDataset.open() names the token file and the tokenizer when it was made with another one", () =>
   inFolder((folder) => {
     const [one, two] = ["1".repeat(64), "2".repeat(64)];
     const path = writeTokens(`${folder}/a.tokens`, { ids: sequence(10), tokenizerHash: one });
     const options = { library: testLibrary(), vocabSize: 50000 };
     assertThrows(
-      () => TokenDataset.open(path, { ...options, tokenizerHash: two }),
+      () => {
+        TokenDataset.open(path, {
+          ...options,
+          tokenizerHash: two,
+          tokenizerPath: "t/tokenizer.json",
+        });
+      },
       DataError,
-      "another tokenizer",
+      `Cannot use ${path} as it was made with another tokenizer than t/tokenizer.json: SHA-256 ${one}, not ${two}`,
     );
     TokenDataset.open(path, { ...options, tokenizerHash: one })[Symbol.dispose]();
   }));

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import { BatchLoader } from "../../lib/data/loader.ts";
 import { TokenDataset } from "../../lib/data/shards.ts";
+import { readTokenFileInfo } from "../../lib/data/token_format.ts";
 import { loadTokenizer } from "../../lib/tokenizer/tokenizer.ts";
 import { inFolder } from "../data/support.ts";
 import { cpuLibrary, smallTokenizerJson } from "../data/text_support.ts";
@@ -100,6 +101,11 @@ const REFUSED: [string, string[], string][] = [
     "there is no such file",
   ],
   ["no tokenizer is named", ["--input", "a.txt"], "either --tokenizer or --train-vocab"],
+  [
+    "--tokenizer-output goes with a tokenizer that is not trained",
+    ["--input", "a.txt", "--tokenizer", "tokenizer.json", "--tokenizer-output", "b.json"],
+    "Cannot write a tokenizer to b.json as none is trained",
+  ],
 ];
 for (const [what, args, message] of REFUSED) {
   Deno.test(`tokenize exits with 1, an error and no output when ${what}`, () =>
@@ -115,6 +121,46 @@ for (const [what, args, message] of REFUSED) {
       assert(!stderr.includes("    at "), "a stack trace is shown");
     }));
 }
+
+Deno.test("tokenize refuses before any work to replace a tokenizer when other token files were made with it", () =>
+  inFolder(async (folder) => {
+    writeTexts(folder, 30);
+    const args = ["--input", "in", "--train-vocab", "300", "--output"];
+    assertEquals((await run(folder, [...args, "data/a.tokens"])).code, 0);
+    const before = Deno.readFileSync(`${folder}/data/tokenizer.json`);
+    const { code, stderr } = await run(folder, [...args, "data/b.tokens"]);
+    assertEquals([code, names(`${folder}/data`)], [1, ["a.tokens", "tokenizer.json"]]);
+    assertStringIncludes(
+      stderr,
+      "Cannot replace data/tokenizer.json as data/a.tokens beside it can only be used with it",
+    );
+    assert(!stderr.includes("vocabulary"), stderr);
+    assertEquals(Deno.readFileSync(`${folder}/data/tokenizer.json`), before);
+  }));
+
+Deno.test("tokenize replaces a tokenizer when only the files that it writes were made with it", () =>
+  inFolder(async (folder) => {
+    writeTexts(folder, 30);
+    const args = ["--input", "in", "--output", "a.tokens", "--val-fraction", "0.3"];
+    for (const size of ["300", "310"]) {
+      const { code, stderr } = await run(folder, [...args, "--train-vocab", size]);
+      assertEquals(code, 0, stderr);
+    }
+    using tokenizer = await loadTokenizer(`${folder}/tokenizer.json`, { library: cpuLibrary() });
+    const { hash, vocabSize } = tokenizer;
+    const info = readTokenFileInfo(`${folder}/a.tokens`);
+    assertEquals([vocabSize, info.tokenizerHash], [310, hash]);
+  }));
+
+Deno.test("tokenize writes the trained tokenizer to --tokenizer-output when that is given", () =>
+  inFolder(async (folder) => {
+    writeTexts(folder, 30);
+    Deno.writeTextFileSync(`${folder}/tokenizer.json`, "another's");
+    const args = ["--input", "in", "--output", "a.tokens", "--tokenizer-output", "own/a.json"];
+    const { code, stderr } = await run(folder, [...args, "--train-vocab", "300"]);
+    assertEquals([code, names(`${folder}/own`)], [0, ["a.json"]], stderr);
+    assertEquals(Deno.readTextFileSync(`${folder}/tokenizer.json`), "another's");
+  }));
 
 for (const workers of ["1", "2"]) {
   Deno.test(`tokenize with ${workers} workers exits with 130 and leaves nothing behind when interrupted`, () =>

@@ -9,16 +9,20 @@ import { DataError } from "../errors.ts";
 import { hashToUnit } from "../hash.ts";
 import { type TokenArray, TokenFileWriter, type TokenFileWriterOptions } from "../token_writer.ts";
 
-/** Where a corpus goes. */
-export interface CorpusWriterOptions extends TokenFileWriterOptions {
+/** Which files a corpus goes to. */
+export interface CorpusFiles {
   /** The training file; validation goes to `<name>.val.tokens` beside it. */
   output: string;
   /** Share of the documents that are held out for validation, from 0 to below 1. */
   valFraction: number;
-  /** Chooses which. */
-  seed: number;
   /** Tokens after which a new training file begins, at the next document; `null` for one file. */
   shardTokens: number | null;
+}
+
+/** Where a corpus goes. */
+export interface CorpusWriterOptions extends CorpusFiles, TokenFileWriterOptions {
+  /** Chooses the documents that are held out. */
+  seed: number;
 }
 
 /** A file that was written. */
@@ -36,8 +40,14 @@ export function validationPath(output: string): string {
   return `${withoutEnding(output)}.val${TOKENS}`;
 }
 
+/** Files that writing a corpus replaces where they are there. */
+export function replacedFiles({ output, valFraction, shardTokens }: CorpusFiles): string[] {
+  const training = shardTokens === null ? [output] : [];
+  return valFraction > 0 ? [...training, validationPath(output)] : training;
+}
+
 /** Makes sure that a corpus can be written before any work is done; throws {@linkcode DataError} where not. */
-export async function prepareOutput(options: CorpusWriterOptions): Promise<void> {
+export async function prepareOutput(options: CorpusFiles): Promise<void> {
   const { output, shardTokens } = options;
   const folder = dirname(output);
   if (!output.endsWith(TOKENS)) {
