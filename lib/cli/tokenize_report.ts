@@ -87,7 +87,8 @@ export function describeTokenizing(report: TokenizeInputReport): string {
   if (report.valFraction > 0 && !report.files.some(({ split }) => split === "validation")) {
     lines.push(
       `warning: none of ${count(report.documents, "document")} was held out at --val-fraction ` +
-        `${report.valFraction}: there is no validation file`,
+        `${report.valFraction}: there is no validation file. Take a larger one, another --seed, or more documents: ` +
+        "a .txt or .md file is one, give several of them or a .jsonl file with a document a line",
     );
   }
   if (report.replaced > 0) {

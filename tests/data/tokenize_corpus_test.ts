@@ -6,6 +6,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { DataError } from "../../lib/data/errors.ts";
+import { hashToUnit } from "../../lib/data/hash.ts";
 import { findSourceFiles } from "../../lib/data/text/source_files.ts";
 import { findTextCut } from "../../lib/data/text/text_cut.ts";
 import { validationPath } from "../../lib/data/tokenize/corpus_writer.ts";
@@ -179,6 +180,58 @@ Deno.test("tokenizeCorpus() holds out other documents with another seed", () =>
     }
     assertEquals(held[0], held[1]);
     assertNotEquals(held[0], held[2]);
+  }));
+
+Deno.test("tokenizeCorpus() refuses to train on what an earlier run held out when it holds out nothing", () =>
+  inFolder(async (folder) => {
+    writeCorpus(folder, 60);
+    using tokenizer = await smallTokenizer();
+    await run(folder, { tokenizer, valFraction: 0.3 });
+    const before = names(folder).map((name) => [name, Deno.statSync(`${folder}/${name}`).mtime]);
+    for (
+      const [options, why] of [
+        [{}, "no --val-fraction is given"],
+        [{ valFraction: 1e-9 }, "none of the documents fell to --val-fraction 1e-9"],
+      ] as const
+    ) {
+      const error = await assertRejects(() => run(folder, { tokenizer, ...options }), DataError);
+      assertStringIncludes(error.message, `${folder}/out.val.tokens of an earlier run is there`);
+      assertStringIncludes(error.message, why);
+    }
+    const after = names(folder).map((name) => [name, Deno.statSync(`${folder}/${name}`).mtime]);
+    assertEquals(after, before);
+  }));
+
+for (const count of [1, 3]) {
+  Deno.test(`tokenizeCorpus() throws a DataError and writes nothing when all of ${count} documents would be held out`, () =>
+    inFolder(async (folder) => {
+      writeCorpus(folder, count);
+      using tokenizer = await smallTokenizer();
+      const error = await assertRejects(
+        () => run(folder, { tokenizer, valFraction: 0.999 }),
+        DataError,
+      );
+      assertStringIncludes(error.message, "there must be something to train on");
+      assertStringIncludes(error.message, "a .txt or .md file is one");
+      assertEquals(names(folder), ["in"]);
+    }));
+}
+
+Deno.test("tokenizeCorpus() writes no held-out file when the only document of it turns out bad", () =>
+  inFolder(async (folder) => {
+    Deno.mkdirSync(`${folder}/in`);
+    Deno.writeTextFileSync(`${folder}/in/a.txt`, "fine");
+    const bytes = new TextEncoder().encode(story(20_000));
+    bytes[19_000] = 0;
+    Deno.writeFileSync(`${folder}/in/b.txt`, bytes);
+    using tokenizer = await smallTokenizer();
+    // Of two documents this seed holds out the second.
+    const seed = [...Array(100).keys()].find((seed) =>
+      hashToUnit([seed, 0]) > 0.5 && hashToUnit([seed, 1]) < 0.5
+    )!;
+    const report = await run(folder, { tokenizer, unitBytes: 2000, valFraction: 0.5, seed });
+    assertEquals(report.files.map(({ split }) => split), ["train"]);
+    assertEquals(names(folder), ["in", "out.tokens"]);
   }));
 
 Deno.test("tokenizeCorpus() cuts shards at document ends", () =>

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ensureDir } from "@std/fs";
+import { ensureDir, exists } from "@std/fs";
 import { basename, dirname, join } from "@std/path";
 import { DataError } from "../errors.ts";
 import { hashToUnit } from "../hash.ts";
@@ -48,7 +48,7 @@ export function replacedFiles({ output, valFraction, shardTokens }: CorpusFiles)
 
 /** Makes sure that a corpus can be written before any work is done; throws {@linkcode DataError} where not. */
 export async function prepareOutput(options: CorpusFiles): Promise<void> {
-  const { output, shardTokens } = options;
+  const { output, valFraction, shardTokens } = options;
   const folder = dirname(output);
   if (!output.endsWith(TOKENS)) {
     throw new DataError(
@@ -59,6 +59,10 @@ export async function prepareOutput(options: CorpusFiles): Promise<void> {
     );
   }
   await ensureDir(folder);
+  const held = validationPath(output);
+  if (valFraction === 0 && await exists(held)) {
+    throw staleHeldOut(output, "no --val-fraction is given");
+  }
   if (shardTokens === null) return;
   const stem = basename(withoutEnding(output));
   for await (const { name } of Deno.readDir(folder)) {
@@ -73,6 +77,15 @@ export async function prepareOutput(options: CorpusFiles): Promise<void> {
       );
     }
   }
+}
+
+function staleHeldOut(output: string, why: string): DataError {
+  const held = validationPath(output);
+  return new DataError(
+    `Cannot write ${output} as ${held} of an earlier run is there and what it holds may now be trained on: ${why}. ` +
+      `Remove ${held}, hold documents out anew with --val-fraction, or choose another name`,
+    { path: held },
+  );
 }
 
 /** Takes documents in order and writes them; nothing appears under its name before {@linkcode commit}. */
@@ -131,13 +144,20 @@ export class CorpusWriter {
     this.#writer!.rollBack(this.#mark);
   }
 
-  /** Finishes all files, then gives each its name. */
-  commit(): WrittenFile[] {
+  /**
+   * Finishes all files, then gives each its name.
+   *
+   * @throws {DataError} Where every document was held out, or none while an old held-out file is there.
+   */
+  async commit(): Promise<WrittenFile[]> {
     this.#flush();
-    const training = this.#training.map((writer) => ({ writer, split: "train" as const }));
-    const held = this.#validation === null ? [] : [this.#validation];
+    // A file whose only document was abandoned stays empty and is none.
+    const training = this.#training.filter(({ documentCount }) => documentCount > 0);
+    const held = [this.#validation].filter((writer) => writer !== null)
+      .filter(({ documentCount }) => documentCount > 0);
+    await this.#checkSplit({ training: training.length > 0, held: held.length > 0 });
     const files = [
-      ...training,
+      ...training.map((writer) => ({ writer, split: "train" as const })),
       ...held.map((writer) => ({ writer, split: "validation" as const })),
     ];
     for (const { writer } of files) writer.close();
@@ -154,6 +174,14 @@ export class CorpusWriter {
   [Symbol.dispose](): void {
     for (const writer of this.#training) writer[Symbol.dispose]();
     this.#validation?.[Symbol.dispose]();
+  }
+
+  async #checkSplit(found: { training: boolean; held: boolean }): Promise<void> {
+    const { output, valFraction } = this.#options;
+    if (!found.training) throw allHeldOut(output, { valFraction, documents: this.#documents });
+    if (!found.held && valFraction > 0 && await exists(validationPath(output))) {
+      throw staleHeldOut(output, `none of the documents fell to --val-fraction ${valFraction}`);
+    }
   }
 
   #flush(): void {
@@ -183,6 +211,20 @@ export class CorpusWriter {
     this.#training.push(writer);
     return writer;
   }
+}
+
+function allHeldOut(
+  output: string,
+  { valFraction, documents }: { valFraction: number; documents: number },
+): DataError {
+  const what = documents === 1 ? "the only document" : `all ${documents} documents`;
+  const other = documents === 1 ? "" : "another --seed, ";
+  return new DataError(
+    `Cannot write ${output} as there must be something to train on: ${what} would be held out at --val-fraction ` +
+      `${valFraction}. Take a smaller one, ${other}or more documents: ` +
+      "a .txt or .md file is one, give several of them or a .jsonl file with a document a line",
+    { path: output },
+  );
 }
 
 function withoutEnding(path: string): string {

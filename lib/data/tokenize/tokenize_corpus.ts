@@ -140,7 +140,7 @@ export async function tokenizeCorpus(options: TokenizeOptions): Promise<Tokenize
   using copy = options.saveTokenizer ? new AtomicFile(options.saveTokenizer) : null;
   copy?.write(tokenizer.json);
   copy?.close();
-  const files = writer.commit();
+  const files = await writer.commit();
   copy?.commit();
   return {
     ...totals.progress,
