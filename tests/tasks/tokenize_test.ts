@@ -100,6 +100,21 @@ const REFUSED: [string, string[], string][] = [
     ["--input", "a.txt", "--tokenizer", "none.json"],
     "there is no such file",
   ],
+  [
+    "the output's folder can't be made",
+    ["--input", "a.txt", "--output", "a.txt/b/out.tokens", "--tokenizer", "tokenizer.json"],
+    "Cannot write a.txt/b/out.tokens as its folder must be writable: Not a directory",
+  ],
+  [
+    "the output's folder takes no files",
+    ["--input", "a.txt", "--output", "/proc/out.tokens", "--train-vocab", "300"],
+    "Cannot write /proc/out.tokens as its folder must be writable: it is a special file or folder of the system",
+  ],
+  [
+    "the input is a special file",
+    ["--input", "/proc/cpuinfo", "--tokenizer", "tokenizer.json"],
+    "Cannot read /proc/cpuinfo as it must be a file or folder of text: it is a special file or folder of the system",
+  ],
   ["no tokenizer is named", ["--input", "a.txt"], "either --tokenizer or --train-vocab"],
   [
     "--tokenizer-output goes with a tokenizer that is not trained",
@@ -115,7 +130,10 @@ for (const [what, args, message] of REFUSED) {
       Deno.writeFileSync(`${folder}/binary.txt`, Uint8Array.of(1, 2, 0, 3));
       Deno.writeFileSync(`${folder}/tokenizer.json`, smallTokenizerJson());
       const before = names(folder);
-      const { code, stderr } = await run(folder, [...args, "--output", "out.tokens"]);
+      const { code, stderr } = await run(
+        folder,
+        args.includes("--output") ? args : [...args, "--output", "out.tokens"],
+      );
       assertEquals([code, names(folder)], [1, before]);
       assert(/^error: /m.test(stderr) && stderr.includes(message), stderr);
       assert(!stderr.includes("    at "), "a stack trace is shown");

@@ -3,11 +3,12 @@
  *
  * @module
  */
-import { ensureDir, exists } from "@std/fs";
+import { exists } from "@std/fs";
 import { basename, dirname, join } from "@std/path";
 import { DataError } from "../errors.ts";
 import { hashToUnit } from "../hash.ts";
 import { type TokenArray, TokenFileWriter, type TokenFileWriterOptions } from "../token_writer.ts";
+import { requireWritable } from "../writable_file.ts";
 
 /** Which files a corpus goes to. */
 export interface CorpusFiles {
@@ -58,7 +59,7 @@ export async function prepareOutput(options: CorpusFiles): Promise<void> {
       { path: output },
     );
   }
-  await ensureDir(folder);
+  await requireWritable(output);
   const held = validationPath(output);
   if (valFraction === 0 && await exists(held)) {
     throw staleHeldOut(output, "no --val-fraction is given");

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { ensureDir } from "@std/fs";
 import { basename, dirname, join, resolve } from "@std/path";
 import { DataError } from "../errors.ts";
 import { readTokenFileInfo } from "../token_format.ts";
+import { requireWritable } from "../writable_file.ts";
 
 const NAME = "tokenizer.json";
 
@@ -31,7 +31,7 @@ export async function prepareTokenizer(path: string, replaced: readonly string[]
       { path },
     );
   }
-  await ensureDir(dirname(path));
+  await requireWritable(path);
   const hash = await hashOf(path);
   if (hash === null) return;
   const going = new Set(replaced.map((file) => resolve(file)));
