@@ -20,17 +20,21 @@ export class TokenizeLines {
   #total = 0;
   #line: ProgressLine | null = null;
   #stage: "vocabulary" | "tokens" | null = null;
-  #startedAt = 0;
+  readonly #now: () => number;
+  /** When the current stage began: where the one before it was last heard of. */
+  #stageAt = 0;
+  #heardAt = 0;
 
   /** Options of the lines, such as where they go. */
   constructor(options: ProgressOptions = {}) {
     this.#options = { plainIntervalMs: 5000, ...options };
+    this.#now = options.now ?? (() => performance.now());
   }
 
   /** Says what was found. */
   start(source: SourceListing, totalBytes: number): void {
     this.#total = totalBytes;
-    this.#startedAt = performance.now();
+    this.#heardAt = this.#now();
     const { files } = source;
     new ProgressLine(this.#options).log(
       `${formatCount(files.length)} file${files.length === 1 ? "" : "s"}, ${
@@ -44,11 +48,12 @@ export class TokenizeLines {
     if (progress.stage !== this.#stage) {
       this.finish();
       this.#stage = progress.stage;
+      this.#stageAt = this.#heardAt;
       const label = progress.stage === "vocabulary" ? "vocabulary" : "tokenize";
-      this.#line = new ProgressLine({ ...this.#options, label, total: this.#total });
+      const startedAt = this.#stageAt;
+      this.#line = new ProgressLine({ ...this.#options, label, total: this.#total, startedAt });
     }
-    // The tokens' clock starts where the vocabulary's stage ends.
-    if (progress.stage === "vocabulary") this.#startedAt = performance.now();
+    this.#heardAt = this.#now();
     this.#line!.update({ done: progress.readBytes, text: this.#text(progress) });
   }
 
@@ -65,7 +70,7 @@ export class TokenizeLines {
         ? `${formatBytes(readBytes)} counted`
         : `${formatCount(vocabSize)} tokens`;
     }
-    const rate = progress.textBytes / 1000 / (performance.now() - this.#startedAt);
+    const rate = progress.textBytes / 1000 / (this.#now() - this.#stageAt);
     const bad = progress.problems === 0 ? "" : `, ${formatCount(progress.problems)} bad records`;
     return `${formatCount(progress.tokens)} tokens, ${rate.toFixed(1)} MB/s${bad}`;
   }

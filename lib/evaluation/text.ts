@@ -51,6 +51,15 @@ export interface EvaluationDataOptions {
   /** Field of JSON lines or column of parquet that holds the text. @default "text" */
   readonly textField?: string;
   readonly observer?: TextObserver;
+  /** Ends the tokenizing of a text early; nothing of it is then left. */
+  readonly signal?: AbortSignal;
+}
+
+/** A model and what came beside it; `path` is the folder of both. */
+export interface EvaluatedModel {
+  readonly model: BitNetTransformer;
+  readonly tokenizer: Tokenizer | null;
+  readonly path?: string;
 }
 
 /**
@@ -60,20 +69,41 @@ export interface EvaluationDataOptions {
  * answers are no numbers.
  */
 export async function evaluateText(
-  loaded: { model: BitNetTransformer; tokenizer: Tokenizer | null; path?: string },
+  loaded: EvaluatedModel,
   path: string,
   options: EvaluateTextOptions = {},
 ): Promise<Evaluation> {
-  const { model, tokenizer, path: folder } = loaded;
-  const { seqLen, textField, observer, ...rest } = options;
-  using dataset = await openEvaluationData(path, {
+  const { textField, observer, ...rest } = options;
+  using dataset = await openTextFor(loaded, path, {
+    ...(textField !== undefined && { textField }),
+    ...(observer !== undefined && { observer }),
+  });
+  return scoreText(loaded, dataset, { ...rest, path, ...(observer !== undefined && { observer }) });
+}
+
+/** {@linkcode openEvaluationData} for a model: its vocabulary, its tokenizer, its library. */
+export function openTextFor(
+  { model, tokenizer, path: folder }: EvaluatedModel,
+  path: string,
+  options: Pick<EvaluationDataOptions, "textField" | "observer" | "signal"> = {},
+): Promise<TokenDataset> {
+  return openEvaluationData(path, {
+    ...options,
     library: model.device.library,
     vocabSize: model.config.vocabSize,
     tokenizer,
     ...(folder !== undefined && { tokenizerPath: join(folder, FILES.tokenizer) }),
-    ...(textField !== undefined && { textField }),
-    ...(observer !== undefined && { observer }),
   });
+}
+
+/** Scores what {@linkcode openTextFor} opened. Throws `RangeError` as {@linkcode evaluateText} does. */
+export function scoreText(
+  { model, tokenizer }: EvaluatedModel,
+  dataset: TokenDataset,
+  /** `path` is what was opened, for messages. */
+  options: Omit<EvaluateTextOptions, "textField"> & { readonly path: string },
+): Evaluation {
+  const { seqLen, observer, path, ...rest } = options;
   using evaluator = new LanguageModelEvaluator(model, {
     tokenBytes: tokenizer === null ? null : new TokenBytes(tokenizer),
     ...(seqLen !== undefined && { seqLen }),
@@ -100,7 +130,7 @@ export async function openEvaluationData(
   path: string,
   options: EvaluationDataOptions,
 ): Promise<TokenDataset> {
-  const { library, vocabSize, tokenizer, textField, observer } = options;
+  const { library, vocabSize, tokenizer, textField, observer, signal } = options;
   const open = (file: string) =>
     TokenDataset.open(file, {
       library,
@@ -128,6 +158,7 @@ export async function openEvaluationData(
       library,
       workers: 1,
       ...(textField !== undefined && { textField }),
+      ...(signal !== undefined && { signal }),
       ...(observer !== undefined && {
         onProgress: (progress) => observer.tokenized(progress),
         onProblem: (problem) => observer.leftOut(problem),

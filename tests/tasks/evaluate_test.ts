@@ -1,6 +1,6 @@
 import { assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
-import { runTask, withCheckpoint } from "./support.ts";
+import { runTask, startTask, withCheckpoint } from "./support.ts";
 
 const TEXT = "We hold these truths to be self-evident, that all men are created equal.\n".repeat(4);
 
@@ -43,6 +43,23 @@ Deno.test("evaluate scores no more than --max-tokens when the text is longer", (
   withText(async ({ flags }) => {
     const { stdout } = await runTask("evaluate", [...flags, "--max-tokens", "50", "--json"]);
     assertEquals(JSON.parse(stdout).tokens, 50);
+  }));
+
+Deno.test("evaluate exits with 130 and leaves nothing behind when it is interrupted while it tokenizes", () =>
+  withText(async ({ flags, folder }) => {
+    const temporary = join(folder, "tmp");
+    await Deno.mkdir(temporary);
+    await Deno.writeTextFile(join(folder, "text.txt"), TEXT.repeat(300_000)); // 90 MB
+    const child = startTask("evaluate", flags, { TMPDIR: temporary });
+    const output = child.output();
+    const names = () => Array.from(Deno.readDirSync(temporary), ({ name }) => name);
+    const deadline = performance.now() + 20_000;
+    while (names().length === 0 && performance.now() < deadline) {
+      await new Promise((wake) => setTimeout(wake, 5));
+    }
+    child.kill("SIGINT");
+    const { code, stderr } = await output;
+    assertEquals([code, names()], [130, []], new TextDecoder().decode(stderr));
   }));
 
 const WRONG: [string, string[], RegExp][] = [
