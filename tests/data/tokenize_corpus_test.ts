@@ -1,3 +1,4 @@
+import { gzipSync } from "node:zlib";
 import {
   assert,
   assertEquals,
@@ -17,6 +18,7 @@ import {
 } from "../../lib/data/tokenize/tokenize_corpus.ts";
 import { readTokenFileInfo } from "../../lib/data/token_format.ts";
 import { type Tokenizer, tokenizerFromJson } from "../../lib/tokenizer/tokenizer.ts";
+import { trainVocabulary } from "../../lib/data/tokenize/train_vocabulary.ts";
 import { gpt2Json, llamaJson, toBytes } from "../tokenizer/vocabularies.ts";
 import { inFolder, randomNumbers } from "./support.ts";
 import { cpuLibrary, END, smallTokenizer, smallTokenizerJson } from "./text_support.ts";
@@ -309,6 +311,16 @@ const FAILURES: [string, (folder: string) => void, Partial<TokenizeOptions>, str
     {},
     "no document of it can be used: all 1 are bad",
   ],
+  [
+    "a .jsonl.gz is cut short",
+    (folder) => {
+      const lines = story(200_000).split("\n").map((text) => JSON.stringify({ text }) + "\n");
+      const bytes = gzipSync(lines.join(""));
+      Deno.writeFileSync(`${folder}/in/c.jsonl.gz`, bytes.subarray(0, bytes.length - 500));
+    },
+    {},
+    "as it cannot be read on: unexpected end of file. What follows in the file would be lost",
+  ],
   ["the output has another ending", () => {}, { output: "x.bin" }, "ends in .tokens"],
 ];
 for (const workers of [1, 2]) {
@@ -361,4 +373,22 @@ Deno.test("tokenizeCorpus() saves the tokenizer's bytes when told to", () =>
     using tokenizer = await smallTokenizer();
     await run(folder, { tokenizer, saveTokenizer: `${folder}/tokenizer.json` });
     assertEquals(Deno.readFileSync(`${folder}/tokenizer.json`), tokenizer.json);
+  }));
+
+Deno.test("trainVocabulary() throws a DataError with the file and line when a .jsonl.gz is cut short", () =>
+  inFolder(async (folder) => {
+    const bytes = gzipSync('{"text": "some text"}\n'.repeat(5000));
+    Deno.writeFileSync(`${folder}/a.jsonl.gz`, bytes.subarray(0, bytes.length - 30));
+    await assertRejects(
+      async () =>
+        await trainVocabulary({
+          source: await findSourceFiles(folder),
+          vocabSize: 300,
+          library: cpuLibrary(),
+          textField: "text",
+          invalidUtf8: "replace",
+        }),
+      DataError,
+      `Cannot tokenize ${folder}/a.jsonl.gz, line `,
+    );
   }));
