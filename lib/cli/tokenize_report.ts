@@ -9,7 +9,7 @@ import type {
   TokensProgress,
   VocabularyProgress,
 } from "../data/tokenize/tokenize_input.ts";
-import { formatBytes, formatCount } from "./format.ts";
+import { formatBytes, formatCount, formatDuration } from "./format.ts";
 import { ProgressLine, type ProgressOptions } from "./progress.ts";
 
 const PROBLEMS_SHOWN = 10;
@@ -66,13 +66,11 @@ export class TokenizeLines {
   #text(progress: VocabularyProgress | TokensProgress): string {
     if (progress.stage === "vocabulary") {
       const { readBytes, vocabSize } = progress;
-      return vocabSize === 0
-        ? `${formatBytes(readBytes)} counted`
-        : `${formatCount(vocabSize)} tokens`;
+      return vocabSize === 0 ? `${formatBytes(readBytes)} counted` : count(vocabSize, "token");
     }
-    const rate = progress.textBytes / 1000 / (this.#now() - this.#stageAt);
-    const bad = progress.problems === 0 ? "" : `, ${formatCount(progress.problems)} bad records`;
-    return `${formatCount(progress.tokens)} tokens, ${rate.toFixed(1)} MB/s${bad}`;
+    const rate = 1000 * progress.textBytes / (this.#now() - this.#stageAt);
+    const bad = progress.problems === 0 ? "" : `, ${count(progress.problems, "bad record")}`;
+    return `${formatCount(progress.tokens)} tokens, ${formatBytes(rate)}/s${bad}`;
   }
 }
 
@@ -83,12 +81,20 @@ export function describeTokenizing(report: TokenizeInputReport): string {
     const held = split === "train" ? "" : " held out";
     return `${path}: ${count(tokens, "token")}, ${count(documents, "document")}${held}`;
   });
-  const rate = report.textBytes / 1e6 / report.seconds;
+  const { textBytes, seconds, tokens, tokenizerPath, vocabSize, wantedVocabSize } = report;
+  // In plain digits, as a config takes it.
   lines.push(
-    `${(report.textBytes / 1e6).toFixed(1)} MB of text in ${report.seconds.toFixed(1)} s, ${
-      rate.toFixed(1)
-    } MB/s, ${(report.textBytes / report.tokens).toFixed(2)} bytes a token`,
+    `${tokenizerPath}: a vocabulary of ${vocabSize} tokens; set model.vocab_size to ${vocabSize}`,
+    `${formatBytes(textBytes)} of text in ${formatDuration(1000 * seconds)}, ${
+      formatBytes(textBytes / seconds)
+    }/s, ${(textBytes / tokens).toFixed(2)} bytes a token`,
   );
+  if (wantedVocabSize !== null && vocabSize < wantedVocabSize) {
+    lines.push(
+      `warning: the vocabulary has ${vocabSize} tokens, not the ${wantedVocabSize} of --train-vocab: no more pairs occur ` +
+        "twice in the text. Give more text for more",
+    );
+  }
   if (report.valFraction > 0 && !report.files.some(({ split }) => split === "validation")) {
     lines.push(
       `warning: none of ${count(report.documents, "document")} was held out at --val-fraction ` +

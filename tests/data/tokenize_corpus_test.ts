@@ -309,7 +309,7 @@ const FAILURES: [string, (folder: string) => void, Partial<TokenizeOptions>, str
       Deno.writeFileSync(`${folder}/in/a.txt`, Uint8Array.of(1, 0, 2));
     },
     {},
-    "no document of it can be used: all 1 are bad",
+    "no document of it can be used: the only one is bad, ",
   ],
   [
     "a .jsonl.gz is cut short",

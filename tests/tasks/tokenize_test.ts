@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import { BatchLoader } from "../../lib/data/loader.ts";
 import { TokenDataset } from "../../lib/data/shards.ts";
@@ -62,7 +62,16 @@ Deno.test("tokenize trains a vocabulary and writes files that a loader reads bac
     const { code, stdout, stderr } = await run(folder, args);
     assertEquals(code, 0, stderr);
     assertEquals(names(`${folder}/out`), ["a.tokens", "a.val.tokens", "tokenizer.json"]);
-    assertStringIncludes(stdout, "MB/s");
+    assertMatch(
+      stdout,
+      /^[\d.]+ [KM]iB of text in [\d.]+ m?s, [\d.]+ [KM]iB\/s, [\d.]+ bytes a token$/m,
+    );
+    assertStringIncludes(
+      stdout,
+      "out/tokenizer.json: a vocabulary of 300 tokens; set model.vocab_size to 300\n",
+    );
+    assertStringIncludes(stderr, "vocabulary 300 tokens\n");
+    assert(!stdout.includes("warning"), stdout);
     using tokenizer = await loadTokenizer(`${folder}/out/tokenizer.json`, {
       library: cpuLibrary(),
     });
@@ -139,6 +148,21 @@ for (const [what, args, message] of REFUSED) {
       assert(!stderr.includes("    at "), "a stack trace is shown");
     }));
 }
+
+Deno.test("tokenize says how large the vocabulary is when the text gives fewer tokens than --train-vocab", () =>
+  inFolder(async (folder) => {
+    Deno.writeTextFileSync(`${folder}/a.txt`, "a text of few words\n".repeat(9));
+    const args = ["--input", "a.txt", "--output", "a.tokens", "--train-vocab", "100000"];
+    const { code, stdout } = await run(folder, args);
+    using tokenizer = await loadTokenizer(`${folder}/tokenizer.json`, { library: cpuLibrary() });
+    const { vocabSize } = tokenizer;
+    assertEquals(code, 0);
+    assertStringIncludes(stdout, `set model.vocab_size to ${vocabSize}\n`);
+    assertStringIncludes(
+      stdout,
+      `warning: the vocabulary has ${vocabSize} tokens, not the 100000 of --train-vocab`,
+    );
+  }));
 
 Deno.test("tokenize refuses before any work to replace a tokenizer when other token files were made with it", () =>
   inFolder(async (folder) => {

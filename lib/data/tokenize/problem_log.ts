@@ -58,7 +58,9 @@ export class ProblemLog {
     this.#onProblem(text);
     if (this.#count > this.#maxErrors) {
       throw new DataError(
-        `Cannot go on tokenizing as at most ${this.#maxErrors} bad records may be left out; the last is ` +
+        `Cannot go on tokenizing as at most ${this.#maxErrors} bad record${
+          this.#maxErrors === 1 ? "" : "s"
+        } may be left out; the last is ` +
           `${text}. Repair the input or raise --max-errors`,
         { path },
       );

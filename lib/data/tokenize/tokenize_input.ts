@@ -61,6 +61,10 @@ export interface TokensProgress extends TokenizeProgress {
 /** A run's report and what it ran on. */
 export interface TokenizeInputReport extends TokenizeReport {
   readonly source: SourceListing;
+  /** The tokenizer that was used or trained. */
+  readonly tokenizerPath: string;
+  /** Tokens that its vocabulary was to have, where it was trained. */
+  readonly wantedVocabSize: number | null;
 }
 
 // A worker takes as long to start as some megabytes take to encode.
@@ -104,7 +108,12 @@ export async function tokenizeInput(options: TokenizeInputOptions): Promise<Toke
     saveTokenizer,
     onProgress: (progress) => onProgress?.({ stage: "tokens", ...progress }),
   });
-  return { ...report, source };
+  return {
+    ...report,
+    source,
+    tokenizerPath: "path" in choice ? choice.path : saveTokenizer!,
+    wantedVocabSize: "path" in choice ? null : choice.vocabSize,
+  };
 }
 
 function train(

@@ -24,8 +24,8 @@ export interface TrainVocabularyOptions {
   signal?: AbortSignal;
   /** Told the bytes read from disk so far. */
   onRead?: (bytes: number) => void;
-  /** Told the merges found so far. */
-  onMerge?: (merges: number, total: number) => void;
+  /** Told the tokens of the vocabulary so far, and in all. */
+  onMerge?: (tokens: number, total: number) => void;
 }
 
 /**
