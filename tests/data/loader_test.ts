@@ -259,6 +259,18 @@ Deno.test("TokenDataset.open() throws when there is no file, or a folder holds n
     assertThrows(() => open([]), DataError, "at least one token file");
   }));
 
+Deno.test("TokenDataset.open() names the config's key when that gave the path", () =>
+  inFolder((folder) => {
+    const options = { library: testLibrary(), vocabSize: 10, key: "data.validation" };
+    const large = writeTokens(`${folder}/large.tokens`, { ids: [1], vocabSize: 11 });
+    Deno.mkdirSync(`${folder}/empty`);
+    for (const path of ["none.tokens", "empty", "*.bin", "large.tokens"]) {
+      const message = `${folder}/${path} (data.validation) as `;
+      assertThrows(() => TokenDataset.open(`${folder}/${path}`, options), DataError, message);
+    }
+    assertThrows(() => TokenDataset.open(large, options), DataError, "Set model.vocab_size to 11");
+  }));
+
 Deno.test("FileMapping.open() throws a NativeError with the reason when a file can't be mapped", () =>
   inFolder((folder) => {
     Deno.writeTextFileSync(`${folder}/empty`, "");

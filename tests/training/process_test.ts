@@ -113,13 +113,18 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
-Deno.test("train prints one error line and exits with 1 when the data is missing", async () => {
-  await using run = await tinyRun();
-  const { code, stderr } = await train(run, ["--set", "data.train=/nowhere/at/all.tokens"]);
-  assertEquals(code, 1);
-  assertStringIncludes(stderr, "error: Cannot open /nowhere/at/all.tokens");
-  assert(!stderr.includes("    at "), stderr);
-});
+for (const key of ["data.train", "data.validation"]) {
+  Deno.test(`train prints one error line with the key and exits with 1 when ${key} is missing`, async () => {
+    await using run = await tinyRun();
+    const { code, stderr } = await train(run, ["--set", `${key}=/nowhere/at/all.tokens`]);
+    assertEquals(code, 1);
+    assertStringIncludes(
+      stderr,
+      `error: Cannot open /nowhere/at/all.tokens (${key}) as there is no`,
+    );
+    assert(!stderr.includes("    at "), stderr);
+  });
+}
 
 Deno.test("train goes on when a checkpoint can't be written, and keeps the one before", async () => {
   await using run = await tinyRun();
