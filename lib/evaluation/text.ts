@@ -148,6 +148,15 @@ export async function openEvaluationData(
       { path },
     );
   }
+  if (tokenizer.vocabSize > vocabSize) {
+    throw new DataError(
+      `Cannot evaluate on ${path} with ${
+        options.tokenizerPath ?? "the tokenizer"
+      } as it has ${tokenizer.vocabSize} ids: ` +
+        `the model's vocabulary has ${vocabSize}. Take the tokenizer.json that the model was trained with`,
+      { path },
+    );
+  }
   const folder = await Deno.makeTempDir({ prefix: "titanbit-evaluate-" });
   try {
     const output = join(folder, "text.tokens");

@@ -1,18 +1,19 @@
 import { assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
+import { byteTokenizerJson } from "../inference/support.ts";
 import { runTask, startTask, withCheckpoint } from "./support.ts";
 
 const TEXT = "We hold these truths to be self-evident, that all men are created equal.\n".repeat(4);
 
 /** Runs `body` with the flags of a checkpoint and of a text. */
 function withText(
-  body: (context: { flags: string[]; folder: string }) => Promise<void>,
-  options: { tokenizer?: boolean } = {},
+  body: (context: { flags: string[]; folder: string; checkpoint: string }) => Promise<void>,
+  options: { tokenizer?: boolean; vocabSize?: number } = {},
 ): Promise<void> {
   return withCheckpoint(async ({ checkpoint, folder }) => {
     const path = join(folder, "text.txt");
     await Deno.writeTextFile(path, TEXT);
-    await body({ flags: ["--checkpoint", checkpoint, "--data", path], folder });
+    await body({ flags: ["--checkpoint", checkpoint, "--data", path], folder, checkpoint });
   }, options);
 }
 
@@ -100,3 +101,11 @@ Deno.test("evaluate asks for a tokenizer when the checkpoint has none and the da
     assertEquals(code, 1);
     assertMatch(stderr, /needs the model's tokenizer\.json/);
   }, { tokenizer: false }));
+
+Deno.test("evaluate warns when a tokenizer that the checkpoint was not saved with has far fewer ids", () =>
+  withText(async ({ flags, checkpoint }) => {
+    await Deno.writeFile(join(checkpoint, "tokenizer.json"), byteTokenizerJson());
+    const { code, stderr } = await runTask("evaluate", flags);
+    assertEquals(code, 0);
+    assertMatch(stderr, /^warning: .*tokenizer\.json has 257 ids, the model's vocabulary 1000,/m);
+  }, { tokenizer: false, vocabSize: 1000 }));

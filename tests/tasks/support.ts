@@ -43,10 +43,10 @@ export async function runTask(name: string, args: readonly string[]): Promise<Fi
 /** Runs `body` with the checkpoint of a small model over bytes, trained on sequences of 32, in a fresh folder. */
 export function withCheckpoint(
   body: (context: { folder: string; checkpoint: string }) => Promise<void>,
-  options: { tokenizer?: boolean } = {},
+  options: { tokenizer?: boolean; vocabSize?: number } = {},
 ): Promise<void> {
   return withFolder(async (folder) => {
-    using model = BitNetTransformer.create(tinyConfig({ vocabSize: 257 }), {
+    using model = BitNetTransformer.create(tinyConfig({ vocabSize: options.vocabSize ?? 257 }), {
       device: { kind: "cpu", threads: 1 },
       training: false,
       seed: 4,
