@@ -106,6 +106,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     );
     assertEquals(ended.code, 0, ended.stderr);
     assertStringIncludes(ended.stderr, "interrupted at step");
+    assertStringIncludes(ended.stderr, "hidden_size:"); // the whole config, as the run began
     const saved = [...Deno.readDirSync(run.run)].filter(({ isDirectory }) => isDirectory);
     assertEquals(saved.length, 1);
     const records = await readRecords(join(run.run, "metrics.jsonl"));
@@ -123,6 +124,7 @@ for (const key of ["data.train", "data.validation"]) {
       `error: Cannot open /nowhere/at/all.tokens (${key}) as there is no`,
     );
     assert(!stderr.includes("    at "), stderr);
+    assert(!stderr.includes("hidden_size:"), `the config precedes the error: ${stderr}`);
   });
 }
 
