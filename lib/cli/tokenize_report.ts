@@ -96,9 +96,12 @@ export function describeTokenizing(report: TokenizeInputReport): string {
     );
   }
   if (report.valFraction > 0 && !report.files.some(({ split }) => split === "validation")) {
+    const remedy = report.documents === 1
+      ? "Give more documents"
+      : "Take a larger one, another --seed, or more documents";
     lines.push(
       `warning: none of ${count(report.documents, "document")} was held out at --val-fraction ` +
-        `${report.valFraction}: there is no validation file. Take a larger one, another --seed, or more documents: ` +
+        `${report.valFraction}: there is no validation file. ${remedy}: ` +
         "a .txt or .md file is one, give several of them or a .jsonl file with a document a line",
     );
   }

@@ -204,7 +204,7 @@ Deno.test("tokenizeCorpus() refuses to train on what an earlier run held out whe
     assertEquals(after, before);
   }));
 
-for (const count of [1, 3]) {
+for (const [count, remedy] of [[1, "Leave that out"], [3, "Take a smaller one"]] as const) {
   Deno.test(`tokenizeCorpus() throws a DataError and writes nothing when all of ${count} documents would be held out`, () =>
     inFolder(async (folder) => {
       writeCorpus(folder, count);
@@ -214,6 +214,7 @@ for (const count of [1, 3]) {
         DataError,
       );
       assertStringIncludes(error.message, "there must be something to train on");
+      assertStringIncludes(error.message, `${remedy}, `);
       assertStringIncludes(error.message, "a .txt or .md file is one");
       assertEquals(names(folder), ["in"]);
     }));

@@ -164,6 +164,15 @@ Deno.test("tokenize says how large the vocabulary is when the text gives fewer t
     );
   }));
 
+Deno.test("tokenize warns that a text file is one document when it is the only one and not held out", () =>
+  inFolder(async (folder) => {
+    Deno.writeTextFileSync(`${folder}/a.txt`, "a text\n");
+    Deno.writeFileSync(`${folder}/tokenizer.json`, smallTokenizerJson());
+    const args = ["--input", "a.txt", "--output", "a.tokens", "--tokenizer", "tokenizer.json"];
+    const { stdout } = await run(folder, [...args, "--val-fraction", "0.000001"]);
+    assertMatch(stdout, /^warning: none of 1 document .* Give more documents: a \.txt .* is one/m);
+  }));
+
 Deno.test("tokenize refuses before any work to replace a tokenizer when other token files were made with it", () =>
   inFolder(async (folder) => {
     writeTexts(folder, 30);

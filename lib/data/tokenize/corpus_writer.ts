@@ -218,11 +218,12 @@ function allHeldOut(
   output: string,
   { valFraction, documents }: { valFraction: number; documents: number },
 ): DataError {
-  const what = documents === 1 ? "the only document" : `all ${documents} documents`;
-  const other = documents === 1 ? "" : "another --seed, ";
+  const [what, remedy] = documents === 1
+    ? ["the only document", "Leave that out, or give more documents"]
+    : [`all ${documents} documents`, "Take a smaller one, another --seed, or more documents"];
   return new DataError(
     `Cannot write ${output} as there must be something to train on: ${what} would be held out at --val-fraction ` +
-      `${valFraction}. Take a smaller one, ${other}or more documents: ` +
+      `${valFraction}. ${remedy}: ` +
       "a .txt or .md file is one, give several of them or a .jsonl file with a document a line",
     { path: output },
   );
