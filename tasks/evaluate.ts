@@ -4,14 +4,17 @@
  * @module
  */
 
-import { type Command, main } from "../lib/cli/command.ts";
+import { type Command, main, type ParsedArgs } from "../lib/cli/command.ts";
 import {
   EvaluationReport,
   evaluationToJson,
   formatEvaluation,
 } from "../lib/cli/evaluation_report.ts";
+import { onInterrupt } from "../lib/cli/interrupt.ts";
 import { loadFlaggedModel, MODEL_FLAGS } from "../lib/cli/model_flags.ts";
-import { evaluateText } from "../lib/evaluation/text.ts";
+import type { TokenDataset } from "../lib/data/shards.ts";
+import { openTextFor, scoreText } from "../lib/evaluation/text.ts";
+import type { LoadedModel } from "../lib/inference/load_model.ts";
 
 export const command: Command = {
   name: "evaluate",
@@ -54,19 +57,42 @@ export const command: Command = {
     const stride = args.optionalInteger("stride") ?? Math.ceil(seqLen / 2);
     const maxTokens = args.optionalInteger("max-tokens");
     const report = new EvaluationReport();
-    const found = await evaluateText(loaded, data, {
+    using dataset = await openData(loaded, args, report);
+    if (dataset === null) return 130; // 128 + SIGINT
+    const found = scoreText(loaded, dataset, {
+      path: data,
       seqLen,
       stride,
       ...(maxTokens !== undefined && { maxTokens }),
-      textField: args.string("text-field"),
       observer: report,
     });
     report.finish();
-    if (!args.boolean("json")) return console.log(formatEvaluation(found, { seqLen, stride }));
+    if (!args.boolean("json")) {
+      console.log(formatEvaluation(found, { seqLen, stride }));
+      return 0;
+    }
     const { path: checkpoint, step } = loaded;
     const place = { checkpoint, step, data, seq_len: seqLen, stride };
     console.log(JSON.stringify({ ...evaluationToJson(found), ...place }));
+    return 0;
   },
 };
+
+/** The data's tokens; null where a signal came while a text was being tokenized, of which nothing is then left. */
+async function openData(
+  loaded: LoadedModel,
+  args: ParsedArgs,
+  observer: EvaluationReport,
+): Promise<TokenDataset | null> {
+  using interrupt = onInterrupt(() => console.error("\nstopping, nothing will be left behind"));
+  const { signal } = interrupt;
+  try {
+    const textField = args.string("text-field");
+    return await openTextFor(loaded, args.string("data"), { textField, observer, signal });
+  } catch (error) {
+    if (signal.aborted) return null;
+    throw error;
+  }
+}
 
 if (import.meta.main) await main(command);

@@ -22,7 +22,8 @@ export const command: Command = {
     { name: "input", kind: "string", placeholder: "PATH", help: "text file or folder", required: true },
     { name: "output", kind: "string", placeholder: "FILE.tokens", help: "token file to write", required: true },
     { name: "tokenizer", kind: "string", placeholder: "FILE", help: "tokenizer.json to use" },
-    { name: "train-vocab", kind: "integer", placeholder: "N", help: "train a vocabulary of N tokens on the input instead; tokenizer.json is written beside the output", min: 258 },
+    { name: "train-vocab", kind: "integer", placeholder: "N", help: "train a vocabulary of N tokens on the input instead", min: 258 },
+    { name: "tokenizer-output", kind: "string", placeholder: "FILE.json", help: "where the trained tokenizer goes; by default tokenizer.json beside the output" },
     { name: "vocab-kind", kind: "string", help: "kind of vocabulary to train", choices: ["byte_level", "sentencepiece"], default: "byte_level" },
     { name: "val-fraction", kind: "number", placeholder: "F", help: "share of the documents held out in <name>.val.tokens", min: 0, max: 0.99, default: 0 },
     { name: "seed", kind: "integer", help: "chooses the documents held out", min: 0, default: 0 },
@@ -68,9 +69,16 @@ async function run(args: ParsedArgs): Promise<number> {
 function chooseTokenizer(args: ParsedArgs): TokenizerChoice {
   const vocabSize = args.optionalInteger("train-vocab");
   const path = args.optionalString("tokenizer");
-  if (path !== undefined && vocabSize === undefined) return { path };
+  const output = args.optionalString("tokenizer-output");
+  if (path !== undefined && vocabSize === undefined) {
+    if (output === undefined) return { path };
+    throw new UsageError(
+      `Cannot write a tokenizer to ${output} as none is trained: --tokenizer takes ${path} as it is. Leave out --tokenizer-output`,
+    );
+  }
   if (path === undefined && vocabSize !== undefined) {
-    return { vocabSize, kind: args.string("vocab-kind") as "byte_level" | "sentencepiece" };
+    const kind = args.string("vocab-kind") as "byte_level" | "sentencepiece";
+    return { vocabSize, kind, ...(output !== undefined && { output }) };
   }
   throw new UsageError(
     "Cannot tokenize as either --tokenizer or --train-vocab says how: give one of them",

@@ -102,10 +102,10 @@ export const command: Command = {
     const { config } = fitted;
     const own = given !== undefined && resolve(given) === resolve(runFolder(config));
     const resume = own ? "latest" : checkpoint;
-    console.error(runConfigToYaml(config, fitted));
     console.error(`memory  ${describePlan(planRun(config, device.dtype))}`);
     const { steps } = config.training;
-    const report = new TrainingReport({ steps, style: config.logging.console });
+    const heading = runConfigToYaml(config, fitted);
+    const report = new TrainingReport({ steps, style: config.logging.console, heading });
     const inject = args.optionalString("inject");
     const faults = inject === undefined ? [] : await loadFaults(inject);
     const port = args.optionalInteger("dashboard");

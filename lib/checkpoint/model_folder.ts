@@ -32,6 +32,8 @@ export interface ModelFolder {
   readonly specialTokens: SpecialTokens;
   /** tokenizer.json, byte for byte, or null when the folder has none. */
   readonly tokenizerJson: Uint8Array | null;
+  /** Whether that is the copy that the checkpoint was saved with, as opposed to a file put there by somebody. */
+  readonly tokenizerVerified: boolean;
   /** Newer checkpoints of a run's folder that were not taken, and why. */
   readonly passedOver: readonly PassedOver[];
   /**
@@ -111,6 +113,7 @@ function openOne(path: string, passedOver: readonly PassedOver[]): Promise<Model
       tokenizerJson: hasFile(path, FILES.tokenizer)
         ? Deno.readFileSync(join(path, FILES.tokenizer))
         : null,
+      tokenizerVerified: checksums?.has(FILES.tokenizer) ?? false,
       loadParameters: (sinks) => loadFrom(path, config, sinks),
     };
   });

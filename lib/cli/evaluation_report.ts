@@ -8,14 +8,26 @@ import type { TokenizeProgress } from "../data/tokenize/tokenize_corpus.ts";
 import type { Evaluation, EvaluationProgress } from "../evaluation/language_model.ts";
 import type { TextObserver } from "../evaluation/text.ts";
 import { formatDuration, formatRate, formatTable } from "./format.ts";
-import { ProgressLine } from "./progress.ts";
+import { ProgressLine, type ProgressOptions } from "./progress.ts";
 
 const PLAIN_INTERVAL_MS = 5000;
 
-/** Shows an evaluation's progress on stderr: first the tokenizing, where there is any, then the scoring. */
+/** Shows an evaluation's progress: first the tokenizing, where there is any, then the scoring. Made when the first begins. */
 export class EvaluationReport implements TextObserver {
+  readonly #options: ProgressOptions;
+  readonly #now: () => number;
   #line: ProgressLine | null = null;
   #label = "";
+  /** When the current stage began: where the one before it was last heard of. */
+  #stageAt: number;
+  #heardAt: number;
+
+  /** Options of the lines, such as where they go. */
+  constructor(options: ProgressOptions = {}) {
+    this.#options = { plainIntervalMs: PLAIN_INTERVAL_MS, ...options };
+    this.#now = options.now ?? (() => performance.now());
+    this.#stageAt = this.#heardAt = this.#now();
+  }
 
   tokenized({ readBytes, totalBytes, tokens }: TokenizeProgress): void {
     this.#lineOf("tokenize").update({ done: readBytes / totalBytes, text: `${tokens} tokens` });
@@ -37,13 +49,14 @@ export class EvaluationReport implements TextObserver {
   }
 
   #lineOf(label: string): ProgressLine {
-    if (this.#label !== label) this.finish();
+    if (this.#label !== label) {
+      this.finish();
+      this.#stageAt = this.#heardAt;
+    }
     this.#label = label;
-    return this.#line ??= new ProgressLine({
-      total: 1,
-      label,
-      plainIntervalMs: PLAIN_INTERVAL_MS,
-    });
+    this.#heardAt = this.#now();
+    const startedAt = this.#stageAt;
+    return this.#line ??= new ProgressLine({ ...this.#options, total: 1, label, startedAt });
   }
 }
 

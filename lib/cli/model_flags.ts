@@ -37,7 +37,7 @@ export const HEAD_FLAG: Flag = {
     "weights of the head: as trained, bfloat16 (CUDA), or in 8 bits, a quarter to read; auto is int8 on the CPU",
 };
 
-/** Loads the model that {@linkcode MODEL_FLAGS} name; says on stderr which newer checkpoints were passed over. */
+/** Loads the model that {@linkcode MODEL_FLAGS} name; says on stderr which newer checkpoints were passed over, and where the tokenizer may be another's. */
 export async function loadFlaggedModel(
   args: ParsedArgs,
   options: Pick<LoadModelOptions, "head"> = {},
@@ -53,5 +53,6 @@ export async function loadFlaggedModel(
   for (const { path, reason } of loaded.passedOver) {
     console.error(`warning: passed over ${path}: ${reason}`);
   }
+  if (loaded.tokenizerDoubt !== null) console.error(`warning: ${loaded.tokenizerDoubt}`);
   return loaded;
 }

@@ -30,6 +30,8 @@ export interface ProgressOptions {
   output?: ProgressOutput;
   /** Clock in ms. @default performance.now */
   now?: () => number;
+  /** When the work began, by that clock, where it was before the line is made. @default now */
+  startedAt?: number;
 }
 
 /** Where progress stands. */
@@ -46,7 +48,7 @@ const CLEAR = "\r\x1b[K";
 /**
  * One line of progress with the time that is left.
  *
- * The time left assumes the pace since the line was made (or since {@linkcode start} said where a resumed run
+ * The time left assumes the pace since the line was made (or since `startedAt`, or since {@linkcode start} said where a resumed run
  * began). {@linkcode log} writes a lasting line above the bar; {@linkcode finish} leaves the last state on screen.
  */
 export class ProgressLine {
@@ -70,7 +72,7 @@ export class ProgressLine {
     this.#bar = style === "bar" || (style === "auto" && this.#output.columns() !== null);
     this.#intervalMs = this.#bar ? options.barIntervalMs ?? 100 : options.plainIntervalMs ?? 0;
     this.#now = options.now ?? (() => performance.now());
-    this.#startedAt = this.#now();
+    this.#startedAt = options.startedAt ?? this.#now();
   }
 
   /** Whether a bar is drawn, as opposed to plain lines. */

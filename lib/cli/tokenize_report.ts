@@ -9,7 +9,7 @@ import type {
   TokensProgress,
   VocabularyProgress,
 } from "../data/tokenize/tokenize_input.ts";
-import { formatBytes, formatCount } from "./format.ts";
+import { formatBytes, formatCount, formatDuration } from "./format.ts";
 import { ProgressLine, type ProgressOptions } from "./progress.ts";
 
 const PROBLEMS_SHOWN = 10;
@@ -20,17 +20,21 @@ export class TokenizeLines {
   #total = 0;
   #line: ProgressLine | null = null;
   #stage: "vocabulary" | "tokens" | null = null;
-  #startedAt = 0;
+  readonly #now: () => number;
+  /** When the current stage began: where the one before it was last heard of. */
+  #stageAt = 0;
+  #heardAt = 0;
 
   /** Options of the lines, such as where they go. */
   constructor(options: ProgressOptions = {}) {
     this.#options = { plainIntervalMs: 5000, ...options };
+    this.#now = options.now ?? (() => performance.now());
   }
 
   /** Says what was found. */
   start(source: SourceListing, totalBytes: number): void {
     this.#total = totalBytes;
-    this.#startedAt = performance.now();
+    this.#heardAt = this.#now();
     const { files } = source;
     new ProgressLine(this.#options).log(
       `${formatCount(files.length)} file${files.length === 1 ? "" : "s"}, ${
@@ -44,11 +48,12 @@ export class TokenizeLines {
     if (progress.stage !== this.#stage) {
       this.finish();
       this.#stage = progress.stage;
+      this.#stageAt = this.#heardAt;
       const label = progress.stage === "vocabulary" ? "vocabulary" : "tokenize";
-      this.#line = new ProgressLine({ ...this.#options, label, total: this.#total });
+      const startedAt = this.#stageAt;
+      this.#line = new ProgressLine({ ...this.#options, label, total: this.#total, startedAt });
     }
-    // The tokens' clock starts where the vocabulary's stage ends.
-    if (progress.stage === "vocabulary") this.#startedAt = performance.now();
+    this.#heardAt = this.#now();
     this.#line!.update({ done: progress.readBytes, text: this.#text(progress) });
   }
 
@@ -61,13 +66,11 @@ export class TokenizeLines {
   #text(progress: VocabularyProgress | TokensProgress): string {
     if (progress.stage === "vocabulary") {
       const { readBytes, vocabSize } = progress;
-      return vocabSize === 0
-        ? `${formatBytes(readBytes)} counted`
-        : `${formatCount(vocabSize)} tokens`;
+      return vocabSize === 0 ? `${formatBytes(readBytes)} counted` : count(vocabSize, "token");
     }
-    const rate = progress.textBytes / 1000 / (performance.now() - this.#startedAt);
-    const bad = progress.problems === 0 ? "" : `, ${formatCount(progress.problems)} bad records`;
-    return `${formatCount(progress.tokens)} tokens, ${rate.toFixed(1)} MB/s${bad}`;
+    const rate = 1000 * progress.textBytes / (this.#now() - this.#stageAt);
+    const bad = progress.problems === 0 ? "" : `, ${count(progress.problems, "bad record")}`;
+    return `${formatCount(progress.tokens)} tokens, ${formatBytes(rate)}/s${bad}`;
   }
 }
 
@@ -78,16 +81,28 @@ export function describeTokenizing(report: TokenizeInputReport): string {
     const held = split === "train" ? "" : " held out";
     return `${path}: ${count(tokens, "token")}, ${count(documents, "document")}${held}`;
   });
-  const rate = report.textBytes / 1e6 / report.seconds;
+  const { textBytes, seconds, tokens, tokenizerPath, vocabSize, wantedVocabSize } = report;
+  // In plain digits, as a config takes it.
   lines.push(
-    `${(report.textBytes / 1e6).toFixed(1)} MB of text in ${report.seconds.toFixed(1)} s, ${
-      rate.toFixed(1)
-    } MB/s, ${(report.textBytes / report.tokens).toFixed(2)} bytes a token`,
+    `${tokenizerPath}: a vocabulary of ${vocabSize} tokens; set model.vocab_size to ${vocabSize}`,
+    `${formatBytes(textBytes)} of text in ${formatDuration(1000 * seconds)}, ${
+      formatBytes(textBytes / seconds)
+    }/s, ${(textBytes / tokens).toFixed(2)} bytes a token`,
   );
+  if (wantedVocabSize !== null && vocabSize < wantedVocabSize) {
+    lines.push(
+      `warning: the vocabulary has ${vocabSize} tokens, not the ${wantedVocabSize} of --train-vocab: no more pairs occur ` +
+        "twice in the text. Give more text for more",
+    );
+  }
   if (report.valFraction > 0 && !report.files.some(({ split }) => split === "validation")) {
+    const remedy = report.documents === 1
+      ? "Give more documents"
+      : "Take a larger one, another --seed, or more documents";
     lines.push(
       `warning: none of ${count(report.documents, "document")} was held out at --val-fraction ` +
-        `${report.valFraction}: there is no validation file`,
+        `${report.valFraction}: there is no validation file. ${remedy}: ` +
+        "a .txt or .md file is one, give several of them or a .jsonl file with a document a line",
     );
   }
   if (report.replaced > 0) {

@@ -15,6 +15,8 @@ export interface TrainingReportOptions {
   readonly steps: number;
   /** `auto` draws a bar on a terminal. @default "auto" */
   readonly style?: "auto" | "bar" | "plain";
+  /** Shown when the run begins, as opposed to one that data or a checkpoint keep from it. @default none */
+  readonly heading?: string;
   /** @default stderr */
   readonly output?: ProgressOutput;
 }
@@ -23,11 +25,13 @@ export interface TrainingReportOptions {
 export class TrainingReport {
   readonly #line: ProgressLine;
   readonly #steps: number;
+  readonly #heading: string | null;
   #bitsPerByte: number | null = null;
   #ternary: TernaryRecord | null = null;
 
   constructor(options: TrainingReportOptions) {
     this.#steps = options.steps;
+    this.#heading = options.heading ?? null;
     this.#line = new ProgressLine({
       total: options.steps,
       label: "train",
@@ -41,6 +45,7 @@ export class TrainingReport {
     switch (record.type) {
       case "run":
         this.#line.start(record.step);
+        if (this.#heading !== null) this.#line.log(this.#heading);
         this.#line.log(
           `${record.run}: ${
             formatCount(record.parameters)

@@ -4,6 +4,7 @@
  * @module
  */
 import { dirname } from "@std/path";
+import { writing } from "./errors.ts";
 
 /**
  * A file written under `<path>.tmp-<pid>` and renamed at the end. Until {@linkcode commit} the old file of that
@@ -17,21 +18,19 @@ export class AtomicFile {
   readonly #file: Deno.FsFile;
   #state: "open" | "closed" | "done" = "open";
 
-  /** Opens the temporary file; the folder must be there. */
+  /** Opens the temporary file; the folder must be there. Here and below, a {@linkcode DataError} names what can't be written. */
   constructor(path: string) {
     this.path = path;
     this.temporaryPath = `${path}.tmp-${Deno.pid}`;
-    this.#file = Deno.openSync(this.temporaryPath, {
-      create: true,
-      truncate: true,
-      write: true,
-      read: true,
-    });
+    const options = { create: true, truncate: true, write: true, read: true };
+    this.#file = writing(path, () => Deno.openSync(this.temporaryPath, options));
   }
 
   /** Writes all of `bytes` at the file's position. */
   write(bytes: Uint8Array): void {
-    for (let done = 0; done < bytes.length;) done += this.#file.writeSync(bytes.subarray(done));
+    writing(this.path, () => {
+      for (let done = 0; done < bytes.length;) done += this.#file.writeSync(bytes.subarray(done));
+    });
   }
 
   /** Writes all of `bytes` at a byte offset and returns to the end of the file. */
@@ -50,7 +49,7 @@ export class AtomicFile {
   /** Brings the bytes to the disk and closes the file; {@linkcode commit} then only renames. */
   close(): void {
     if (this.#state !== "open") return;
-    this.#file.syncSync();
+    writing(this.path, () => this.#file.syncSync());
     this.#file.close();
     this.#state = "closed";
   }
@@ -58,7 +57,7 @@ export class AtomicFile {
   /** Puts the file in its place: fsync, rename, fsync of the folder. */
   commit(): void {
     this.close();
-    Deno.renameSync(this.temporaryPath, this.path);
+    writing(this.path, () => Deno.renameSync(this.temporaryPath, this.path));
     this.#state = "done";
     syncFolder(dirname(this.path));
   }

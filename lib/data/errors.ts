@@ -14,3 +14,37 @@ export class DataError extends Error {
 export function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** ENOSPC, EDQUOT, EFBIG: Deno names them in the message alone. */
+const NO_ROOM = /\(os error (28|122|27)\)/;
+
+/** Runs `body`, which writes `path`; where the system refuses, the error becomes a {@linkcode DataError} that names the file. */
+export function writing<T>(path: string, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (error instanceof DataError) throw error;
+    throw cannotWrite(path, error);
+  }
+}
+
+/** What the system refused to write, and what to do. */
+export function cannotWrite(path: string, cause: unknown): DataError {
+  const [rule, remedy] = NO_ROOM.test(reasonOf(cause))
+    ? ["there must be room on the disk", "Free some room or write to another disk"]
+    : ["its folder must be writable", "Make it writable or write to another folder"];
+  return new DataError(
+    `Cannot write ${path} as ${rule}: ${systemReason(cause)}. ${remedy}`,
+    { path, cause },
+  );
+}
+
+/** What the system says of a file, in words. */
+export function systemReason(error: unknown): string {
+  const reason = reasonOf(error);
+  // What Deno says of most of /proc, /dev and /sys, whatever may be read or written besides.
+  if (reason.startsWith("Requires all access")) {
+    return "it is a special file or folder of the system";
+  }
+  return reason.replace(/ \(os error \d+\).*$/s, "");
+}

@@ -5,7 +5,7 @@
  */
 import { basename, dirname, join } from "@std/path";
 import { FileMapping, type MappingAdvice, type TokenFileLibrary } from "../ffi/mapping.ts";
-import { DataError } from "./errors.ts";
+import { DataError, systemReason } from "./errors.ts";
 import { readTokenFileInfo, type TokenFileInfo } from "./token_format.ts";
 
 /** What a data set is opened with. */
@@ -15,6 +15,10 @@ export interface TokenDatasetOptions {
   vocabSize: number;
   /** SHA-256 of the tokenizer that the files must have been made with, where they name one. @default {null} */
   tokenizerHash?: string | null;
+  /** The file of that tokenizer, for messages. @default {null} */
+  tokenizerPath?: string | null;
+  /** Config key that names the files, for messages; null where a command line does. @default {null} */
+  key?: string | null;
   /** How the files will be read. @default {"normal"} */
   advice?: MappingAdvice;
 }
@@ -47,9 +51,13 @@ const VALIDATION_FILE = /(^|[._-])(val|valid|validation)[._-]/;
  * A folder stands for its *.tokens and *.bin files without those whose name says `val` (held out beside the
  * training files); a `*` in a file name stands for any characters.
  *
+ * @param key Config key that names them, for messages.
  * @throws {DataError} Where a path is missing or a folder or pattern holds no token file.
  */
-function findTokenFiles(paths: string | readonly string[]): string[] {
+function findTokenFiles(
+  paths: string | readonly string[],
+  key: string | null = null,
+): string[] {
   const given = typeof paths === "string" ? [paths] : paths;
   if (given.length === 0) {
     throw new DataError(
@@ -57,18 +65,17 @@ function findTokenFiles(paths: string | readonly string[]): string[] {
     );
   }
   return given.flatMap((path) => {
-    if (basename(path).includes("*")) return matchingFiles(path);
+    if (basename(path).includes("*")) return matchingFiles(path, key);
     let info: Deno.FileInfo;
     try {
       info = Deno.statSync(path);
     } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-      throw new DataError(
-        `Cannot open ${path} as there is no such file or folder. Make it with \`deno task tokenize\``,
-        { path, cause: error },
-      );
+      const reason = error instanceof Deno.errors.NotFound
+        ? "there is no such file or folder. Make it with `deno task tokenize`"
+        : `it must be a readable file or folder: ${systemReason(error)}`;
+      throw new DataError(`Cannot open ${named(path, key)} as ${reason}`, { path, cause: error });
     }
-    return info.isDirectory ? trainingFiles(path) : [path];
+    return info.isDirectory ? trainingFiles(path, key) : [path];
   });
 }
 
@@ -100,7 +107,7 @@ export class TokenDataset {
     const { library, advice = "normal" } = options;
     const shards: TokenShard[] = [];
     try {
-      for (const path of findTokenFiles(paths)) {
+      for (const path of findTokenFiles(paths, options.key)) {
         const info = readTokenFileInfo(path);
         checkVocabulary(path, info, options);
         const mapping = FileMapping.open(path, { library, advice });
@@ -133,11 +140,15 @@ export class TokenDataset {
 }
 
 function checkVocabulary(path: string, info: TokenFileInfo, options: TokenDatasetOptions): void {
-  const { vocabSize, tokenizerHash = null } = options;
+  const { vocabSize, tokenizerHash = null, tokenizerPath = null, key = null } = options;
   if (info.vocabSize !== null && info.vocabSize > vocabSize) {
+    const remedy = key === null
+      ? "Tokenize the text with the model's tokenizer"
+      : `Set model.vocab_size to ${info.vocabSize} or tokenize with the model's tokenizer`;
     throw new DataError(
-      `Cannot train on ${path} as its vocabulary has ${info.vocabSize} ids: the model's has ${vocabSize}. ` +
-        `Set model.vocab_size to ${info.vocabSize} or tokenize with the model's tokenizer`,
+      `Cannot use ${
+        named(path, key)
+      } as its vocabulary has ${info.vocabSize} ids: the model's has ${vocabSize}. ${remedy}`,
       { path },
     );
   }
@@ -145,20 +156,29 @@ function checkVocabulary(path: string, info: TokenFileInfo, options: TokenDatase
     tokenizerHash !== null && info.tokenizerHash !== null && info.tokenizerHash !== tokenizerHash
   ) {
     throw new DataError(
-      `Cannot use ${path} as it was made with another tokenizer: its SHA-256 is ${info.tokenizerHash}, ` +
-        `the one given has ${tokenizerHash}. Pass that tokenizer or tokenize again`,
+      `Cannot use ${named(path, key)} as it was made with another tokenizer than ${
+        tokenizerPath ?? "the one given"
+      }: SHA-256 ${info.tokenizerHash}, not ${tokenizerHash}. ` +
+        "Give the tokenizer.json that it was made with, or tokenize the text again",
       { path },
     );
   }
 }
 
-function trainingFiles(folder: string): string[] {
+/** A path with the key that gave it. */
+function named(path: string, key: string | null): string {
+  return key === null ? path : `${path} (${key})`;
+}
+
+function trainingFiles(folder: string, key: string | null): string[] {
   const names = tokenFileNames(folder);
   const training = names.filter((name) => !VALIDATION_FILE.test(name));
   if (training.length === 0) {
     const held = names.length === 0 ? "" : ` (${names.length} held out for validation: name them)`;
     throw new DataError(
-      `Cannot open ${folder} as it holds no token file (*.tokens, *.bin) to train on${held}. ` +
+      `Cannot open ${
+        named(folder, key)
+      } as it holds no token file (*.tokens, *.bin) to train on${held}. ` +
         "Make one with `deno task tokenize`",
       { path: folder },
     );
@@ -166,7 +186,7 @@ function trainingFiles(folder: string): string[] {
   return training.map((name) => join(folder, name));
 }
 
-function matchingFiles(pattern: string): string[] {
+function matchingFiles(pattern: string, key: string | null): string[] {
   const folder = dirname(pattern);
   const source = basename(pattern).split("*").map(escapeRegExp).join(".*");
   const expression = new RegExp(`^${source}$`, "s");
@@ -177,9 +197,10 @@ function matchingFiles(pattern: string): string[] {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
   if (names.length === 0) {
-    throw new DataError(`Cannot open ${pattern} as no token file (*.tokens, *.bin) matches it`, {
-      path: pattern,
-    });
+    throw new DataError(
+      `Cannot open ${named(pattern, key)} as no token file (*.tokens, *.bin) matches it`,
+      { path: pattern },
+    );
   }
   return names.map((name) => join(folder, name));
 }

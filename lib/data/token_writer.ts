@@ -49,7 +49,12 @@ export class TokenFileWriter {
     const length = BUFFER_BYTES / tokenWidth;
     this.#buffer = tokenWidth === 2 ? new Uint16Array(length) : new Uint32Array(length);
     this.#file = new AtomicFile(path);
-    this.#file.write(new Uint8Array(HEADER_BYTES));
+    try {
+      this.#file.write(new Uint8Array(HEADER_BYTES));
+    } catch (error) {
+      this.#file[Symbol.dispose](); // nobody else can: there is no writer
+      throw error;
+    }
   }
 
   /** Where the file will be. */

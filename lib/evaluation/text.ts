@@ -5,6 +5,7 @@
  */
 
 import { join } from "@std/path";
+import { FILES } from "../checkpoint/layout.ts";
 import { DataError } from "../data/errors.ts";
 import { TokenDataset } from "../data/shards.ts";
 import { findSourceFiles } from "../data/text/source_files.ts";
@@ -45,9 +46,20 @@ export interface EvaluationDataOptions {
   readonly vocabSize: number;
   /** The model's tokenizer; token files can do without. */
   readonly tokenizer: Tokenizer | null;
+  /** Where that lies, for messages. @default null */
+  readonly tokenizerPath?: string | null;
   /** Field of JSON lines or column of parquet that holds the text. @default "text" */
   readonly textField?: string;
   readonly observer?: TextObserver;
+  /** Ends the tokenizing of a text early; nothing of it is then left. */
+  readonly signal?: AbortSignal;
+}
+
+/** A model and what came beside it; `path` is the folder of both. */
+export interface EvaluatedModel {
+  readonly model: BitNetTransformer;
+  readonly tokenizer: Tokenizer | null;
+  readonly path?: string;
 }
 
 /**
@@ -57,18 +69,41 @@ export interface EvaluationDataOptions {
  * answers are no numbers.
  */
 export async function evaluateText(
-  { model, tokenizer }: { model: BitNetTransformer; tokenizer: Tokenizer | null },
+  loaded: EvaluatedModel,
   path: string,
   options: EvaluateTextOptions = {},
 ): Promise<Evaluation> {
-  const { seqLen, textField, observer, ...rest } = options;
-  using dataset = await openEvaluationData(path, {
-    library: model.device.library,
-    vocabSize: model.config.vocabSize,
-    tokenizer,
+  const { textField, observer, ...rest } = options;
+  using dataset = await openTextFor(loaded, path, {
     ...(textField !== undefined && { textField }),
     ...(observer !== undefined && { observer }),
   });
+  return scoreText(loaded, dataset, { ...rest, path, ...(observer !== undefined && { observer }) });
+}
+
+/** {@linkcode openEvaluationData} for a model: its vocabulary, its tokenizer, its library. */
+export function openTextFor(
+  { model, tokenizer, path: folder }: EvaluatedModel,
+  path: string,
+  options: Pick<EvaluationDataOptions, "textField" | "observer" | "signal"> = {},
+): Promise<TokenDataset> {
+  return openEvaluationData(path, {
+    ...options,
+    library: model.device.library,
+    vocabSize: model.config.vocabSize,
+    tokenizer,
+    ...(folder !== undefined && { tokenizerPath: join(folder, FILES.tokenizer) }),
+  });
+}
+
+/** Scores what {@linkcode openTextFor} opened. Throws `RangeError` as {@linkcode evaluateText} does. */
+export function scoreText(
+  { model, tokenizer }: EvaluatedModel,
+  dataset: TokenDataset,
+  /** `path` is what was opened, for messages. */
+  options: Omit<EvaluateTextOptions, "textField"> & { readonly path: string },
+): Evaluation {
+  const { seqLen, observer, path, ...rest } = options;
   using evaluator = new LanguageModelEvaluator(model, {
     tokenBytes: tokenizer === null ? null : new TokenBytes(tokenizer),
     ...(seqLen !== undefined && { seqLen }),
@@ -95,12 +130,13 @@ export async function openEvaluationData(
   path: string,
   options: EvaluationDataOptions,
 ): Promise<TokenDataset> {
-  const { library, vocabSize, tokenizer, textField, observer } = options;
+  const { library, vocabSize, tokenizer, textField, observer, signal } = options;
   const open = (file: string) =>
     TokenDataset.open(file, {
       library,
       vocabSize,
       tokenizerHash: tokenizer?.hash ?? null,
+      tokenizerPath: options.tokenizerPath ?? null,
       advice: "sequential",
     });
   if (/\.(tokens|bin)$/.test(path)) return open(path);
@@ -109,6 +145,15 @@ export async function openEvaluationData(
     throw new DataError(
       `Cannot evaluate on ${path} as raw text needs the model's tokenizer.json: current value is none beside the ` +
         "checkpoint. Put it there, or give a *.tokens file made with it",
+      { path },
+    );
+  }
+  if (tokenizer.vocabSize > vocabSize) {
+    throw new DataError(
+      `Cannot evaluate on ${path} with ${
+        options.tokenizerPath ?? "the tokenizer"
+      } as it has ${tokenizer.vocabSize} ids: ` +
+        `the model's vocabulary has ${vocabSize}. Take the tokenizer.json that the model was trained with`,
       { path },
     );
   }
@@ -122,6 +167,7 @@ export async function openEvaluationData(
       library,
       workers: 1,
       ...(textField !== undefined && { textField }),
+      ...(signal !== undefined && { signal }),
       ...(observer !== undefined && {
         onProgress: (progress) => observer.tokenized(progress),
         onProblem: (problem) => observer.leftOut(problem),

@@ -21,6 +21,7 @@ import type { StackedParameter } from "../model/parameters.ts";
 import type { ProjectionSpec } from "../model/projection.ts";
 import { BitNetTransformer } from "../model/transformer.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { TokenizerError } from "../tokenizer/errors.ts";
 import { type Tokenizer, tokenizerFromJson } from "../tokenizer/tokenizer.ts";
 import { Int8Head } from "./int8_head.ts";
 import { PackedBitLinear, WeightPacker } from "./packed_linear.ts";
@@ -79,6 +80,8 @@ export interface LoadedModel extends Disposable {
   readonly contextLength: number;
   /** Newer checkpoints of a run's folder that were not taken, and why. */
   readonly passedOver: readonly PassedOver[];
+  /** What makes it doubtful whether the tokenizer is the model's; null where nothing does. */
+  readonly tokenizerDoubt: string | null;
 }
 
 /**
@@ -89,7 +92,7 @@ export interface LoadedModel extends Disposable {
  *
  * @throws {CheckpointError} naming what is missing, damaged or of another shape, before a device is opened;
  * {@linkcode NativeError} where the device can't be opened or lacks the memory; {@linkcode TokenizerError} for a broken
- * tokenizer.json.
+ * tokenizer.json, or one of more ids than the model that the checkpoint was not saved with.
  */
 export async function loadModel(
   path: string,
@@ -105,6 +108,7 @@ export async function loadModel(
         name: join(folder.path, FILES.tokenizer),
         library: model.device.library,
       });
+    if (tokenizer !== null) requireFits(tokenizer, folder);
     return {
       model,
       tokenizer,
@@ -112,6 +116,7 @@ export async function loadModel(
       specialTokens: folder.specialTokens,
       path: folder.path,
       passedOver: folder.passedOver,
+      tokenizerDoubt: tokenizer === null ? null : tokenizerDoubt(tokenizer, folder),
       step: stepOf(folder.path),
       contextLength,
       [Symbol.dispose]() {
@@ -123,6 +128,33 @@ export async function loadModel(
     model[Symbol.dispose]();
     throw error;
   }
+}
+
+/** The copy that a run saved is taken as it is: the run could use it. */
+function requireFits(tokenizer: Tokenizer, folder: ModelFolder): void {
+  const { path, config, tokenizerVerified } = folder;
+  if (tokenizerVerified || tokenizer.vocabSize <= config.vocabSize) return;
+  const file = join(path, FILES.tokenizer);
+  tokenizer[Symbol.dispose]();
+  throw new TokenizerError(
+    `Cannot use ${file} with the model beside it as it has ${tokenizer.vocabSize} ids: the model's vocabulary has ` +
+      `${config.vocabSize}. It is not the one that the model was trained with: put that one there, or remove it`,
+    { file },
+  );
+}
+
+/** Vocabularies of models are rounded up, by a few per cent at most; a smaller share than this is another tokenizer. */
+const LEAST_SHARE = 0.9;
+
+function tokenizerDoubt(tokenizer: Tokenizer, folder: ModelFolder): string | null {
+  const { path, config, tokenizerVerified } = folder;
+  const { vocabSize } = tokenizer;
+  // The copy that a run saved is the right one, however few of the model's ids it uses.
+  if (tokenizerVerified || vocabSize >= LEAST_SHARE * config.vocabSize) return null;
+  return `${
+    join(path, FILES.tokenizer)
+  } has ${vocabSize} ids, the model's vocabulary ${config.vocabSize}, and the checkpoint was not ` +
+    "saved with it: it may not be the one that the model was trained with";
 }
 
 /** Ids that end a text: the ones config.json names, and the tokenizer's own. */

@@ -90,7 +90,7 @@ export class TokenizerTrainer {
 
   /**
    * Learns the vocabulary and gives the bytes of its tokenizer.json. It is smaller than `vocabSize` where the text has too
-   * few pairs that occur `minFrequency` times.
+   * few pairs that occur `minFrequency` times. `onProgress` is told the tokens of the vocabulary so far, and in all.
    *
    * Throws {@linkcode TokenizerError} where no text was added.
    */
@@ -110,7 +110,8 @@ export class TokenizerTrainer {
         progress,
       );
       check(status, "train a tokenizer");
-      onProgress(Number(progress[0]), Number(progress[1]));
+      const before = this.#specialTokens.length + 256 + Number(progress[3]);
+      onProgress(before + Number(progress[0]), before + Number(progress[1]));
     } while (progress[0]! < progress[1]!);
     const merges = new Uint32Array(3 * Number(progress[2]));
     const alphabet = new Uint32Array(Number(progress[3]));

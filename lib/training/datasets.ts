@@ -19,14 +19,17 @@ export function openDatasets(
     tokenizerHash: string | null;
   },
 ): { train: TokenDataset; validation: TokenDataset | null } {
-  const { resources, ...shared } = options;
-  const train = resources.use(TokenDataset.open(data.train, { ...shared, advice: "random" }));
+  const { resources, ...rest } = options;
+  const shared = { ...rest, tokenizerPath: data.tokenizer };
+  const train = resources.use(
+    TokenDataset.open(data.train, { ...shared, key: "data.train", advice: "random" }),
+  );
   const validation = data.validation === null
     ? null
-    : resources.use(TokenDataset.open(data.validation, shared));
+    : resources.use(TokenDataset.open(data.validation, { ...shared, key: "data.validation" }));
   if (validation !== null && validation.tokenCount < 2) {
     throw new DataError(
-      `Cannot validate on ${data.validation} as it must hold at least 2 tokens: current count is ${validation.tokenCount}`,
+      `Cannot validate on ${data.validation} (data.validation) as it must hold at least 2 tokens: current count is ${validation.tokenCount}`,
       { path: data.validation! },
     );
   }

@@ -233,15 +233,21 @@ Deno.test("TokenDataset.open() throws when a shard has a larger vocabulary than 
     );
   }));
 
-Deno.test("TokenDataset.open() throws when a shard was made with another tokenizer", () =>
+Deno.test("TokenDataset.open() names the token file and the tokenizer when it was made with another one", () =>
   inFolder((folder) => {
     const [one, two] = ["1".repeat(64), "2".repeat(64)];
     const path = writeTokens(`${folder}/a.tokens`, { ids: sequence(10), tokenizerHash: one });
     const options = { library: testLibrary(), vocabSize: 50000 };
     assertThrows(
-      () => TokenDataset.open(path, { ...options, tokenizerHash: two }),
+      () => {
+        TokenDataset.open(path, {
+          ...options,
+          tokenizerHash: two,
+          tokenizerPath: "t/tokenizer.json",
+        });
+      },
       DataError,
-      "another tokenizer",
+      `Cannot use ${path} as it was made with another tokenizer than t/tokenizer.json: SHA-256 ${one}, not ${two}`,
     );
     TokenDataset.open(path, { ...options, tokenizerHash: one })[Symbol.dispose]();
   }));
@@ -251,6 +257,18 @@ Deno.test("TokenDataset.open() throws when there is no file, or a folder holds n
     assertThrows(() => open(`${folder}/none.tokens`), DataError, "no such file or folder");
     assertThrows(() => open(folder), DataError, "holds no token file");
     assertThrows(() => open([]), DataError, "at least one token file");
+  }));
+
+Deno.test("TokenDataset.open() names the config's key when that gave the path", () =>
+  inFolder((folder) => {
+    const options = { library: testLibrary(), vocabSize: 10, key: "data.validation" };
+    const large = writeTokens(`${folder}/large.tokens`, { ids: [1], vocabSize: 11 });
+    Deno.mkdirSync(`${folder}/empty`);
+    for (const path of ["none.tokens", "empty", "*.bin", "large.tokens"]) {
+      const message = `${folder}/${path} (data.validation) as `;
+      assertThrows(() => TokenDataset.open(`${folder}/${path}`, options), DataError, message);
+    }
+    assertThrows(() => TokenDataset.open(large, options), DataError, "Set model.vocab_size to 11");
   }));
 
 Deno.test("FileMapping.open() throws a NativeError with the reason when a file can't be mapped", () =>

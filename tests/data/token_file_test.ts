@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { fromFileUrl } from "@std/path";
 import { DataError } from "../../lib/data/errors.ts";
 import { HEADER_BYTES, readTokenFileInfo, tokenWidthFor } from "../../lib/data/token_format.ts";
 import { TokenFileWriter } from "../../lib/data/token_writer.ts";
@@ -200,3 +201,45 @@ for (const [what, name, damage, message] of BAD) {
       assert(error.message.includes(path) && error.path === path);
     }));
 }
+
+/** Runs a script in a name space with a disk of its own mounted on $1; null where that is not allowed. */
+async function onSmallDisk(folder: string, script: string): Promise<string | null> {
+  const disk = `${folder}/disk`;
+  Deno.mkdirSync(disk);
+  const mounted = `mount -t tmpfs -o size=16k none "$1" || exit 77\n${script}`;
+  Deno.writeTextFileSync(`${folder}/script.sh`, mounted);
+  const { code, stdout, stderr } = await new Deno.Command("sh", {
+    args: ["-c", 'unshare -rm sh "$1/script.sh" "$1/disk" || exit 77', "sh", folder],
+  }).output();
+  const text = new TextDecoder().decode(stdout);
+  if (text === "" && code === 77) {
+    console.warn(`no disk could be mounted: ${new TextDecoder().decode(stderr)}`);
+    return null;
+  }
+  return text;
+}
+
+Deno.test("TokenFileWriter names its file and leaves nothing when the disk is full from the start", () =>
+  inFolder(async (folder) => {
+    const module = new URL("../../lib/data/token_writer.ts", import.meta.url).href;
+    const config = fromFileUrl(new URL("../../deno.json", import.meta.url));
+    Deno.writeTextFileSync(
+      `${folder}/write.ts`,
+      `import { TokenFileWriter } from "${module}";
+       try {
+         using writer = new TokenFileWriter(Deno.args[0], { vocabSize: 300, tokenWidth: 2 });
+       } catch (error) { console.log(error.name, error.message); }`,
+    );
+    const found = await onSmallDisk(
+      folder,
+      `dd if=/dev/zero of="$1/fill" bs=4k count=100 2>/dev/null
+       deno run -q -A --no-check --config "${config}" "${folder}/write.ts" "$1/a.tokens"
+       ls "$1"`,
+    );
+    if (found === null) return;
+    assertEquals(
+      found,
+      `DataError Cannot write ${folder}/disk/a.tokens as there must be room on the disk: No space left on device. ` +
+        "Free some room or write to another disk\nfill\n",
+    );
+  }));

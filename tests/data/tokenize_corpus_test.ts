@@ -1,3 +1,4 @@
+import { gzipSync } from "node:zlib";
 import {
   assert,
   assertEquals,
@@ -6,6 +7,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { DataError } from "../../lib/data/errors.ts";
+import { hashToUnit } from "../../lib/data/hash.ts";
 import { findSourceFiles } from "../../lib/data/text/source_files.ts";
 import { findTextCut } from "../../lib/data/text/text_cut.ts";
 import { validationPath } from "../../lib/data/tokenize/corpus_writer.ts";
@@ -16,6 +18,7 @@ import {
 } from "../../lib/data/tokenize/tokenize_corpus.ts";
 import { readTokenFileInfo } from "../../lib/data/token_format.ts";
 import { type Tokenizer, tokenizerFromJson } from "../../lib/tokenizer/tokenizer.ts";
+import { trainVocabulary } from "../../lib/data/tokenize/train_vocabulary.ts";
 import { gpt2Json, llamaJson, toBytes } from "../tokenizer/vocabularies.ts";
 import { inFolder, randomNumbers } from "./support.ts";
 import { cpuLibrary, END, smallTokenizer, smallTokenizerJson } from "./text_support.ts";
@@ -181,6 +184,59 @@ Deno.test("tokenizeCorpus() holds out other documents with another seed", () =>
     assertNotEquals(held[0], held[2]);
   }));
 
+Deno.test("tokenizeCorpus() refuses to train on what an earlier run held out when it holds out nothing", () =>
+  inFolder(async (folder) => {
+    writeCorpus(folder, 60);
+    using tokenizer = await smallTokenizer();
+    await run(folder, { tokenizer, valFraction: 0.3 });
+    const before = names(folder).map((name) => [name, Deno.statSync(`${folder}/${name}`).mtime]);
+    for (
+      const [options, why] of [
+        [{}, "no --val-fraction is given"],
+        [{ valFraction: 1e-9 }, "none of the documents fell to --val-fraction 1e-9"],
+      ] as const
+    ) {
+      const error = await assertRejects(() => run(folder, { tokenizer, ...options }), DataError);
+      assertStringIncludes(error.message, `${folder}/out.val.tokens of an earlier run is there`);
+      assertStringIncludes(error.message, why);
+    }
+    const after = names(folder).map((name) => [name, Deno.statSync(`${folder}/${name}`).mtime]);
+    assertEquals(after, before);
+  }));
+
+for (const [count, remedy] of [[1, "Leave that out"], [3, "Take a smaller one"]] as const) {
+  Deno.test(`tokenizeCorpus() throws a DataError and writes nothing when all of ${count} documents would be held out`, () =>
+    inFolder(async (folder) => {
+      writeCorpus(folder, count);
+      using tokenizer = await smallTokenizer();
+      const error = await assertRejects(
+        () => run(folder, { tokenizer, valFraction: 0.999 }),
+        DataError,
+      );
+      assertStringIncludes(error.message, "there must be something to train on");
+      assertStringIncludes(error.message, `${remedy}, `);
+      assertStringIncludes(error.message, "a .txt or .md file is one");
+      assertEquals(names(folder), ["in"]);
+    }));
+}
+
+Deno.test("tokenizeCorpus() writes no held-out file when the only document of it turns out bad", () =>
+  inFolder(async (folder) => {
+    Deno.mkdirSync(`${folder}/in`);
+    Deno.writeTextFileSync(`${folder}/in/a.txt`, "fine");
+    const bytes = new TextEncoder().encode(story(20_000));
+    bytes[19_000] = 0;
+    Deno.writeFileSync(`${folder}/in/b.txt`, bytes);
+    using tokenizer = await smallTokenizer();
+    // Of two documents this seed holds out the second.
+    const seed = [...Array(100).keys()].find((seed) =>
+      hashToUnit([seed, 0]) > 0.5 && hashToUnit([seed, 1]) < 0.5
+    )!;
+    const report = await run(folder, { tokenizer, unitBytes: 2000, valFraction: 0.5, seed });
+    assertEquals(report.files.map(({ split }) => split), ["train"]);
+    assertEquals(names(folder), ["in", "out.tokens"]);
+  }));
+
 Deno.test("tokenizeCorpus() cuts shards at document ends", () =>
   inFolder(async (folder) => {
     const documents = writeCorpus(folder);
@@ -254,7 +310,17 @@ const FAILURES: [string, (folder: string) => void, Partial<TokenizeOptions>, str
       Deno.writeFileSync(`${folder}/in/a.txt`, Uint8Array.of(1, 0, 2));
     },
     {},
-    "no document of it can be used: all 1 are bad",
+    "no document of it can be used: the only one is bad, ",
+  ],
+  [
+    "a .jsonl.gz is cut short",
+    (folder) => {
+      const lines = story(200_000).split("\n").map((text) => JSON.stringify({ text }) + "\n");
+      const bytes = gzipSync(lines.join(""));
+      Deno.writeFileSync(`${folder}/in/c.jsonl.gz`, bytes.subarray(0, bytes.length - 500));
+    },
+    {},
+    "as it cannot be read on: unexpected end of file. What follows in the file would be lost",
   ],
   ["the output has another ending", () => {}, { output: "x.bin" }, "ends in .tokens"],
 ];
@@ -308,4 +374,22 @@ Deno.test("tokenizeCorpus() saves the tokenizer's bytes when told to", () =>
     using tokenizer = await smallTokenizer();
     await run(folder, { tokenizer, saveTokenizer: `${folder}/tokenizer.json` });
     assertEquals(Deno.readFileSync(`${folder}/tokenizer.json`), tokenizer.json);
+  }));
+
+Deno.test("trainVocabulary() throws a DataError with the file and line when a .jsonl.gz is cut short", () =>
+  inFolder(async (folder) => {
+    const bytes = gzipSync('{"text": "some text"}\n'.repeat(5000));
+    Deno.writeFileSync(`${folder}/a.jsonl.gz`, bytes.subarray(0, bytes.length - 30));
+    await assertRejects(
+      async () =>
+        await trainVocabulary({
+          source: await findSourceFiles(folder),
+          vocabSize: 300,
+          library: cpuLibrary(),
+          textField: "text",
+          invalidUtf8: "replace",
+        }),
+      DataError,
+      `Cannot tokenize ${folder}/a.jsonl.gz, line `,
+    );
   }));

@@ -69,6 +69,33 @@ Deno.test("openEvaluationData() asks for a tokenizer when a text comes without o
     );
   }));
 
+Deno.test("openEvaluationData() names text and tokenizer when that has more ids than the model", () =>
+  withModel(async ({ device, folder }) => {
+    using tokenizer = await byteTokenizer();
+    const path = join(folder, "a.txt");
+    await Deno.writeTextFile(path, TEXT);
+    const tokenizerPath = "run/tokenizer.json";
+    const { library } = device;
+    await assertRejects(
+      () => openEvaluationData(path, { library, tokenizer, tokenizerPath, vocabSize: 256 }),
+      DataError,
+      `Cannot evaluate on ${path} with run/tokenizer.json as it has 257 ids: the model's vocabulary has 256`,
+    );
+  }));
+
+Deno.test("openEvaluationData() names no config key when a token file has more ids than the model", () =>
+  withModel(async ({ device, folder }) => {
+    using tokenizer = await byteTokenizer();
+    const path = join(folder, "a.tokens");
+    writeTokens(path, { ids: [1, 2, 3], vocabSize: 300 });
+    const error = await assertRejects(
+      () => open(path, { library: device.library, tokenizer }),
+      DataError,
+      `Cannot use ${path} as its vocabulary has 300 ids: the model's has 257. Tokenize the text`,
+    );
+    assertEquals(error.message.includes("model.vocab_size"), false);
+  }));
+
 Deno.test("openEvaluationData() names the file when it was made with another tokenizer", () =>
   withModel(async ({ device, folder }) => {
     using tokenizer = await byteTokenizer();

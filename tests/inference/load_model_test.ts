@@ -1,10 +1,18 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { dirname, join } from "@std/path";
 import { CheckpointError } from "../../lib/checkpoint/errors.ts";
 import { endIds, loadModel } from "../../lib/inference/load_model.ts";
 import { BitNetTransformer } from "../../lib/model/transformer.ts";
 import { assertSameBits } from "../support/compare.ts";
-import { byteTokenizerJson, END_ID, saveModel, tinyConfig, withFolder } from "./support.ts";
+import { TokenizerError } from "../../lib/tokenizer/errors.ts";
+import {
+  BYTE_VOCAB,
+  byteTokenizerJson,
+  END_ID,
+  saveModel,
+  tinyConfig,
+  withFolder,
+} from "./support.ts";
 
 const CPU = { kind: "cpu", threads: 1 } as const;
 
@@ -14,7 +22,7 @@ function createModel(seed = 1, options: Parameters<typeof tinyConfig>[0] = {}): 
 
 Deno.test("loadModel() tells a checkpoint's step, tokenizer and context when it has them", () =>
   withFolder(async (folder) => {
-    using model = createModel();
+    using model = createModel(1, { vocabSize: BYTE_VOCAB });
     const path = await saveModel(folder, model, { step: 12, tokenizerJson: byteTokenizerJson() });
     using loaded = await loadModel(path, { device: CPU });
     const { step, contextLength, tokenizer } = loaded;
@@ -50,6 +58,42 @@ Deno.test("loadModel() reads a folder in Hugging Face's form when it has no chec
       actual: loaded.model.forward(ids).logits,
       expected: model.forward(ids).logits,
     });
+  }));
+
+Deno.test("loadModel() refuses a tokenizer when it has more ids than the model", () =>
+  withFolder(async (folder) => {
+    using model = createModel(1, { vocabSize: 200 });
+    const path = await saveModel(folder, model);
+    await Deno.writeFile(join(path, "tokenizer.json"), byteTokenizerJson());
+    await assertRejects(
+      () => loadModel(path, { device: CPU }),
+      TokenizerError,
+      `Cannot use ${path}/tokenizer.json with the model beside it as it has 257 ids: the model's vocabulary has 200`,
+    );
+  }));
+
+Deno.test("loadModel() doubts a tokenizer of far fewer ids when the checkpoint was not saved with it", () =>
+  withFolder(async (folder) => {
+    using model = createModel(1, { vocabSize: 1000 });
+    const own = await saveModel(folder, model, { step: 1, tokenizerJson: byteTokenizerJson() });
+    const other = await saveModel(folder, model, { step: 2 });
+    await Deno.writeFile(join(other, "tokenizer.json"), byteTokenizerJson());
+    using sure = await loadModel(own, { device: CPU });
+    using doubtful = await loadModel(other, { device: CPU });
+    assertEquals(sure.tokenizerDoubt, null);
+    assertStringIncludes(
+      doubtful.tokenizerDoubt!,
+      `${other}/tokenizer.json has 257 ids, the model's vocabulary 1000`,
+    );
+  }));
+
+Deno.test("loadModel() refuses a tokenizer when it is not the copy that the checkpoint was saved with", () =>
+  withFolder(async (folder) => {
+    using model = createModel(1, { vocabSize: 1000 });
+    const path = await saveModel(folder, model, { tokenizerJson: byteTokenizerJson() });
+    const text = new TextDecoder().decode(byteTokenizerJson());
+    await Deno.writeTextFile(join(path, "tokenizer.json"), `${text}\n`);
+    await assertRejects(() => loadModel(path, { device: CPU }), CheckpointError, "tokenizer.json");
   }));
 
 Deno.test("loadModel() loads the weights as they are when the model is not quantised", () =>

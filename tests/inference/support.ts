@@ -55,6 +55,7 @@ export async function saveModel(
 
 /** Ids of the tokens of {@linkcode byteTokenizerJson}: each byte's own, then the end of a document. */
 export const END_ID = 256;
+export const BYTE_VOCAB = 257;
 
 /** A tokenizer.json whose tokens are the 256 bytes, and `<|endoftext|>`. */
 export function byteTokenizerJson(): Uint8Array {

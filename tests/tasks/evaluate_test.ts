@@ -1,18 +1,19 @@
 import { assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
-import { runTask, withCheckpoint } from "./support.ts";
+import { byteTokenizerJson } from "../inference/support.ts";
+import { runTask, startTask, withCheckpoint } from "./support.ts";
 
 const TEXT = "We hold these truths to be self-evident, that all men are created equal.\n".repeat(4);
 
 /** Runs `body` with the flags of a checkpoint and of a text. */
 function withText(
-  body: (context: { flags: string[]; folder: string }) => Promise<void>,
-  options: { tokenizer?: boolean } = {},
+  body: (context: { flags: string[]; folder: string; checkpoint: string }) => Promise<void>,
+  options: { tokenizer?: boolean; vocabSize?: number } = {},
 ): Promise<void> {
   return withCheckpoint(async ({ checkpoint, folder }) => {
     const path = join(folder, "text.txt");
     await Deno.writeTextFile(path, TEXT);
-    await body({ flags: ["--checkpoint", checkpoint, "--data", path], folder });
+    await body({ flags: ["--checkpoint", checkpoint, "--data", path], folder, checkpoint });
   }, options);
 }
 
@@ -43,6 +44,23 @@ Deno.test("evaluate scores no more than --max-tokens when the text is longer", (
   withText(async ({ flags }) => {
     const { stdout } = await runTask("evaluate", [...flags, "--max-tokens", "50", "--json"]);
     assertEquals(JSON.parse(stdout).tokens, 50);
+  }));
+
+Deno.test("evaluate exits with 130 and leaves nothing behind when it is interrupted while it tokenizes", () =>
+  withText(async ({ flags, folder }) => {
+    const temporary = join(folder, "tmp");
+    await Deno.mkdir(temporary);
+    await Deno.writeTextFile(join(folder, "text.txt"), TEXT.repeat(300_000)); // 90 MB
+    const child = startTask("evaluate", flags, { TMPDIR: temporary });
+    const output = child.output();
+    const names = () => Array.from(Deno.readDirSync(temporary), ({ name }) => name);
+    const deadline = performance.now() + 20_000;
+    while (names().length === 0 && performance.now() < deadline) {
+      await new Promise((wake) => setTimeout(wake, 5));
+    }
+    child.kill("SIGINT");
+    const { code, stderr } = await output;
+    assertEquals([code, names()], [130, []], new TextDecoder().decode(stderr));
   }));
 
 const WRONG: [string, string[], RegExp][] = [
@@ -83,3 +101,11 @@ Deno.test("evaluate asks for a tokenizer when the checkpoint has none and the da
     assertEquals(code, 1);
     assertMatch(stderr, /needs the model's tokenizer\.json/);
   }, { tokenizer: false }));
+
+Deno.test("evaluate warns when a tokenizer that the checkpoint was not saved with has far fewer ids", () =>
+  withText(async ({ flags, checkpoint }) => {
+    await Deno.writeFile(join(checkpoint, "tokenizer.json"), byteTokenizerJson());
+    const { code, stderr } = await runTask("evaluate", flags);
+    assertEquals(code, 0);
+    assertMatch(stderr, /^warning: .*tokenizer\.json has 257 ids, the model's vocabulary 1000,/m);
+  }, { tokenizer: false, vocabSize: 1000 }));

@@ -13,17 +13,29 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** Runs `tasks/<name>.ts` in a process with the permissions it has as a task. */
-export async function runTask(name: string, args: readonly string[]): Promise<Finished> {
-  const { code, stdout, stderr } = await new Deno.Command("deno", {
+/** Starts `tasks/<name>.ts` in a process with the permissions it has as a task. */
+export function startTask(
+  name: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Deno.ChildProcess {
+  return new Deno.Command("deno", {
     args: [
       ...["run", "--no-prompt", "--no-check", "--allow-read", "--allow-write", "--allow-ffi"],
       "--allow-env=TITANBIT_LIB,TITANBIT_THREADS,TITANBIT_TRACE,GOMP_SPINCOUNT,OMP_WAIT_POLICY,NAPI_RS_NATIVE_LIBRARY_PATH",
       `${ROOT}tasks/${name}.ts`,
       ...args,
     ],
-    env: { NO_COLOR: "1", TITANBIT_THREADS: "1" },
-  }).output();
+    env: { NO_COLOR: "1", TITANBIT_THREADS: "1", ...env },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+/** Runs `tasks/<name>.ts` to its end. */
+export async function runTask(name: string, args: readonly string[]): Promise<Finished> {
+  const { code, stdout, stderr } = await startTask(name, args).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   return { code, stdout: text(stdout), stderr: text(stderr) };
 }
@@ -31,10 +43,10 @@ export async function runTask(name: string, args: readonly string[]): Promise<Fi
 /** Runs `body` with the checkpoint of a small model over bytes, trained on sequences of 32, in a fresh folder. */
 export function withCheckpoint(
   body: (context: { folder: string; checkpoint: string }) => Promise<void>,
-  options: { tokenizer?: boolean } = {},
+  options: { tokenizer?: boolean; vocabSize?: number } = {},
 ): Promise<void> {
   return withFolder(async (folder) => {
-    using model = BitNetTransformer.create(tinyConfig({ vocabSize: 257 }), {
+    using model = BitNetTransformer.create(tinyConfig({ vocabSize: options.vocabSize ?? 257 }), {
       device: { kind: "cpu", threads: 1 },
       training: false,
       seed: 4,

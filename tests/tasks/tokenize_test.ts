@@ -1,7 +1,8 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import { BatchLoader } from "../../lib/data/loader.ts";
 import { TokenDataset } from "../../lib/data/shards.ts";
+import { readTokenFileInfo } from "../../lib/data/token_format.ts";
 import { loadTokenizer } from "../../lib/tokenizer/tokenizer.ts";
 import { inFolder } from "../data/support.ts";
 import { cpuLibrary, smallTokenizerJson } from "../data/text_support.ts";
@@ -61,7 +62,16 @@ Deno.test("tokenize trains a vocabulary and writes files that a loader reads bac
     const { code, stdout, stderr } = await run(folder, args);
     assertEquals(code, 0, stderr);
     assertEquals(names(`${folder}/out`), ["a.tokens", "a.val.tokens", "tokenizer.json"]);
-    assertStringIncludes(stdout, "MB/s");
+    assertMatch(
+      stdout,
+      /^[\d.]+ [KM]iB of text in [\d.]+ m?s, [\d.]+ [KM]iB\/s, [\d.]+ bytes a token$/m,
+    );
+    assertStringIncludes(
+      stdout,
+      "out/tokenizer.json: a vocabulary of 300 tokens; set model.vocab_size to 300\n",
+    );
+    assertStringIncludes(stderr, "vocabulary 300 tokens\n");
+    assert(!stdout.includes("warning"), stdout);
     using tokenizer = await loadTokenizer(`${folder}/out/tokenizer.json`, {
       library: cpuLibrary(),
     });
@@ -99,7 +109,27 @@ const REFUSED: [string, string[], string][] = [
     ["--input", "a.txt", "--tokenizer", "none.json"],
     "there is no such file",
   ],
+  [
+    "the output's folder can't be made",
+    ["--input", "a.txt", "--output", "a.txt/b/out.tokens", "--tokenizer", "tokenizer.json"],
+    "Cannot write a.txt/b/out.tokens as its folder must be writable: Not a directory",
+  ],
+  [
+    "the output's folder takes no files",
+    ["--input", "a.txt", "--output", "/proc/out.tokens", "--train-vocab", "300"],
+    "Cannot write /proc/out.tokens as its folder must be writable: it is a special file or folder of the system",
+  ],
+  [
+    "the input is a special file",
+    ["--input", "/proc/cpuinfo", "--tokenizer", "tokenizer.json"],
+    "Cannot read /proc/cpuinfo as it must be a file or folder of text: it is a special file or folder of the system",
+  ],
   ["no tokenizer is named", ["--input", "a.txt"], "either --tokenizer or --train-vocab"],
+  [
+    "--tokenizer-output goes with a tokenizer that is not trained",
+    ["--input", "a.txt", "--tokenizer", "tokenizer.json", "--tokenizer-output", "b.json"],
+    "Cannot write a tokenizer to b.json as none is trained",
+  ],
 ];
 for (const [what, args, message] of REFUSED) {
   Deno.test(`tokenize exits with 1, an error and no output when ${what}`, () =>
@@ -109,12 +139,79 @@ for (const [what, args, message] of REFUSED) {
       Deno.writeFileSync(`${folder}/binary.txt`, Uint8Array.of(1, 2, 0, 3));
       Deno.writeFileSync(`${folder}/tokenizer.json`, smallTokenizerJson());
       const before = names(folder);
-      const { code, stderr } = await run(folder, [...args, "--output", "out.tokens"]);
+      const { code, stderr } = await run(
+        folder,
+        args.includes("--output") ? args : [...args, "--output", "out.tokens"],
+      );
       assertEquals([code, names(folder)], [1, before]);
       assert(/^error: /m.test(stderr) && stderr.includes(message), stderr);
       assert(!stderr.includes("    at "), "a stack trace is shown");
     }));
 }
+
+Deno.test("tokenize says how large the vocabulary is when the text gives fewer tokens than --train-vocab", () =>
+  inFolder(async (folder) => {
+    Deno.writeTextFileSync(`${folder}/a.txt`, "a text of few words\n".repeat(9));
+    const args = ["--input", "a.txt", "--output", "a.tokens", "--train-vocab", "100000"];
+    const { code, stdout } = await run(folder, args);
+    using tokenizer = await loadTokenizer(`${folder}/tokenizer.json`, { library: cpuLibrary() });
+    const { vocabSize } = tokenizer;
+    assertEquals(code, 0);
+    assertStringIncludes(stdout, `set model.vocab_size to ${vocabSize}\n`);
+    assertStringIncludes(
+      stdout,
+      `warning: the vocabulary has ${vocabSize} tokens, not the 100000 of --train-vocab`,
+    );
+  }));
+
+Deno.test("tokenize warns that a text file is one document when it is the only one and not held out", () =>
+  inFolder(async (folder) => {
+    Deno.writeTextFileSync(`${folder}/a.txt`, "a text\n");
+    Deno.writeFileSync(`${folder}/tokenizer.json`, smallTokenizerJson());
+    const args = ["--input", "a.txt", "--output", "a.tokens", "--tokenizer", "tokenizer.json"];
+    const { stdout } = await run(folder, [...args, "--val-fraction", "0.000001"]);
+    assertMatch(stdout, /^warning: none of 1 document .* Give more documents: a \.txt .* is one/m);
+  }));
+
+Deno.test("tokenize refuses before any work to replace a tokenizer when other token files were made with it", () =>
+  inFolder(async (folder) => {
+    writeTexts(folder, 30);
+    const args = ["--input", "in", "--train-vocab", "300", "--output"];
+    assertEquals((await run(folder, [...args, "data/a.tokens"])).code, 0);
+    const before = Deno.readFileSync(`${folder}/data/tokenizer.json`);
+    const { code, stderr } = await run(folder, [...args, "data/b.tokens"]);
+    assertEquals([code, names(`${folder}/data`)], [1, ["a.tokens", "tokenizer.json"]]);
+    assertStringIncludes(
+      stderr,
+      "Cannot replace data/tokenizer.json as data/a.tokens beside it can only be used with it",
+    );
+    assert(!stderr.includes("vocabulary"), stderr);
+    assertEquals(Deno.readFileSync(`${folder}/data/tokenizer.json`), before);
+  }));
+
+Deno.test("tokenize replaces a tokenizer when only the files that it writes were made with it", () =>
+  inFolder(async (folder) => {
+    writeTexts(folder, 30);
+    const args = ["--input", "in", "--output", "a.tokens", "--val-fraction", "0.3"];
+    for (const size of ["300", "310"]) {
+      const { code, stderr } = await run(folder, [...args, "--train-vocab", size]);
+      assertEquals(code, 0, stderr);
+    }
+    using tokenizer = await loadTokenizer(`${folder}/tokenizer.json`, { library: cpuLibrary() });
+    const { hash, vocabSize } = tokenizer;
+    const info = readTokenFileInfo(`${folder}/a.tokens`);
+    assertEquals([vocabSize, info.tokenizerHash], [310, hash]);
+  }));
+
+Deno.test("tokenize writes the trained tokenizer to --tokenizer-output when that is given", () =>
+  inFolder(async (folder) => {
+    writeTexts(folder, 30);
+    Deno.writeTextFileSync(`${folder}/tokenizer.json`, "another's");
+    const args = ["--input", "in", "--output", "a.tokens", "--tokenizer-output", "own/a.json"];
+    const { code, stderr } = await run(folder, [...args, "--train-vocab", "300"]);
+    assertEquals([code, names(`${folder}/own`)], [0, ["a.json"]], stderr);
+    assertEquals(Deno.readTextFileSync(`${folder}/tokenizer.json`), "another's");
+  }));
 
 for (const workers of ["1", "2"]) {
   Deno.test(`tokenize with ${workers} workers exits with 130 and leaves nothing behind when interrupted`, () =>

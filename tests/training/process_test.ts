@@ -117,6 +117,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     );
     assertEquals(ended.code, 0, ended.stderr);
     assertStringIncludes(ended.stderr, "interrupted at step");
+    assertStringIncludes(ended.stderr, "hidden_size:"); // the whole config, as the run began
     const saved = [...Deno.readDirSync(run.run)].filter(({ isDirectory }) => isDirectory);
     assertEquals(saved.length, 1);
     const records = await readRecords(join(run.run, "metrics.jsonl"));
@@ -189,13 +190,19 @@ Deno.test("train refuses before its first step when checkpoints can't go where t
   assert(!stderr.includes("step 1/"), stderr);
 });
 
-Deno.test("train prints one error line and exits with 1 when the data is missing", async () => {
-  await using run = await tinyRun();
-  const { code, stderr } = await train(run, ["--set", "data.train=/nowhere/at/all.tokens"]);
-  assertEquals(code, 1);
-  assertStringIncludes(stderr, "error: Cannot open /nowhere/at/all.tokens");
-  assert(!stderr.includes("    at "), stderr);
-});
+for (const key of ["data.train", "data.validation"]) {
+  Deno.test(`train prints one error line with the key and exits with 1 when ${key} is missing`, async () => {
+    await using run = await tinyRun();
+    const { code, stderr } = await train(run, ["--set", `${key}=/nowhere/at/all.tokens`]);
+    assertEquals(code, 1);
+    assertStringIncludes(
+      stderr,
+      `error: Cannot open /nowhere/at/all.tokens (${key}) as there is no`,
+    );
+    assert(!stderr.includes("    at "), stderr);
+    assert(!stderr.includes("hidden_size:"), `the config precedes the error: ${stderr}`);
+  });
+}
 
 Deno.test("train goes on when a checkpoint can't be written, and keeps the one before", async () => {
   await using run = await tinyRun();

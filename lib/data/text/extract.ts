@@ -17,8 +17,8 @@ export interface Problem {
   readonly place: string;
   /** Goes on after the file's name and the place. */
   readonly message: string;
-  /** Whether it ends the run. */
-  readonly fatal: boolean;
+  /** What to do, where the problem ends the run; `null` where the document is left out. */
+  readonly remedy: string | null;
 }
 
 /** A document or a part of one, in valid UTF-8. */
@@ -79,10 +79,10 @@ class Extraction implements Extracted {
     let bytes = unitBytes.subarray(piece.start, piece.end);
     if (place === "" && first) bytes = withoutMark(bytes);
     let problem: Problem | null = null;
-    if (failure !== null) problem = { file, place, message: failure, fatal: false };
+    if (failure !== null) problem = { file, place, ...failure };
     else if (bytes.includes(0)) {
       const message = "holds NUL bytes: it is binary or UTF-16, convert it to UTF-8 text";
-      problem = { file, place, message, fatal: false };
+      problem = { file, place, message, remedy: null };
     } else {
       const checked = this.#checkUtf8(bytes, { file, place });
       if (checked instanceof Uint8Array) bytes = checked;
@@ -160,7 +160,7 @@ class Extraction implements Extracted {
   }
 
   #reject(place: { file: number; place: string }, message: string): void {
-    this.problems.push({ ...place, message, fatal: false });
+    this.problems.push({ ...place, message, remedy: null });
   }
 
   #checkUtf8(bytes: Uint8Array, place: { file: number; place: string }): Uint8Array | Problem {
@@ -182,7 +182,10 @@ function malformed(
   found: { what: string; invalidUtf8: InvalidUtf8 },
 ): Problem {
   const { what, invalidUtf8 } = found;
-  return { ...place, message: `holds ${what}`, fatal: invalidUtf8 === "error" };
+  const remedy = invalidUtf8 === "error"
+    ? "Repair it, or pass --invalid-utf8 replace or skip"
+    : null;
+  return { ...place, message: `holds ${what}`, remedy };
 }
 
 /** The text without a byte order mark in front. */

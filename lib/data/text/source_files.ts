@@ -5,7 +5,7 @@
  */
 import { walk } from "@std/fs";
 import { basename, relative } from "@std/path";
-import { DataError } from "../errors.ts";
+import { DataError, systemReason } from "../errors.ts";
 
 /** A file of documents. */
 export interface SourceFile {
@@ -52,15 +52,24 @@ export async function findSourceFiles(input: string): Promise<SourceListing> {
   }
   const files: SourceFile[] = [];
   const leftOut: string[] = [];
-  for await (
-    const { path, isFile } of walk(input, { includeDirs: false, followSymlinks: false })
-  ) {
-    if (isHidden(relative(input, path))) continue;
-    const target = isFile ? await Deno.stat(path) : await statLink(path);
-    if (!target?.isFile) continue;
-    const file = classify(path, target.size);
-    if (file === null) leftOut.push(path);
-    else files.push(file);
+  try {
+    for await (
+      const { path, isFile } of walk(input, { includeDirs: false, followSymlinks: false })
+    ) {
+      if (isHidden(relative(input, path))) continue;
+      const target = isFile ? await Deno.stat(path) : await statLink(path);
+      if (!target?.isFile) continue;
+      const file = classify(path, target.size);
+      if (file === null) leftOut.push(path);
+      else files.push(file);
+    }
+  } catch (error) {
+    throw new DataError(
+      `Cannot read ${input} as everything below it must be readable: ${
+        systemReason(error)
+      }. Make it so, or move it elsewhere`,
+      { path: input, cause: error },
+    );
   }
   if (files.length === 0) {
     throw emptyInput(
@@ -86,11 +95,10 @@ async function statInput(input: string): Promise<Deno.FileInfo> {
   try {
     return await Deno.stat(input);
   } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new DataError(`Cannot read ${input} as there is no such file or folder`, {
-      path: input,
-      cause: error,
-    });
+    const reason = error instanceof Deno.errors.NotFound
+      ? "there is no such file or folder"
+      : `it must be a file or folder of text: ${systemReason(error)}. Copy the text into a file`;
+    throw new DataError(`Cannot read ${input} as ${reason}`, { path: input, cause: error });
   }
 }
 

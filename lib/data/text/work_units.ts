@@ -21,7 +21,13 @@ export interface Piece {
   readonly first: boolean;
   readonly last: boolean;
   /** Why the document can't be used, where reading it failed. */
-  readonly failure: string | null;
+  readonly failure: Failure | null;
+}
+
+/** Why something can't be used, as in a `Problem`: what goes on after its name, and what to do where that ends the run. */
+interface Failure {
+  readonly message: string;
+  readonly remedy: string | null;
 }
 
 /** Work for one encoder: documents and parts of documents, or whole lines of a .jsonl file. */
@@ -47,6 +53,15 @@ export interface WorkUnitOptions {
 }
 
 const NEWLINE = 10;
+
+/** A file of many documents that breaks off: nobody knows how many are lost, so it counts as no bad record. */
+function breaksOff(error: unknown): Failure {
+  return {
+    message: `cannot be read on: ${reasonOf(error)}`,
+    remedy: "What follows in the file would be lost without a trace: " +
+      "mend it, such as by copying it again, or take it out of the input",
+  };
+}
 
 /** Yields the units of all files, in order. A file that can't be read on becomes a failure, not an exception. */
 export async function* workUnits(
@@ -94,7 +109,9 @@ async function* textUnits(
     }
     yield* builder.add(held.bytes, { ...whole, first, last: true, failure: null });
   } catch (error) {
-    const failure = `cannot be read on after ${first ? "its start" : "a part"}: ${reasonOf(error)}`;
+    // The file is one document, which is left out whole.
+    const message = `cannot be read on after ${first ? "its start" : "a part"}: ${reasonOf(error)}`;
+    const failure = { message, remedy: null };
     yield* builder.add(new Uint8Array(0), { ...whole, first, last: true, failure });
   }
 }
@@ -113,11 +130,12 @@ async function* parquetUnits(
       if (value instanceof Uint8Array) {
         yield* builder.add(value, { ...whole, place, failure: null });
       } else {
-        yield* builder.add(new Uint8Array(0), { ...whole, place, failure: value.failure });
+        const failure = { message: value.failure, remedy: null };
+        yield* builder.add(new Uint8Array(0), { ...whole, place, failure });
       }
     }
   } catch (error) {
-    const failure = `cannot be read on after row ${row}: ${reasonOf(error)}`;
+    const failure = breaksOff(error);
     yield* builder.add(new Uint8Array(0), { ...whole, place: `row ${row + 1}`, failure });
   }
 }
@@ -132,7 +150,7 @@ async function* lineUnits(
   let line = 1;
   // Whether the rest of a line that is too long is being passed over.
   let skipping = false;
-  const failed = (failure: string): WorkUnit => ({
+  const failed = (failure: Failure): WorkUnit => ({
     bytes: new Uint8Array(0),
     pieces: [{
       start: 0,
@@ -166,7 +184,7 @@ async function* lineUnits(
         yield { bytes, pieces: [], lines: { file: number, first } };
       }
       if (held.length > maxLineBytes) {
-        yield failed(`is longer than ${maxLineBytes} bytes`);
+        yield failed({ message: `is longer than ${maxLineBytes} bytes`, remedy: null });
         held.drop(held.length);
         skipping = true;
       }
@@ -182,7 +200,7 @@ async function* lineUnits(
       line += countLines(bytes);
       yield { bytes, pieces: [], lines: { file: number, first } };
     }
-    yield failed(`cannot be read on: ${reasonOf(error)}`);
+    yield failed(breaksOff(error));
   }
 }
 

@@ -3,22 +3,27 @@
  *
  * @module
  */
-import { ensureDir } from "@std/fs";
+import { exists } from "@std/fs";
 import { basename, dirname, join } from "@std/path";
 import { DataError } from "../errors.ts";
 import { hashToUnit } from "../hash.ts";
 import { type TokenArray, TokenFileWriter, type TokenFileWriterOptions } from "../token_writer.ts";
+import { requireWritable } from "../writable_file.ts";
 
-/** Where a corpus goes. */
-export interface CorpusWriterOptions extends TokenFileWriterOptions {
+/** Which files a corpus goes to. */
+export interface CorpusFiles {
   /** The training file; validation goes to `<name>.val.tokens` beside it. */
   output: string;
   /** Share of the documents that are held out for validation, from 0 to below 1. */
   valFraction: number;
-  /** Chooses which. */
-  seed: number;
   /** Tokens after which a new training file begins, at the next document; `null` for one file. */
   shardTokens: number | null;
+}
+
+/** Where a corpus goes. */
+export interface CorpusWriterOptions extends CorpusFiles, TokenFileWriterOptions {
+  /** Chooses the documents that are held out. */
+  seed: number;
 }
 
 /** A file that was written. */
@@ -36,9 +41,15 @@ export function validationPath(output: string): string {
   return `${withoutEnding(output)}.val${TOKENS}`;
 }
 
+/** Files that writing a corpus replaces where they are there. */
+export function replacedFiles({ output, valFraction, shardTokens }: CorpusFiles): string[] {
+  const training = shardTokens === null ? [output] : [];
+  return valFraction > 0 ? [...training, validationPath(output)] : training;
+}
+
 /** Makes sure that a corpus can be written before any work is done; throws {@linkcode DataError} where not. */
-export async function prepareOutput(options: CorpusWriterOptions): Promise<void> {
-  const { output, shardTokens } = options;
+export async function prepareOutput(options: CorpusFiles): Promise<void> {
+  const { output, valFraction, shardTokens } = options;
   const folder = dirname(output);
   if (!output.endsWith(TOKENS)) {
     throw new DataError(
@@ -48,7 +59,11 @@ export async function prepareOutput(options: CorpusWriterOptions): Promise<void>
       { path: output },
     );
   }
-  await ensureDir(folder);
+  await requireWritable(output);
+  const held = validationPath(output);
+  if (valFraction === 0 && await exists(held)) {
+    throw staleHeldOut(output, "no --val-fraction is given");
+  }
   if (shardTokens === null) return;
   const stem = basename(withoutEnding(output));
   for await (const { name } of Deno.readDir(folder)) {
@@ -63,6 +78,15 @@ export async function prepareOutput(options: CorpusWriterOptions): Promise<void>
       );
     }
   }
+}
+
+function staleHeldOut(output: string, why: string): DataError {
+  const held = validationPath(output);
+  return new DataError(
+    `Cannot write ${output} as ${held} of an earlier run is there and what it holds may now be trained on: ${why}. ` +
+      `Remove ${held}, hold documents out anew with --val-fraction, or choose another name`,
+    { path: held },
+  );
 }
 
 /** Takes documents in order and writes them; nothing appears under its name before {@linkcode commit}. */
@@ -121,13 +145,20 @@ export class CorpusWriter {
     this.#writer!.rollBack(this.#mark);
   }
 
-  /** Finishes all files, then gives each its name. */
-  commit(): WrittenFile[] {
+  /**
+   * Finishes all files, then gives each its name.
+   *
+   * @throws {DataError} Where every document was held out, or none while an old held-out file is there.
+   */
+  async commit(): Promise<WrittenFile[]> {
     this.#flush();
-    const training = this.#training.map((writer) => ({ writer, split: "train" as const }));
-    const held = this.#validation === null ? [] : [this.#validation];
+    // A file whose only document was abandoned stays empty and is none.
+    const training = this.#training.filter(({ documentCount }) => documentCount > 0);
+    const held = [this.#validation].filter((writer) => writer !== null)
+      .filter(({ documentCount }) => documentCount > 0);
+    await this.#checkSplit({ training: training.length > 0, held: held.length > 0 });
     const files = [
-      ...training,
+      ...training.map((writer) => ({ writer, split: "train" as const })),
       ...held.map((writer) => ({ writer, split: "validation" as const })),
     ];
     for (const { writer } of files) writer.close();
@@ -144,6 +175,14 @@ export class CorpusWriter {
   [Symbol.dispose](): void {
     for (const writer of this.#training) writer[Symbol.dispose]();
     this.#validation?.[Symbol.dispose]();
+  }
+
+  async #checkSplit(found: { training: boolean; held: boolean }): Promise<void> {
+    const { output, valFraction } = this.#options;
+    if (!found.training) throw allHeldOut(output, { valFraction, documents: this.#documents });
+    if (!found.held && valFraction > 0 && await exists(validationPath(output))) {
+      throw staleHeldOut(output, `none of the documents fell to --val-fraction ${valFraction}`);
+    }
   }
 
   #flush(): void {
@@ -173,6 +212,21 @@ export class CorpusWriter {
     this.#training.push(writer);
     return writer;
   }
+}
+
+function allHeldOut(
+  output: string,
+  { valFraction, documents }: { valFraction: number; documents: number },
+): DataError {
+  const [what, remedy] = documents === 1
+    ? ["the only document", "Leave that out, or give more documents"]
+    : [`all ${documents} documents`, "Take a smaller one, another --seed, or more documents"];
+  return new DataError(
+    `Cannot write ${output} as there must be something to train on: ${what} would be held out at --val-fraction ` +
+      `${valFraction}. ${remedy}: ` +
+      "a .txt or .md file is one, give several of them or a .jsonl file with a document a line",
+    { path: output },
+  );
 }
 
 function withoutEnding(path: string): string {

@@ -7,6 +7,20 @@ import { DataError } from "../errors.ts";
 import type { Problem } from "../text/extract.ts";
 import type { SourceFile } from "../text/source_files.ts";
 
+/** Throws {@linkcode DataError} for a problem that ends the run. */
+export function throwFatal(problem: Problem, files: readonly SourceFile[]): void {
+  const { message, remedy } = problem;
+  if (remedy === null) return;
+  const { path } = files[problem.file]!;
+  throw new DataError(`Cannot tokenize ${placeOf(problem, path)} as it ${message}. ${remedy}`, {
+    path,
+  });
+}
+
+function placeOf({ place }: Problem, path: string): string {
+  return place === "" ? path : `${path}, ${place}`;
+}
+
 /** Counts problems; the first ones are kept in words. */
 export class ProblemLog {
   readonly #files: readonly SourceFile[];
@@ -34,24 +48,19 @@ export class ProblemLog {
     return this.#texts;
   }
 
-  /** Counts a problem; throws {@linkcode DataError} where it is fatal or there are too many. */
+  /** Counts a problem; throws {@linkcode DataError} where it ends the run or there are too many. */
   add(problem: Problem): void {
+    throwFatal(problem, this.#files);
     const { path } = this.#files[problem.file]!;
-    const where = problem.place === "" ? path : `${path}, ${problem.place}`;
-    const text = `${where}: ${problem.message}`;
-    if (problem.fatal) {
-      throw new DataError(
-        `Cannot tokenize ${where} as it ${problem.message}. ` +
-          "Repair it, or pass --invalid-utf8 replace or skip",
-        { path },
-      );
-    }
+    const text = `${placeOf(problem, path)}: ${problem.message}`;
     this.#count++;
     if (this.#texts.length < 100) this.#texts.push(text);
     this.#onProblem(text);
     if (this.#count > this.#maxErrors) {
       throw new DataError(
-        `Cannot go on tokenizing as at most ${this.#maxErrors} bad records may be left out; the last is ` +
+        `Cannot go on tokenizing as at most ${this.#maxErrors} bad record${
+          this.#maxErrors === 1 ? "" : "s"
+        } may be left out; the last is ` +
           `${text}. Repair the input or raise --max-errors`,
         { path },
       );

@@ -71,6 +71,8 @@ export interface TokenizeOptions {
 /** What a run did. */
 export interface TokenizeReport extends TokenizeProgress {
   readonly files: readonly WrittenFile[];
+  /** Of the tokenizer; a model's must be at least as large. */
+  readonly vocabSize: number;
   /** Share of the documents that was to be held out. */
   readonly valFraction: number;
   /** Malformed UTF-8 sequences that became U+FFFD. */
@@ -140,13 +142,14 @@ export async function tokenizeCorpus(options: TokenizeOptions): Promise<Tokenize
   using copy = options.saveTokenizer ? new AtomicFile(options.saveTokenizer) : null;
   copy?.write(tokenizer.json);
   copy?.close();
-  const files = writer.commit();
+  const files = await writer.commit();
   copy?.commit();
   return {
     ...totals.progress,
     // Documents that turned out bad had been counted with their tokens.
     tokens: files.reduce((sum, file) => sum + file.tokens, 0),
     files,
+    vocabSize: tokenizer.vocabSize,
     valFraction: fileOptions.valFraction,
     replaced: totals.replaced,
     empty: totals.empty,
@@ -237,7 +240,12 @@ function nothingUsable(source: SourceListing, totals: Totals): DataError {
   const { path } = source.files[0]!;
   const where = source.files.length === 1 ? path : `${path} and ${source.files.length - 1} more`;
   const { count, texts } = totals.problemLog;
-  const why = count === 0 ? "they hold no text" : `all ${count} are bad, the first is ${texts[0]}`;
+  const one = source.files.length === 1 ? "it holds" : "they hold";
+  const why = count === 0
+    ? `${one} no text`
+    : count === 1
+    ? `the only one is bad, ${texts[0]}`
+    : `all ${count} are bad, the first is ${texts[0]}`;
   return new DataError(`Cannot tokenize ${where} as no document of it can be used: ${why}`, {
     path,
   });

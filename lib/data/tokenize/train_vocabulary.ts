@@ -9,6 +9,7 @@ import { DataError } from "../errors.ts";
 import { extractText, type InvalidUtf8 } from "../text/extract.ts";
 import type { SourceListing } from "../text/source_files.ts";
 import { workUnits } from "../text/work_units.ts";
+import { throwFatal } from "./problem_log.ts";
 
 /** Options of {@linkcode trainVocabulary}. */
 export interface TrainVocabularyOptions {
@@ -23,16 +24,16 @@ export interface TrainVocabularyOptions {
   signal?: AbortSignal;
   /** Told the bytes read from disk so far. */
   onRead?: (bytes: number) => void;
-  /** Told the merges found so far. */
-  onMerge?: (merges: number, total: number) => void;
+  /** Told the tokens of the vocabulary so far, and in all. */
+  onMerge?: (tokens: number, total: number) => void;
 }
 
 /**
  * Counts the words of every usable document and trains a vocabulary on them. Bad records are passed over here:
- * tokenizing reports them.
+ * tokenizing reports them; what would end the tokenizing ends this first.
  *
  * @returns The bytes of a tokenizer.json.
- * @throws {DataError} Where no text can be used.
+ * @throws {DataError} Where no text can be used, or a file of records can't be read to its end.
  */
 export async function trainVocabulary(options: TrainVocabularyOptions): Promise<Uint8Array> {
   const { source, vocabSize, kind, library, textField, invalidUtf8, signal } = options;
@@ -50,7 +51,10 @@ export async function trainVocabulary(options: TrainVocabularyOptions): Promise<
   });
   for await (const unit of units) {
     signal?.throwIfAborted();
-    for (const { bytes } of extractText(unit, { textField, invalidUtf8 }).parts) {
+    const { parts, problems } = extractText(unit, { textField, invalidUtf8 });
+    for (const problem of problems) throwFatal(problem, source.files);
+    for (const { bytes, problem } of parts) {
+      if (problem !== null) throwFatal(problem, source.files);
       trainer.add(bytes);
       textBytes += bytes.length;
     }
