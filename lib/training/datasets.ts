@@ -1,5 +1,5 @@
 /**
- * The token files of a run.
+ * The token files of a run, and the tokenizer that they were made with.
  *
  * @module
  */
@@ -8,6 +8,33 @@ import type { DataConfig } from "../config/run_config.ts";
 import { DataError } from "../data/errors.ts";
 import { TokenDataset } from "../data/shards.ts";
 import type { NativeLibrary } from "../ffi/library.ts";
+import { TokenizerError } from "../tokenizer/errors.ts";
+import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
+
+/** Loads `data.tokenizer`, null where there is none. Throws `TokenizerError` where it can't be, or has ids that the model lacks. */
+export async function openTokenizer(
+  data: DataConfig,
+  options: { resources: DisposableStack; vocabSize: number },
+): Promise<Tokenizer | null> {
+  const file = data.tokenizer;
+  if (file === null) return null;
+  const tokenizer = options.resources.use(await loadConfigured(file));
+  if (tokenizer.vocabSize <= options.vocabSize) return tokenizer;
+  throw new TokenizerError(
+    `Cannot train with the tokenizer ${file} (data.tokenizer) as it has ${tokenizer.vocabSize} ids: model.vocab_size must be as many at ` +
+      `least, current value is ${options.vocabSize}`,
+    { file },
+  );
+}
+
+async function loadConfigured(file: string): Promise<Tokenizer> {
+  try {
+    return await loadTokenizer(file);
+  } catch (error) {
+    if (!(error instanceof TokenizerError)) throw error;
+    throw new TokenizerError(`${error.message} in data.tokenizer`, { file, cause: error });
+  }
+}
 
 /** Opens what a run trains and validates on, owned by `resources`. Throws `DataError` for what can't be. */
 export function openDatasets(

@@ -19,8 +19,8 @@ import type { Fault } from "../stability/faults.ts";
 import type { Decision, RollbackDecision } from "../stability/policy.ts";
 import type { SnapshotPoint } from "../stability/snapshots.ts";
 import { NEW_STABILITY_STATE } from "../stability/state.ts";
-import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
-import { openDatasets } from "./datasets.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { openDatasets, openTokenizer } from "./datasets.ts";
 import { findResumed } from "./find_resumed.ts";
 import { type LoopState, parseLoopState, samplerAt, windowOf } from "./loop_state.ts";
 import { RunCheckpoints } from "./run_checkpoints.ts";
@@ -205,9 +205,7 @@ export class Trainer implements Disposable {
         "No cuBLASLt was found: bfloat16 products run on the project's own kernels, which are slower; install CUDA's libraries or put them on LD_LIBRARY_PATH",
       );
     }
-    const tokenizer = data.tokenizer === null
-      ? null
-      : resources.use(await loadTokenizer(data.tokenizer));
+    const tokenizer = await openTokenizer(data, { resources, vocabSize: model.vocabSize });
     const { train, validation } = openDatasets(data, {
       resources,
       library: device.library,

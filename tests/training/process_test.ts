@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
 import { readRecords } from "../../lib/metrics/sinks.ts";
+import { BYTE_VOCAB, byteTokenizerJson } from "../inference/support.ts";
 import { hasCuda } from "../support/devices.ts";
 import { tensorsOf, type TinyRun, tinyRun } from "./support.ts";
 
@@ -203,6 +204,22 @@ for (const key of ["data.train", "data.validation"]) {
     assert(!stderr.includes("hidden_size:"), `the config precedes the error: ${stderr}`);
   });
 }
+
+Deno.test("train names the tokenizer's key when its file is missing, and its ids when the model has fewer", async () => {
+  await using run = await tinyRun();
+  const missing = await train(run, ["--set", "data.tokenizer=/nowhere/tokenizer.json"]);
+  assertEquals(missing.code, 1);
+  assertStringIncludes(missing.stderr, "error: Cannot read the tokenizer /nowhere/tokenizer.json");
+  assertStringIncludes(missing.stderr, "in data.tokenizer");
+  const file = join(run.folder, "tokenizer.json");
+  await Deno.writeFile(file, byteTokenizerJson());
+  const { code, stderr } = await train(run, ["--set", `data.tokenizer=${file}`]);
+  assertEquals(code, 1);
+  assertStringIncludes(
+    stderr,
+    `error: Cannot train with the tokenizer ${file} (data.tokenizer) as it has ${BYTE_VOCAB} ids: model.vocab_size must be as many`,
+  );
+});
 
 Deno.test("train goes on when a checkpoint can't be written, and keeps the one before", async () => {
   await using run = await tinyRun();
