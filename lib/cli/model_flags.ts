@@ -24,7 +24,12 @@ export const MODEL_FLAGS: readonly Flag[] = [
     choices: ["auto", "cuda", "cpu"],
     help: "where to run; auto takes a CUDA card where there is one",
   },
-  { name: "threads", kind: "integer", min: 0, help: "threads of the CPU, 0 for all cores" },
+  {
+    name: "threads",
+    kind: "integer",
+    min: 0,
+    help: "threads of the CPU, at most its cores; 0 for all",
+  },
 ];
 
 /** Weights of the head, for commands that choose tokens. */
@@ -47,7 +52,7 @@ export async function loadFlaggedModel(
     ...options,
     device: {
       kind: args.string("device") as DeviceKind,
-      ...(threads !== undefined && { threads }),
+      ...(threads !== undefined && { threads, threadsSetting: "--threads" }),
     },
   });
   for (const { path, reason } of loaded.passedOver) {

@@ -188,6 +188,7 @@ export class Trainer implements Disposable {
     const device = resources.use(Device.open({
       kind: training.device,
       ...(training.threads !== "auto" && { threads: training.threads }),
+      threadsSetting: "training.threads",
     }));
     requireMemory(config, {
       backend: device.backend,
