@@ -78,7 +78,9 @@ function reasonOf(error: unknown): string | null {
     return "a device, or a place that the program may not open";
   }
   const match = error instanceof Error ? /^(.*?) \(os error \d+\)/.exec(error.message) : null;
-  return match === null ? null : match[1]!.charAt(0).toLowerCase() + match[1]!.slice(1);
+  if (match === null) return null;
+  const words = match[1]!.replace(/^Is a/, "a");
+  return words.charAt(0).toLowerCase() + words.slice(1);
 }
 
 function kindOf(path: string): string {

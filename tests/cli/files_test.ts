@@ -30,7 +30,7 @@ Deno.test("readTextFlag() says in a sentence what the system has against a file"
         `Cannot read --prompts as ${path} must be a file that can be read: current value is ${reason}; give a text file, or - for`,
       );
     await refused(join(folder, "none"), "no such file or directory");
-    await refused(folder, "is a directory");
+    await refused(folder, "a directory");
     await refused(join(file, "below"), "not a directory");
   }));
 

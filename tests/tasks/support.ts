@@ -13,10 +13,15 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** Runs `tasks/<name>.ts` in a process with the permissions it has as a task. */
-export async function runTask(name: string, args: readonly string[]): Promise<Finished> {
-  const { code, stdout, stderr } = await new Deno.Command("deno", {
+/** Runs `tasks/<name>.ts` in a process with the permissions it has as a task, its standard input from a file. */
+export async function runTask(
+  name: string,
+  args: readonly string[],
+  options: { stdin?: string } = {},
+): Promise<Finished> {
+  const { code, stdout, stderr } = await new Deno.Command("sh", {
     args: [
+      ...["-c", 'exec deno "$@" < "$0"', options.stdin ?? "/dev/null"],
       ...["run", "--no-prompt", "--no-check", "--allow-read", "--allow-write", "--allow-ffi"],
       "--allow-env=TITANBIT_LIB,TITANBIT_THREADS,TITANBIT_TRACE,GOMP_SPINCOUNT,OMP_WAIT_POLICY,NAPI_RS_NATIVE_LIBRARY_PATH",
       `${ROOT}tasks/${name}.ts`,
