@@ -10,10 +10,11 @@ import { CHUNK_BYTES, type TensorReader, type TensorSink } from "./safetensors.t
 import { DTYPE_BITS, type SafetensorsDtype, type TensorSpec } from "./safetensors_header.ts";
 
 const SHOWN = 5; // names listed in a message
+const SHOWN_WHOLE = 3; // tensors whose difference is told
 
 /**
  * Says how the tensors of a file differ from the wanted ones: names missing, names not known, other
- * shapes, other dtypes. An empty list means that they are the same.
+ * shapes, other dtypes; of many the first few, and how many there are. An empty list means that they are the same.
  *
  * @param found The tensors of the file.
  * @param options `accepts`: whether a file's dtype will do for the wanted one. @default equality
@@ -42,6 +43,10 @@ export function compareTensors(
         `tensor "${name}" must be readable as ${dtype}: current value is ${tensor.dtype}`,
       );
     }
+  }
+  const more = problems.splice(SHOWN_WHOLE).length;
+  if (more > 0) {
+    problems.push(`${more} more ${more === 1 ? "tensor differs" : "tensors differ"} so`);
   }
   const unknown = [...found.keys()].filter((name) => !known.has(name));
   if (missing.length > 0) problems.push(`${countOf(missing)} missing: ${listOf(missing)}`);

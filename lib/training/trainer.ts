@@ -20,6 +20,7 @@ import type { Decision, RollbackDecision } from "../stability/policy.ts";
 import type { SnapshotPoint } from "../stability/snapshots.ts";
 import { NEW_STABILITY_STATE } from "../stability/state.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
+import { checkResumedModel } from "./check_resumed_model.ts";
 import { openDatasets } from "./datasets.ts";
 import { findResumed } from "./find_resumed.ts";
 import { type LoopState, parseLoopState, samplerAt, windowOf } from "./loop_state.ts";
@@ -185,6 +186,7 @@ export class Trainer implements Disposable {
     const checkpoint = await findResumed(config, options);
     const resumed = checkpoint === null ? null : parseLoopState(checkpoint.state, checkpoint.path);
     const { training, data, model } = config;
+    if (checkpoint !== null) checkResumedModel(checkpoint, model);
     const device = resources.use(Device.open({
       kind: training.device,
       ...(training.threads !== "auto" && { threads: training.threads }),

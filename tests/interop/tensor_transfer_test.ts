@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { InteropError } from "../../lib/interop/errors.ts";
 import { CHUNK_BYTES, type TensorReader, type TensorSink } from "../../lib/interop/safetensors.ts";
 import type { SafetensorsDtype, TensorSpec } from "../../lib/interop/safetensors_header.ts";
-import { loadTensors, widenToFloat32 } from "../../lib/interop/tensor_transfer.ts";
+import { compareTensors, loadTensors, widenToFloat32 } from "../../lib/interop/tensor_transfer.ts";
 
 function readerOf(tensors: (TensorSpec & { data: Uint8Array })[]): TensorReader {
   return {
@@ -61,6 +61,19 @@ Deno.test("loadTensors() widens across chunks to the right places", async () => 
 });
 
 const GOOD = { name: "a", shape: [2, 3], dtype: "F32" as const, data: new Uint8Array(24) };
+
+const SQUARE = { shape: [2, 2], dtype: "F32" as const };
+
+Deno.test("compareTensors() tells of the first tensors that differ and counts the others", () => {
+  const names = [..."abcdefg"];
+  const found = new Map(names.map((name) => [name, { ...SQUARE, name }]));
+  const wanted = names.map((name) => ({ ...SQUARE, name, shape: [2, 3] }));
+  const problems = compareTensors(found, wanted);
+  assertEquals(problems.length, 4);
+  assertEquals(problems[0], 'tensor "a" must have the shape [2, 3]: current value is [2, 2]');
+  assertEquals(problems[3], "4 more tensors differ so");
+  assertEquals(compareTensors(found, wanted.slice(0, 4)).at(-2), "1 more tensor differs so");
+});
 
 const REFUSED: [string, TensorReader, string][] = [
   ["one is missing", readerOf([GOOD]), `1 tensor missing: "b"`],
