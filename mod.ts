@@ -137,6 +137,11 @@ export { DataError } from "./lib/data/errors.ts";
 // Checkpoints
 export { Checkpoint, openCheckpoint, verifyCheckpoint } from "./lib/checkpoint/open.ts";
 export { findLatest, listCheckpoints } from "./lib/checkpoint/find.ts";
+export {
+  type ExportDType,
+  type ExportedModel,
+  exportModel,
+} from "./lib/checkpoint/export_model.ts";
 export { CheckpointError } from "./lib/checkpoint/errors.ts";
 
 // Trained models

@@ -4,19 +4,23 @@
  * @module
  */
 
+import type { PassedOver } from "../checkpoint/find.ts";
 import type { DeviceKind } from "../ffi/library.ts";
 import { type LoadedModel, loadModel, type LoadModelOptions } from "../inference/load_model.ts";
 import type { Flag, ParsedArgs } from "./command.ts";
 
+/** Which model to take. */
+export const CHECKPOINT_FLAG: Flag = {
+  name: "checkpoint",
+  kind: "string",
+  required: true,
+  placeholder: "DIR",
+  help: "a checkpoint, a run's folder (its newest sound one is taken) or a Hugging Face folder",
+};
+
 /** Which model to run, and on what. */
 export const MODEL_FLAGS: readonly Flag[] = [
-  {
-    name: "checkpoint",
-    kind: "string",
-    required: true,
-    placeholder: "DIR",
-    help: "a checkpoint, a run's folder (its newest sound one is taken) or a Hugging Face folder",
-  },
+  CHECKPOINT_FLAG,
   {
     name: "device",
     kind: "string",
@@ -55,8 +59,13 @@ export async function loadFlaggedModel(
       ...(threads !== undefined && { threads, threadsSetting: "--threads" }),
     },
   });
-  for (const { path, reason } of loaded.passedOver) {
+  warnPassedOver(loaded.passedOver);
+  return loaded;
+}
+
+/** Says on stderr which newer checkpoints were passed over. */
+export function warnPassedOver(passedOver: readonly PassedOver[]): void {
+  for (const { path, reason } of passedOver) {
     console.error(`warning: passed over ${path}: ${reason}`);
   }
-  return loaded;
 }

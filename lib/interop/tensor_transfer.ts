@@ -132,6 +132,23 @@ export function widenToFloat32(
   return new Uint8Array(bits.buffer);
 }
 
+/**
+ * Rounds little-endian float32 to bfloat16, to nearest even; a NaN stays one.
+ *
+ * @param bytes Whole elements, from an address of their buffer that 4 divides.
+ */
+export function narrowToBfloat16(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const wide = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  const brain = new Uint16Array(wide.length);
+  for (let i = 0; i < wide.length; i++) {
+    const bits = wide[i]!;
+    const isNaN = (bits & 0x7fffffff) > 0x7f800000;
+    const rounded = bits + 0x7fff + ((bits >>> 16) & 1);
+    brain[i] = isNaN ? (bits >>> 16) | 0x40 : rounded / 65536;
+  }
+  return new Uint8Array(brain.buffer);
+}
+
 function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((size, axis) => size === b[axis]);
 }

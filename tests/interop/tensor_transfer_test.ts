@@ -2,7 +2,12 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { InteropError } from "../../lib/interop/errors.ts";
 import { CHUNK_BYTES, type TensorReader, type TensorSink } from "../../lib/interop/safetensors.ts";
 import type { SafetensorsDtype, TensorSpec } from "../../lib/interop/safetensors_header.ts";
-import { compareTensors, loadTensors, widenToFloat32 } from "../../lib/interop/tensor_transfer.ts";
+import {
+  compareTensors,
+  loadTensors,
+  narrowToBfloat16,
+  widenToFloat32,
+} from "../../lib/interop/tensor_transfer.ts";
 
 function readerOf(tensors: (TensorSpec & { data: Uint8Array })[]): TensorReader {
   return {
@@ -31,6 +36,27 @@ Deno.test("widenToFloat32() widens every bfloat16 exactly", () => {
   const all = Uint16Array.from({ length: 65536 }, (_, i) => i);
   const wide = new Uint32Array(widenToFloat32(new Uint8Array(all.buffer), "BF16").buffer);
   assertEquals(wide.every((bits, i) => bits === i * 65536), true);
+});
+
+Deno.test("narrowToBfloat16() rounds to nearest even, and keeps every bfloat16 that it is given", () => {
+  const narrow = (...bits: number[]) => [
+    ...new Uint16Array(narrowToBfloat16(new Uint8Array(Uint32Array.from(bits).buffer)).buffer),
+  ];
+  const all = Array.from({ length: 65536 }, (_, i) => i);
+  const isNaN = (i: number) => (i & 0x7fff) > 0x7f80;
+  const kept = narrow(...all.map((i) => i * 65536));
+  assertEquals(kept.filter((bits, i) => bits !== (isNaN(i) ? i | 0x40 : i)), []);
+  assertEquals(narrow(0x3f808000, 0x3f818000, 0x3f808001, 0x3f817fff), [
+    0x3f80,
+    0x3f82,
+    0x3f81,
+    0x3f81,
+  ]);
+  assertEquals(
+    narrow(0x7f7fffff, 0xff7fffff, 0xffffffff),
+    [0x7f80, 0xff80, 0xffff],
+    "overflow, NaN",
+  );
 });
 
 Deno.test("widenToFloat32() widens every float16 to the value its bits stand for", () => {
