@@ -218,3 +218,12 @@ Deno.test("open() names the keys of a model that is not the checkpoint's", async
       "model.num_layers must be 2: current value is 3; resume with its own values",
   );
 });
+
+Deno.test("open() names training.threads when it is more than the cores", async () => {
+  await using run = await tinyRun();
+  await assertRejects(
+    () => train(run.config("training.threads=999")),
+    RangeError,
+    "training.threads must be at most its",
+  );
+});
