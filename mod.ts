@@ -58,18 +58,20 @@ export { type TokenIds } from "./lib/model/token_batch.ts";
 export { defaultLayers, LayerContext, type Layers } from "./lib/model/layers.ts";
 export { Attention, type AttentionMemory } from "./lib/model/attention.ts";
 export { FeedForward, type FeedForwardMemory } from "./lib/model/feed_forward.ts";
-export { BitLinear } from "./lib/model/bit_linear.ts";
+export { BitLinear, type TernaryMatrix } from "./lib/model/bit_linear.ts";
+export { ComputeWeight } from "./lib/model/compute_weight.ts";
 export { Linear } from "./lib/model/linear.ts";
 export { RmsNorm } from "./lib/model/rms_norm.ts";
 export { Block, type BlockMemory } from "./lib/model/block.ts";
 export { Head } from "./lib/model/head.ts";
 export {
+  type BackwardOptions,
   declareWeight,
   type Projection,
   type ProjectionFactory,
   type ProjectionSpec,
 } from "./lib/model/projection.ts";
-export { type PassShape, type ProjectionInput } from "./lib/model/activations.ts";
+export { PassMemory, type PassShape, type ProjectionInput } from "./lib/model/activations.ts";
 export { Pass, type PassOptions } from "./lib/model/pass.ts";
 export { KvCache } from "./lib/model/kv_cache.ts";
 export {
@@ -85,6 +87,19 @@ export {
   packedInferenceBytes,
   trainingFlopsPerToken,
 } from "./lib/model/flops.ts";
+
+// Ops that layers are made of
+export { cast } from "./lib/kernels/cast.ts";
+export { gemm, type GemmOperands } from "./lib/kernels/gemm.ts";
+export {
+  gemmTernaryBackwardInput,
+  type GemmTernaryBackwardInputOperands,
+  gemmTernaryBackwardWeight,
+  type GemmTernaryBackwardWeightOperands,
+  gemmTernaryForward,
+  type GemmTernaryForwardOperands,
+} from "./lib/kernels/gemm_ternary.ts";
+export { quantizeWeight, type QuantizeWeightOperands } from "./lib/kernels/quantize_weight.ts";
 
 // Devices and memory
 export { Device, type DeviceOptions } from "./lib/ffi/device.ts";
@@ -122,6 +137,11 @@ export { DataError } from "./lib/data/errors.ts";
 // Checkpoints
 export { Checkpoint, openCheckpoint, verifyCheckpoint } from "./lib/checkpoint/open.ts";
 export { findLatest, listCheckpoints } from "./lib/checkpoint/find.ts";
+export {
+  type ExportDType,
+  type ExportedModel,
+  exportModel,
+} from "./lib/checkpoint/export_model.ts";
 export { CheckpointError } from "./lib/checkpoint/errors.ts";
 
 // Trained models

@@ -6,6 +6,7 @@
 
 import { dirname, fromFileUrl, join } from "@std/path";
 import { type Command, main } from "../lib/cli/command.ts";
+import { checkOutputFile, makeOutputFolder } from "../lib/cli/files.ts";
 import { formatBytes } from "../lib/cli/format.ts";
 import { exists } from "@std/fs";
 
@@ -35,7 +36,8 @@ export const command: Command = {
     const { compileProgram } = await import("../lib/dist/compile.ts");
     const output = args.string("output");
     const denort = Deno.env.get("DENORT_BIN");
-    await Deno.mkdir(dirname(output), { recursive: true });
+    makeOutputFolder("output", dirname(output));
+    checkOutputFile("output", output);
     await compileProgram({
       root,
       output,

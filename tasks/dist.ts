@@ -7,6 +7,7 @@
 import { basename, dirname, fromFileUrl } from "@std/path";
 import meta from "../deno.json" with { type: "json" };
 import { type Command, main } from "../lib/cli/command.ts";
+import { makeOutputFolder } from "../lib/cli/files.ts";
 import { formatBytes } from "../lib/cli/format.ts";
 import { archiveRelease, buildRelease } from "../lib/dist/release.ts";
 
@@ -29,9 +30,11 @@ export const command: Command = {
   ],
   examples: ["deno task dist", "deno task dist --output /tmp/release --level 1"],
   async run(args) {
+    const output = args.string("output");
+    makeOutputFolder("output", output);
     const folder = await buildRelease({
       root: dirname(dirname(fromFileUrl(import.meta.url))),
-      output: args.string("output"),
+      output,
       version: meta.version,
       progress: (line) => console.log(line),
     });

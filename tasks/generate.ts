@@ -4,26 +4,25 @@
  * @module
  */
 
-import { type Command, main, type ParsedArgs, UsageError } from "../lib/cli/command.ts";
-import { formatDuration, formatRate } from "../lib/cli/format.ts";
-import { HEAD_FLAG, loadFlaggedModel, MODEL_FLAGS } from "../lib/cli/model_flags.ts";
-import { streamOutput } from "../lib/cli/progress.ts";
-import { MOST_SEQUENCES } from "../lib/inference/decoder.ts";
-import type { LoadedModel, LoadModelOptions } from "../lib/inference/load_model.ts";
-import type { CacheDType } from "../lib/tensor/dtype.ts";
+import { type Command, main, UsageError } from "../lib/cli/command.ts";
 import {
-  generateText,
-  generateTexts,
-  type GenerationReport,
-  type TextOptions,
-} from "../lib/inference/generate.ts";
+  describeFullContexts,
+  describeGeneration,
+  printTexts,
+} from "../lib/cli/generation_output.ts";
+import { HEAD_FLAG, loadFlaggedModel, MODEL_FLAGS } from "../lib/cli/model_flags.ts";
+import { readPrompts } from "../lib/cli/prompts.ts";
+import { MOST_SEQUENCES } from "../lib/inference/decoder.ts";
+import { generateTexts, sampleSeeds } from "../lib/inference/generate.ts";
+import type { LoadModelOptions } from "../lib/inference/load_model.ts";
+import type { CacheDType } from "../lib/tensor/dtype.ts";
 
 export const command: Command = {
   name: "generate",
   summary: "continue prompts with a trained model",
   description:
-    "Prints the prompt and what the model makes of it, as it comes; of several prompts each whole, in their order. The same seed gives " +
-    "the same text, whatever runs beside it.",
+    "Prints the prompt and what the model makes of it, as it comes; of several texts each whole, in their order. The same seed gives " +
+    "the same text, whatever runs beside it: sample 2 of a prompt is what --seed 1 gives alone, and equal prompts are samples of one.",
   flags: [
     ...MODEL_FLAGS,
     HEAD_FLAG,
@@ -40,13 +39,32 @@ export const command: Command = {
       placeholder: "TEXT",
       help: "the beginning; again for another text",
     },
-    { name: "prompts", kind: "string", placeholder: "FILE", help: "beginnings, one a line" },
+    {
+      name: "prompts",
+      kind: "string",
+      placeholder: "FILE",
+      help: "beginnings, one a line; blank lines are passed over, - is standard input",
+    },
+    {
+      name: "samples",
+      kind: "integer",
+      default: 1,
+      min: 1,
+      max: 10000,
+      help: "texts of each prompt, from --seed and the numbers after it",
+    },
     {
       name: "sequences",
       kind: "integer",
       min: 1,
       max: MOST_SEQUENCES,
       help: "texts at a time (default all, up to 16)",
+    },
+    {
+      name: "stop",
+      kind: "list",
+      placeholder: "TEXT",
+      help: "end a text where this comes up, without it; again for another",
     },
     { name: "max-tokens", kind: "integer", default: 256, min: 1, help: "tokens to add at most" },
     {
@@ -72,15 +90,28 @@ export const command: Command = {
     },
     { name: "seed", kind: "integer", default: 0, min: 0, help: "seed of the choices" },
     { name: "echo", kind: "boolean", default: true, help: "print the prompt before its text" },
-    { name: "stats", kind: "boolean", help: "say tokens a second on stderr" },
+    {
+      name: "json",
+      kind: "boolean",
+      help: "print a line of JSON a text: prompt, text, why it ended, tokens, seed",
+    },
+    { name: "stats", kind: "boolean", help: "say tokens a second and why it ended on stderr" },
   ],
   examples: [
     'deno task generate --checkpoint checkpoints/quickstart --prompt "My fellow citizens"',
     'deno task generate --checkpoint checkpoints/quickstart --prompt "The" --temperature 0 --stats',
     'deno task generate --checkpoint checkpoints/quickstart --prompt "We" --prompt "The" --max-tokens 40',
+    'deno task generate --checkpoint checkpoints/quickstart --prompt "We" --samples 8 --stop . --json',
   ],
   async run(args) {
-    const prompts = await promptsOf(args);
+    const samples = args.integer("samples");
+    const temperature = args.number("temperature");
+    if (samples > 1 && temperature === 0) {
+      throw new UsageError(
+        `Cannot draw ${samples} --samples as --temperature must be above 0: current value is 0, which always gives the same text`,
+      );
+    }
+    const prompts = await readPrompts(args, samples);
     using loaded = await loadFlaggedModel(args, {
       head: args.string("head") as LoadModelOptions["head"] & string,
     });
@@ -88,71 +119,27 @@ export const command: Command = {
     const sequences = args.optionalInteger("sequences");
     const settings = {
       maxTokens: args.integer("max-tokens"),
-      temperature: args.number("temperature"),
+      temperature,
       topK: args.integer("top-k"),
       topP: args.number("top-p"),
       seed: args.integer("seed"),
+      stopTexts: args.list("stop"),
+      names: prompts.map(({ name }) => name),
       ...(cache !== undefined && { cacheDtype: cache as CacheDType }),
       ...(sequences !== undefined && { sequences }),
     };
-    const echo = args.boolean("echo");
-    const reports = prompts.length === 1
-      ? [printOne(loaded, prompts[0]!, { ...settings, echo })]
-      : printAll(loaded, prompts, { ...settings, echo });
-    if (args.boolean("stats")) { for (const report of reports) console.error(describe(report)); }
+    const texts = prompts.map(({ text }) => text);
+    const reports = printTexts(generateTexts(loaded, texts, settings), prompts, {
+      echo: args.boolean("echo"),
+      json: args.boolean("json"),
+      seeds: sampleSeeds(texts, settings.seed),
+    });
+    if (args.boolean("stats")) {
+      reports.forEach((report) => console.error(describeGeneration(report)));
+    }
+    const note = describeFullContexts(reports, loaded.contextLength);
+    if (note !== null) console.error(note);
   },
 };
-
-/** The prompts of --prompt, then those of --prompts. */
-async function promptsOf(args: ParsedArgs): Promise<string[]> {
-  const file = args.optionalString("prompts");
-  const lines = file === undefined ? [] : (await Deno.readTextFile(file)).split(/\r?\n/);
-  if (lines.at(-1) === "") lines.pop();
-  const prompts = [...args.list("prompt"), ...lines];
-  if (prompts.length > 0) return prompts;
-  throw new UsageError(
-    file === undefined
-      ? 'Cannot run generate as it needs a prompt: give --prompt "TEXT", or --prompts FILE'
-      : `Cannot run generate as ${file} must hold a prompt a line: current value is no line`,
-  );
-}
-
-/** Prints a text as it comes. */
-function printOne(
-  loaded: LoadedModel,
-  prompt: string,
-  options: TextOptions & { echo: boolean },
-): GenerationReport {
-  const generation = generateText(loaded, prompt, options);
-  const out = streamOutput(Deno.stdout);
-  let next = generation.next(); // what is wrong with the prompt shows here, before anything is printed
-  if (options.echo) out.write(prompt);
-  for (; !next.done; next = generation.next()) out.write(next.value);
-  out.write("\n");
-  return next.value;
-}
-
-/** Prints texts when all are there, each under a line with its number. */
-function printAll(
-  loaded: LoadedModel,
-  prompts: readonly string[],
-  options: TextOptions & { sequences?: number; echo: boolean },
-): GenerationReport[] {
-  const texts = prompts.map((prompt) => options.echo ? prompt : "");
-  const generation = generateTexts(loaded, prompts, options);
-  let next = generation.next();
-  for (; !next.done; next = generation.next()) texts[next.value.prompt] += next.value.text;
-  const out = streamOutput(Deno.stdout);
-  texts.forEach((text, i) => out.write(`==> ${i + 1} <==\n${text}\n`));
-  return next.value;
-}
-
-function describe(report: GenerationReport): string {
-  const { promptTokens, prefillMs, tokens, decodePasses, decodeMs, stop } = report;
-  const rate = (count: number, ms: number) => formatRate(count > 0 ? 1000 * count / ms : NaN);
-  return `prompt: ${promptTokens} tokens in ${formatDuration(prefillMs)}, ` +
-    `${rate(promptTokens, prefillMs)}; text: ${tokens} tokens in ${formatDuration(decodeMs)}, ` +
-    `${rate(decodePasses, decodeMs)}; stop: ${stop.replaceAll("_", " ")}`;
-}
 
 if (import.meta.main) await main(command);

@@ -5,6 +5,7 @@
  */
 
 import { type Command, main } from "../lib/cli/command.ts";
+import { checkOutputFile, writingOutput } from "../lib/cli/files.ts";
 import { writeFileAtomic } from "../lib/data/atomic_file.ts";
 import { findRun } from "../lib/history/run_files.ts";
 import { readHistory } from "../lib/history/read_history.ts";
@@ -37,6 +38,8 @@ export const command: Command = {
     "deno task report --run checkpoints/a --run checkpoints/b --output a_and_b.html",
   ],
   async run(args) {
+    const output = args.string("output");
+    checkOutputFile("output", output);
     const runs = await Promise.all(args.list("run").map((path) => readHistory(findRun(path))));
     const empty = runs.find(({ history }) => history.steps.length === 0);
     if (empty !== undefined) {
@@ -44,8 +47,8 @@ export const command: Command = {
         `Cannot report on ${empty.name} as a run must have taken a step: current value is 0 steps in its records`,
       );
     }
-    const output = args.string("output");
-    writeFileAtomic(output, new TextEncoder().encode(htmlReport(runs, new Date())));
+    const page = new TextEncoder().encode(htmlReport(runs, new Date()));
+    await writingOutput({ flag: "output", path: output }, () => writeFileAtomic(output, page));
     console.log(output);
   },
 };

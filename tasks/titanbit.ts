@@ -55,6 +55,11 @@ export const program: Program = {
       load: () => import("./evaluate.ts"),
     },
     {
+      name: "export",
+      summary: "write a trained model as a Hugging Face folder",
+      load: () => import("./export.ts"),
+    },
+    {
       name: "bench",
       summary: "measure kernels beside their rivals",
       load: () => import("./bench.ts"),

@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { fromFileUrl } from "@std/path";
 import { parseRunConfig } from "../lib/config/load.ts";
 import { type Command, parseCommand } from "../lib/cli/command.ts";
 import { program } from "../tasks/titanbit.ts";
@@ -31,6 +32,27 @@ Deno.test("README.md names only tasks and flags that are there", async () => {
     assert(entry !== undefined, `no command ${name}: ${line}`);
     const { command } = await entry.load() as { command: Command };
     parseCommand(command, args);
+  }
+});
+
+Deno.test("README.md shows a TypeScript example that runs by the command under it", async () => {
+  const [example] = blocks("ts");
+  const line = blocks("sh").join("").split("\n").find((line) => line.startsWith("deno run "))!;
+  const folder = await Deno.makeTempDir();
+  try {
+    const mod = new URL("mod.ts", ROOT).href;
+    await Deno.writeTextFile(`${folder}/example.ts`, example!.replace("./mod.ts", mod));
+    const [, run, ...args] = words(line);
+    const config = `--config=${fromFileUrl(new URL("deno.json", ROOT))}`;
+    const { success, stdout, stderr } = await new Deno.Command("deno", {
+      args: [run!, "--no-prompt", config, ...args],
+      cwd: folder,
+      env: { NO_COLOR: "1", TITANBIT_THREADS: "1" },
+    }).output();
+    assert(success, new TextDecoder().decode(stderr));
+    assertEquals(new TextDecoder().decode(stdout).trim().split("\n").length, 20);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
   }
 });
 

@@ -157,6 +157,9 @@ export async function verifyCheckpoint(path: string): Promise<string[]> {
   return (await inspect(path, true)).problems;
 }
 
+/** What to do where a file is not what was saved. */
+const DAMAGED = "copy the file again, or take another checkpoint";
+
 /**
  * Compares the files of a checkpoint with its checksums.json: first that all are there, then sizes,
  * then digests.
@@ -176,7 +179,9 @@ export async function compareFiles(
     if (size === null) {
       problems.push(`${name} is missing`);
     } else if (size !== wanted.bytes) {
-      problems.push(`${name} must be ${wanted.bytes} bytes: current value is ${size}`);
+      problems.push(
+        `${name} must be ${wanted.bytes} bytes: current value is ${size}; ${DAMAGED}`,
+      );
     }
   }
   if (problems.length > 0 || !options.digests) return problems;
@@ -185,7 +190,7 @@ export async function compareFiles(
     const { sha256 } = await checksumFile(join(path, name));
     if (sha256 !== wanted.sha256) {
       problems.push(
-        `${name} was changed or damaged: sha256 must be ${wanted.sha256}: current value is ${sha256}`,
+        `${name} was changed or damaged: sha256 must be ${wanted.sha256}: current value is ${sha256}; ${DAMAGED}`,
       );
     }
   }

@@ -318,7 +318,7 @@ function isOnCommandLine(flag: Flag, argv: readonly string[]): boolean {
     const value = arg.includes("=") ? arg.slice(arg.indexOf("=") + 1) : "true";
     if (value !== "true" && value !== "false") {
       throw new UsageError(
-        `Cannot read --${flag.name} as it is true or false: current value is ${
+        `Cannot read --${flag.name} as it must be true or false: current value is ${
           JSON.stringify(value)
         }`,
       );
@@ -337,7 +337,7 @@ function readValue(command: Command, flag: Flag, text: string): string | number 
   const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : NaN;
   if (!Number.isFinite(value) || (flag.kind === "integer" && !Number.isSafeInteger(value))) {
     throw new UsageError(
-      `Cannot read --${flag.name} as it is ${what}: current value is ${JSON.stringify(text)}`,
+      `Cannot read --${flag.name} as it must be ${what}: current value is ${JSON.stringify(text)}`,
     );
   }
   const { min, max } = flag;
@@ -345,10 +345,10 @@ function readValue(command: Command, flag: Flag, text: string): string | number 
     const range = min !== undefined && max !== undefined
       ? `from ${min} to ${max}`
       : min !== undefined
-      ? `at least ${min}`
-      : `at most ${max}`;
+      ? `of at least ${min}`
+      : `of at most ${max}`;
     throw new UsageError(
-      `Cannot read --${flag.name} as it is ${what} ${range}: current value is ${text}`,
+      `Cannot read --${flag.name} as it must be ${what} ${range}: current value is ${text}`,
     );
   }
   return value;
@@ -357,7 +357,7 @@ function readValue(command: Command, flag: Flag, text: string): string | number 
 function checkChoice(command: Command, flag: Flag, text: string): void {
   if (flag.choices === undefined || flag.choices.includes(text)) return;
   throw new UsageError(
-    `Cannot run ${command.name} as --${flag.name} is one of ${
+    `Cannot run ${command.name} as --${flag.name} must be one of ${
       flag.choices.join(", ")
     }: current value is ${JSON.stringify(text)}${nearest(text, flag.choices)}`,
   );

@@ -4,19 +4,23 @@
  * @module
  */
 
+import type { PassedOver } from "../checkpoint/find.ts";
 import type { DeviceKind } from "../ffi/library.ts";
 import { type LoadedModel, loadModel, type LoadModelOptions } from "../inference/load_model.ts";
 import type { Flag, ParsedArgs } from "./command.ts";
 
+/** Which model to take. */
+export const CHECKPOINT_FLAG: Flag = {
+  name: "checkpoint",
+  kind: "string",
+  required: true,
+  placeholder: "DIR",
+  help: "a checkpoint, a run's folder (its newest sound one is taken) or a Hugging Face folder",
+};
+
 /** Which model to run, and on what. */
 export const MODEL_FLAGS: readonly Flag[] = [
-  {
-    name: "checkpoint",
-    kind: "string",
-    required: true,
-    placeholder: "DIR",
-    help: "a checkpoint, a run's folder (its newest sound one is taken) or a Hugging Face folder",
-  },
+  CHECKPOINT_FLAG,
   {
     name: "device",
     kind: "string",
@@ -24,7 +28,12 @@ export const MODEL_FLAGS: readonly Flag[] = [
     choices: ["auto", "cuda", "cpu"],
     help: "where to run; auto takes a CUDA card where there is one",
   },
-  { name: "threads", kind: "integer", min: 0, help: "threads of the CPU, 0 for all cores" },
+  {
+    name: "threads",
+    kind: "integer",
+    min: 0,
+    help: "threads of the CPU, at most its cores; 0 for all",
+  },
 ];
 
 /** Weights of the head, for commands that choose tokens. */
@@ -47,12 +56,17 @@ export async function loadFlaggedModel(
     ...options,
     device: {
       kind: args.string("device") as DeviceKind,
-      ...(threads !== undefined && { threads }),
+      ...(threads !== undefined && { threads, threadsSetting: "--threads" }),
     },
   });
-  for (const { path, reason } of loaded.passedOver) {
-    console.error(`warning: passed over ${path}: ${reason}`);
-  }
+  warnPassedOver(loaded.passedOver);
   if (loaded.tokenizerDoubt !== null) console.error(`warning: ${loaded.tokenizerDoubt}`);
   return loaded;
+}
+
+/** Says on stderr which newer checkpoints were passed over. */
+export function warnPassedOver(passedOver: readonly PassedOver[]): void {
+  for (const { path, reason } of passedOver) {
+    console.error(`warning: passed over ${path}: ${reason}`);
+  }
 }

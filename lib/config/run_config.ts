@@ -77,7 +77,7 @@ export interface TrainingConfig {
   readonly tokensPerStep: number;
   /** @default "auto" */
   readonly device: DeviceChoice;
-  /** CPU threads; `auto` is one a core. @default "auto" */
+  /** CPU threads, at most one a core; `auto` is one a core. @default "auto" */
   readonly threads: number | "auto";
   /** Seed of the initial weights. @default 1337 */
   readonly seed: number;

@@ -11,6 +11,7 @@ import {
   type NativeLibrary,
   openLibrary,
 } from "./library.ts";
+import { withPermissions } from "./permissions.ts";
 
 /** Options of {@linkcode Device.open}. */
 export interface DeviceOptions {
@@ -20,6 +21,11 @@ export interface DeviceOptions {
   index?: number;
   /** Threads of the CPU build; 0 takes every core. @default TITANBIT_THREADS, else 0 */
   threads?: number;
+  /**
+   * The user's setting that `threads` is, such as `--threads`: more of them than cores are then refused, since ops that wait for each
+   * other's threads get many times slower. @default none: any number is taken
+   */
+  threadsSetting?: string;
   /** The library's file, where it is not the one `make` builds. */
   library?: string;
 }
@@ -52,14 +58,20 @@ export class Device implements Disposable {
     this.description = description;
   }
 
-  /** Opens a device. Throws {@linkcode NativeError} where there is none, or its library is missing or stale. */
+  /**
+   * Opens a device. Throws {@linkcode NativeError} where there is none, its library is missing or stale, or the program may not open it;
+   * `RangeError` for a setting of more threads than cores.
+   */
   static open(options: DeviceOptions = {}): Device {
     const library = openLibrary({
       ...(options.kind !== undefined && { device: options.kind }),
       ...(options.library !== undefined && { path: options.library }),
     });
     const index = options.index ?? firstUsable(library);
-    const threads = options.threads ?? threadsFromEnvironment();
+    const { threads, setting } = options.threads === undefined
+      ? { threads: withPermissions(threadsFromEnvironment), setting: "TITANBIT_THREADS" }
+      : { threads: options.threads, setting: options.threadsSetting };
+    if (setting !== undefined) requireCores(library, { threads, setting });
     const handle = new BigUint64Array(1);
     const error = new Uint8Array(ERROR_BYTES);
     const status = library.symbols.tb_context_create(
@@ -157,6 +169,18 @@ export function activationDtypeOfBackend(backend: "cuda" | "cpu"): "float32" | "
 /** Index of the first card that is not too old; 0 where there is none, so that the library says what is wrong with it. */
 function firstUsable(library: NativeLibrary): number {
   return Math.max(0, library.description.devices.findIndex(({ usable }) => usable !== false));
+}
+
+/** Refuses more threads than the CPU has cores; a card takes no threads. */
+function requireCores(
+  { backend, description }: NativeLibrary,
+  { threads, setting }: { threads: number; setting: string },
+): void {
+  const cores = description.devices[0]?.cores ?? Infinity;
+  if (backend !== "cpu" || threads <= cores) return;
+  throw new RangeError(
+    `Cannot open the CPU as ${setting} must be at most its ${cores} cores: current value is ${threads}; leave it out to take them all`,
+  );
 }
 
 function threadsFromEnvironment(): number {

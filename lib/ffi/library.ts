@@ -7,6 +7,7 @@
 import { fromFileUrl } from "@std/path";
 import { NativeError } from "./errors.ts";
 import { limitSpinning } from "./openmp.ts";
+import { withPermissions } from "./permissions.ts";
 import { SYMBOLS } from "./symbols.ts";
 
 /** The version of `titanbit.h` that this TypeScript speaks. */
@@ -69,11 +70,15 @@ const opened = new Map<string, NativeLibrary>();
  *
  * The file is the `path` given, else `$TITANBIT_LIB`, else the one in `build/` beside this source tree.
  *
- * Throws {@linkcode NativeError} where it is missing, is of another ABI version, or finds no device.
+ * Throws {@linkcode NativeError} where it is missing, is of another ABI version, finds no device, or the program may not open it.
  */
 export function openLibrary(
   options: { device?: DeviceKind; path?: string } = {},
 ): NativeLibrary {
+  return withPermissions(() => findLibrary(options));
+}
+
+function findLibrary(options: { device?: DeviceKind; path?: string }): NativeLibrary {
   const device = options.device ?? "auto";
   const given = options.path ?? Deno.env.get("TITANBIT_LIB");
   if (given !== undefined && given !== "") {
@@ -154,6 +159,7 @@ function checkAbi(path: string, backend: "cuda" | "cpu"): void {
 }
 
 function unusable(path: string, backend: "cuda" | "cpu", error: unknown): NativeError {
+  if (error instanceof Deno.errors.NotCapable) throw error;
   const reason = error instanceof Error ? error.message : String(error);
   return new NativeError(
     `Cannot open ${path}: ${reason}; run \`${MAKE[backend]}\` to build it for this machine`,

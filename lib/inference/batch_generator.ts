@@ -6,6 +6,7 @@
 
 import type { BitNetTransformer } from "../model/transformer.ts";
 import { Decoder, type DecoderOptions } from "./decoder.ts";
+import { Random } from "./random.ts";
 import { Sampler, type SamplingOptions } from "./sampler.ts";
 
 /** How to continue a text. */
@@ -22,8 +23,21 @@ export interface VocabularyOptions {
   readonly vocabSize?: number;
 }
 
-/** Why a generation ended: the model ended the text, `maxTokens` was reached, or the context holds no more tokens. */
-export type StopReason = "end_of_text" | "max_tokens" | "context_full";
+/** What differs from prompt to prompt. */
+export interface PromptOptions {
+  /** Seed of each prompt's choices. @default `seed` for all of them */
+  readonly seeds?: readonly number[];
+  /** What messages call each prompt. @default its place, counted from 1 */
+  readonly names?: readonly string[];
+  /** Told of each token that doesn't end its text by itself; true ends it, after the token. @default none ends one */
+  readonly isLast?: (prompt: number, id: number) => boolean;
+}
+
+/**
+ * Why a generation ended: the model ended the text, `isLast` did, as it does at a stop text, `maxTokens` was reached, or the context holds
+ * no more tokens.
+ */
+export type StopReason = "end_of_text" | "stop_text" | "max_tokens" | "context_full";
 
 /** What a generation did. */
 export interface GenerationReport {
@@ -79,28 +93,35 @@ export class BatchGenerator implements Disposable {
 
   /**
    * Yields the tokens that continue `prompts`, each as soon as it is chosen; the order of one prompt's tokens is that of its text. Every
-   * prompt is sampled as if it were alone, from the same seed. Use one generation at a time.
+   * prompt is sampled as if it were alone, from its seed. Use one generation at a time.
    *
    * Throws `RangeError`, before anything runs, for an empty prompt, one that fills the context, an id outside the vocabulary, or
    * an option out of range.
    */
   *generate(
     prompts: readonly ArrayLike<number>[],
-    options: GenerationOptions & VocabularyOptions = {},
+    options: GenerationOptions & VocabularyOptions & PromptOptions = {},
   ): Generator<BatchToken, GenerationReport[], void> {
-    const { maxTokens = 256, endIds } = options;
+    const { maxTokens = 256, endIds, seeds, isLast } = options;
     if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
       throw new RangeError(
         `Cannot generate as max-tokens must be a whole number above 0: current value is ${maxTokens}`,
       );
     }
     const vocabSize = Math.min(options.vocabSize ?? Infinity, this.#vocabSize);
-    const samplers = prompts.map(() => new Sampler(vocabSize, options));
-    const ids = prompts.map((_, prompt) => this.#checked(prompts, prompt));
+    // One is made as its prompt begins: it has room for the vocabulary, and there may be thousands of prompts.
+    const samplerOf = (prompt: number) => {
+      const seed = seeds?.[prompt];
+      return new Sampler(vocabSize, { ...options, ...(seed !== undefined && { seed }) });
+    };
+    for (const seed of seeds ?? []) new Random(seed); // refuses a wrong one now
+    const ids = prompts.map((ids, prompt) =>
+      this.#checked(ids, promptName(prompt, { count: prompts.length, names: options.names }))
+    );
     const decoder = this.#decoder;
     const slots = new Array<Running | null>(decoder.sequences).fill(null);
     const reports = new Array<GenerationReport>(prompts.length);
-    if (samplers[0] !== undefined) decoder.prepare(samplers[0], vocabSize);
+    if (prompts.length > 0) decoder.prepare(samplerOf(0), vocabSize);
 
     /** The next token of a slot, null where it ends the text; the slot is free where the text is done. */
     const next = (slot: number): BatchToken | null => {
@@ -113,6 +134,8 @@ export class BatchGenerator implements Disposable {
       if (!ends) report.tokens++;
       const stop = ends
         ? "end_of_text"
+        : isLast?.(prompt, id)
+        ? "stop_text"
         : report.tokens === maxTokens
         ? "max_tokens"
         : report.promptTokens + report.tokens === this.capacity
@@ -132,7 +155,7 @@ export class BatchGenerator implements Disposable {
         while (slots[slot] === null && begun < prompts.length) {
           const prompt = begun++;
           const report = this.#begin(slot, ids[prompt]!);
-          slots[slot] = { prompt, sampler: samplers[prompt]!, report };
+          slots[slot] = { prompt, sampler: samplerOf(prompt), report };
           const token = next(slot);
           if (token !== null) yield token;
         }
@@ -166,15 +189,9 @@ export class BatchGenerator implements Disposable {
     return { promptTokens: ids.length, tokens: 0, prefillMs, decodeMs: 0, decodePasses: 0 };
   }
 
-  /** The ids of a prompt. Throws `RangeError` for one that can't be continued. */
-  #checked(prompts: readonly ArrayLike<number>[], index: number): Int32Array<ArrayBuffer> {
-    const prompt = prompts[index]!;
-    const which = prompts.length === 1 ? "a prompt" : `prompt ${index}`;
-    if (prompt.length === 0) {
-      throw new RangeError(
-        `Cannot continue ${which} as it must hold at least one token: current value is none; give some text`,
-      );
-    }
+  /** The ids of the prompt that messages call `which`. Throws `RangeError` for one that can't be continued. */
+  #checked(prompt: ArrayLike<number>, which: string): Int32Array<ArrayBuffer> {
+    if (prompt.length === 0) throw promptEmpty(which);
     if (prompt.length >= this.capacity) throw promptTooLong(prompt.length, this.capacity, which);
     const ids = new Int32Array(prompt.length);
     for (let i = 0; i < prompt.length; i++) {
@@ -192,12 +209,23 @@ export class BatchGenerator implements Disposable {
   }
 }
 
+/** What messages call a prompt: as the caller does, else by its place among several. */
+export function promptName(
+  prompt: number,
+  { count, names }: { count: number; names: readonly string[] | undefined },
+): string {
+  return names?.[prompt] ?? (count === 1 ? "a prompt" : `prompt ${prompt + 1} of ${count}`);
+}
+
+/** Says that a prompt has nothing to continue. */
+export function promptEmpty(which: string): RangeError {
+  return new RangeError(
+    `Cannot continue ${which} as it must hold at least one token: current value is none; give some text`,
+  );
+}
+
 /** Says that a prompt leaves no room in the context. */
-export function promptTooLong(
-  length: number,
-  contextLength: number,
-  which = "a prompt",
-): RangeError {
+export function promptTooLong(length: number, contextLength: number, which: string): RangeError {
   return new RangeError(
     `Cannot continue ${which} as it must leave room for a token in the context of ${contextLength} tokens: ` +
       `current length is ${length}; shorten it`,

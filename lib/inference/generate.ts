@@ -12,11 +12,14 @@ import {
   BatchGenerator,
   type GenerationOptions,
   type GenerationReport,
+  promptEmpty,
+  promptName,
   promptTooLong,
   type VocabularyOptions,
 } from "./batch_generator.ts";
 import type { DecoderOptions } from "./decoder.ts";
 import { endIds, type LoadedModel } from "./load_model.ts";
+import { StopTexts } from "./stop_texts.ts";
 
 export type { GenerationOptions, GenerationReport, StopReason } from "./batch_generator.ts";
 
@@ -64,6 +67,8 @@ export interface TextOptions extends GenerationOptions {
   readonly contextLength?: number;
   /** What keys and values are kept in. @default the activations' */
   readonly cacheDtype?: CacheDType;
+  /** Texts that end a text where they come up in it, and are not part of it. @default none */
+  readonly stopTexts?: readonly string[];
 }
 
 /** A piece of the text that continues a prompt. */
@@ -100,53 +105,74 @@ export function* generateText(
  * Yields the texts that continue `prompts`, `sequences` of them at a time, in pieces as {@linkcode generateText} does: a prompt's pieces
  * are in order, those of different prompts come as they are chosen.
  *
- * `sequences`: @default as many as there are prompts, up to 16
+ * Of equal prompts the first takes the seed, the next one the seed and 1, and so on: they are samples of what the model makes of it, and
+ * each is what its seed gives a prompt alone ({@linkcode sampleSeeds}).
+ *
+ * `sequences`: @default as many as there are prompts, up to 16; `names`: what messages call each prompt, @default its place from 1
  */
 export function* generateTexts(
   loaded: LoadedModel,
   prompts: readonly string[],
-  options: TextOptions & { sequences?: number } = {},
+  options: TextOptions & { sequences?: number; names?: readonly string[] } = {},
 ): Generator<TextPiece, GenerationReport[], void> {
   const tokenizer = tokenizerOf(loaded);
-  const { maxTokens = 256, contextLength = loaded.contextLength } = options;
+  const { maxTokens = 256, contextLength = loaded.contextLength, stopTexts = [], names } = options;
   const sequences = options.sequences ?? Math.max(1, Math.min(DEFAULT_SEQUENCES, prompts.length));
   const start = loaded.specialTokens.bosTokenId;
   const ids = prompts.map((prompt) => {
     const encoded = tokenizer.encode(prompt);
     return encoded.length === 0 || start === null ? encoded : [start, ...encoded];
   });
-  const longest = Math.max(0, ...ids.map(({ length }) => length));
-  if (longest >= contextLength) {
-    const at = ids.findIndex(({ length }) => length >= contextLength);
-    throw promptTooLong(
-      ids[at]!.length,
-      contextLength,
-      prompts.length === 1 ? "a prompt" : `prompt ${at}`,
-    );
+  for (const [prompt, { length }] of ids.entries()) {
+    const which = promptName(prompt, { count: prompts.length, names });
+    if (length === 0) throw promptEmpty(which);
+    if (length >= contextLength) throw promptTooLong(length, contextLength, which);
   }
+  const longest = ids.reduce((most, { length }) => Math.max(most, length), 0);
   using generator = new BatchGenerator(loaded.model, {
     sequences,
     capacity: Math.min(contextLength, longest + maxTokens),
     ...(options.cacheDtype !== undefined && { cacheDtype: options.cacheDtype }),
   });
-  const decoders = prompts.map(() => new StreamDecoder(tokenizer));
+  const texts = prompts.map(() => ({
+    decoder: new StreamDecoder(tokenizer),
+    stops: new StopTexts(stopTexts),
+  }));
+  let piece = ""; // of the token that is yielded next
   const generation = generator.generate(ids, {
     ...options,
+    seeds: sampleSeeds(prompts, options.seed),
+    isLast(prompt, id) {
+      const { decoder, stops } = texts[prompt]!;
+      const { text, stopped } = stops.push(decoder.push(id));
+      piece = text;
+      return stopped;
+    },
     endIds: endIds(loaded),
     vocabSize: tokenizer.vocabSize,
   });
   for (;;) {
     const { done, value } = generation.next();
     if (done) {
-      for (const [prompt, decoder] of decoders.entries()) {
-        const text = decoder.flush();
+      for (const [prompt, { decoder, stops }] of texts.entries()) {
+        if (value[prompt]!.stop === "stop_text") continue;
+        const text = stops.push(decoder.flush()).text + stops.flush();
         if (text !== "") yield { prompt, text };
       }
       return value;
     }
-    const text = decoders[value.prompt]!.push(value.id);
-    if (text !== "") yield { prompt: value.prompt, text };
+    if (piece !== "") yield { prompt: value.prompt, text: piece };
   }
+}
+
+/** Seeds of prompts: each takes the first one from `seed` on that no equal prompt before it has. */
+export function sampleSeeds(prompts: readonly string[], seed = 0): number[] {
+  const taken = new Map<string, number>();
+  return prompts.map((prompt) => {
+    const before = taken.get(prompt) ?? 0;
+    taken.set(prompt, before + 1);
+    return seed + before;
+  });
 }
 
 function tokenizerOf({ tokenizer, path }: LoadedModel): Tokenizer {

@@ -16,7 +16,7 @@ import type { SpecialTokens } from "../interop/huggingface.ts";
 import type { TensorSink } from "../interop/safetensors.ts";
 import type { BitNetConfig } from "../model/config.ts";
 import { Head } from "../model/head.ts";
-import type { LayerContext } from "../model/layers.ts";
+import type { LayerContext, Layers } from "../model/layers.ts";
 import type { StackedParameter } from "../model/parameters.ts";
 import type { ProjectionSpec } from "../model/projection.ts";
 import { BitNetTransformer } from "../model/transformer.ts";
@@ -41,6 +41,11 @@ export interface LoadModelOptions {
    * `auto`, int8 where activations are float32, as on the CPU. Losses are always the first's. @default "float32"
    */
   readonly head?: HeadWeights | "auto";
+  /**
+   * Layers that the model was trained with in the place of BitNet's own. Where a projection is among them, weights are kept as that
+   * keeps them, not packed; a head among them goes before `head`. @default none
+   */
+  readonly layers?: Partial<Layers>;
 }
 
 /** What the head's weights are kept in. */
@@ -171,7 +176,9 @@ async function loadWeights(
   options: LoadModelOptions,
 ): Promise<BitNetTransformer> {
   const projections: PackedBitLinear[] = [];
-  const packed = (options.packed ?? true) && folder.config.quantization === "ternary";
+  const { layers = {} } = options;
+  const packed = (options.packed ?? true) && folder.config.quantization === "ternary" &&
+    layers.projection === undefined;
   const model = BitNetTransformer.create(folder.config, {
     training: false,
     seed: null,
@@ -189,6 +196,7 @@ async function loadWeights(
         const automatic = context.dtype === "float32" ? "int8" : "float32";
         return createHead(head === "auto" ? automatic : head, context, embedding);
       },
+      ...layers,
     },
   });
   try {

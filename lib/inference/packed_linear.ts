@@ -70,7 +70,7 @@ export class PackedBitLinear implements Projection {
   forward(x: ProjectionInput, y: Tensor, residual?: Tensor): void {
     if (x.q === null || x.scale === null) {
       throw new TypeError(
-        "Cannot run PackedBitLinear as its input is not quantised: give q and scale",
+        "Cannot run PackedBitLinear as its input must be quantised: give q and scale",
       );
     }
     gemmTernaryPackedForward({

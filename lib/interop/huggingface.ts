@@ -63,12 +63,14 @@ export function parameterShapes(config: BitNetConfig): ParameterShape[] {
 }
 
 /**
- * The text of config.json for latent float32 weights. A ternary model asks transformers to quantise
- * on the fly, as training does. `activation_quant` is ours: transformers only knows absmax.
+ * The text of config.json for latent weights. A ternary model asks transformers to quantise
+ * on the fly, as training does. `activation_quant` is ours: transformers only knows absmax. `dtype`: of the weights, @default
+ * "float32"
  */
 export function formatHuggingFaceConfig(
   config: BitNetConfig,
   specialTokens: SpecialTokens = NO_SPECIAL_TOKENS,
+  { dtype = "float32" }: { dtype?: "float32" | "bfloat16" } = {},
 ): string {
   const ternary = config.quantization === "ternary";
   const fields = {
@@ -96,7 +98,7 @@ export function formatHuggingFaceConfig(
     bos_token_id: specialTokens.bosTokenId,
     eos_token_id: specialTokens.eosTokenId,
     pad_token_id: specialTokens.padTokenId,
-    torch_dtype: "float32",
+    torch_dtype: dtype,
     ...(ternary && {
       activation_quant: config.activationQuant,
       quantization_config: {

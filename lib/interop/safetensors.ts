@@ -27,6 +27,12 @@ export interface TensorSource extends TensorSpec {
   read(into: Uint8Array<ArrayBuffer>, byteOffset: number): void;
 }
 
+/** A {@linkcode TensorSource} whose bytes may take time to come, such as those of another file. */
+export interface StreamedTensor extends TensorSpec {
+  /** As a source's. */
+  read(into: Uint8Array<ArrayBuffer>, byteOffset: number): Promise<void>;
+}
+
 /** A tensor to be filled, which takes its bytes range by range. */
 export interface TensorSink extends TensorSpec {
   /**
@@ -65,7 +71,7 @@ export const CHUNK_BYTES = 4 * 1024 * 1024;
  */
 export async function writeSafetensors(
   file: Deno.FsFile,
-  tensors: readonly TensorSource[],
+  tensors: readonly (TensorSource | StreamedTensor)[],
   options: WriteSafetensorsOptions = {},
 ): Promise<WrittenFile> {
   const { metadata = { format: "pt" }, chunkBytes = CHUNK_BYTES } = options;
@@ -83,8 +89,9 @@ export async function writeSafetensors(
         const buffer = buffers[turn & 1]!;
         const chunk = buffer.subarray(0, Math.min(size, end - begin - offset));
         turn++;
-        source.read(chunk, offset);
-        await pending;
+        const reading: unknown = source.read(chunk, offset);
+        // Both at once: a write that fails while a read is on its way must find someone who waits for it.
+        await (reading instanceof Promise ? Promise.all([reading, pending]) : pending);
         pending = writeAndHash(file, chunk, hash);
       }
     }

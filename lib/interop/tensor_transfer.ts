@@ -10,10 +10,11 @@ import { CHUNK_BYTES, type TensorReader, type TensorSink } from "./safetensors.t
 import { DTYPE_BITS, type SafetensorsDtype, type TensorSpec } from "./safetensors_header.ts";
 
 const SHOWN = 5; // names listed in a message
+const SHOWN_WHOLE = 3; // tensors whose difference is told
 
 /**
  * Says how the tensors of a file differ from the wanted ones: names missing, names not known, other
- * shapes, other dtypes. An empty list means that they are the same.
+ * shapes, other dtypes; of many the first few, and how many there are. An empty list means that they are the same.
  *
  * @param found The tensors of the file.
  * @param options `accepts`: whether a file's dtype will do for the wanted one. @default equality
@@ -42,6 +43,10 @@ export function compareTensors(
         `tensor "${name}" must be readable as ${dtype}: current value is ${tensor.dtype}`,
       );
     }
+  }
+  const more = problems.splice(SHOWN_WHOLE).length;
+  if (more > 0) {
+    problems.push(`${more} more ${more === 1 ? "tensor differs" : "tensors differ"} so`);
   }
   const unknown = [...found.keys()].filter((name) => !known.has(name));
   if (missing.length > 0) problems.push(`${countOf(missing)} missing: ${listOf(missing)}`);
@@ -125,6 +130,23 @@ export function widenToFloat32(
   const bits = new Uint32Array(count);
   for (let i = 0; i < count; i++) bits[i] = brain[i]! << 16;
   return new Uint8Array(bits.buffer);
+}
+
+/**
+ * Rounds little-endian float32 to bfloat16, to nearest even; a NaN stays one.
+ *
+ * @param bytes Whole elements, from an address of their buffer that 4 divides.
+ */
+export function narrowToBfloat16(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const wide = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  const brain = new Uint16Array(wide.length);
+  for (let i = 0; i < wide.length; i++) {
+    const bits = wide[i]!;
+    const isNaN = (bits & 0x7fffffff) > 0x7f800000;
+    const rounded = bits + 0x7fff + ((bits >>> 16) & 1);
+    brain[i] = isNaN ? (bits >>> 16) | 0x40 : rounded / 65536;
+  }
+  return new Uint8Array(brain.buffer);
 }
 
 function sameShape(a: readonly number[], b: readonly number[]): boolean {

@@ -95,7 +95,10 @@ export class BitLinear implements Projection {
 
 function quantized(x: ProjectionInput): { q: Tensor; scale: Tensor } {
   if (x.q === null || x.scale === null) {
-    throw new TypeError("Cannot run BitLinear as its input is not quantised: give q and scale");
+    throw new TypeError(
+      "Cannot run BitLinear as its input must be quantised: give q and scale, which a model has under " +
+        '`quantization: "ternary"`; under "none" take a projection that reads y, such as Linear',
+    );
   }
   return { q: x.q, scale: x.scale };
 }

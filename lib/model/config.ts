@@ -4,14 +4,21 @@
  * @module
  */
 
+/** Legal values of the fields that name one of a few. */
+const CHOICES = {
+  hiddenAct: ["silu", "relu2"],
+  quantization: ["ternary", "none"],
+  activationQuant: ["absmax", "absmean"],
+} as const;
+
 /** Non-linearity of the gated feed-forward layer: `silu` is SwiGLU, `relu2` is max(x, 0)². */
-export type HiddenAct = "silu" | "relu2";
+export type HiddenAct = typeof CHOICES.hiddenAct[number];
 
 /** `ternary` trains BitLinear projections; `none` trains the same network unquantised. */
-export type Quantization = "ternary" | "none";
+export type Quantization = typeof CHOICES.quantization[number];
 
 /** Per-token activation quantiser: b1.58's absmax int8, or a4.8's absmean int4. */
-export type ActivationQuant = "absmax" | "absmean";
+export type ActivationQuant = typeof CHOICES.activationQuant[number];
 
 /** Options of {@linkcode BitNetConfig}; every field left out takes its default. */
 export interface BitNetConfigOptions {
@@ -128,5 +135,21 @@ function validate(config: BitNetConfig): void {
         }`,
       );
     }
+  }
+  for (const name of ["hiddenAct", "quantization", "activationQuant"] as const) {
+    const choices: readonly string[] = CHOICES[name];
+    if (choices.includes(config[name])) continue;
+    throw new RangeError(
+      `Cannot build a model as ${name} must be ${choices.join(" or ")}: current value is ${
+        JSON.stringify(config[name])
+      }`,
+    );
+  }
+  if (typeof config.tieEmbeddings !== "boolean") {
+    throw new RangeError(
+      `Cannot build a model as tieEmbeddings must be true or false: current value is ${
+        JSON.stringify(config.tieEmbeddings)
+      }`,
+    );
   }
 }

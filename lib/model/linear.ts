@@ -59,7 +59,10 @@ export class Linear implements Projection {
 
 function plain(x: ProjectionInput): Tensor {
   if (x.y === null) {
-    throw new TypeError("Cannot run Linear as its input is quantised: give y");
+    throw new TypeError(
+      "Cannot run Linear as its input must not be quantised: give y, which a model has under " +
+        '`quantization: "none"`; under "ternary" take a projection that reads q and scale, such as BitLinear',
+    );
   }
   return x.y;
 }

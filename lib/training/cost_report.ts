@@ -15,7 +15,7 @@ import { type DeviceSpeed, secondsPerToken } from "./device_speed.ts";
 import { type MemoryShape, planMemory } from "./memory_plan.ts";
 
 /** Options of {@linkcode costReport}. */
-export interface CostOptions extends Required<MemoryShape> {
+export interface CostOptions extends Required<Omit<MemoryShape, "layers">> {
   /** Tokens of the run that is estimated. @default 20 a parameter */
   tokens?: number;
   /** Measured rates of a device, or `null` where none was measured. @default null */

@@ -12,6 +12,7 @@ import {
   RECOMPUTE,
   type RunConfig,
 } from "../config/run_config.ts";
+import type { Layers } from "../model/layers.ts";
 import type { ActivationDType } from "../tensor/dtype.ts";
 import {
   activationDtypeOf,
@@ -73,24 +74,35 @@ export function fitRun(loaded: LoadedRunConfig, device: TrainingDevice): LoadedR
 }
 
 /** Memory that a run plans to take on a device that computes in `deviceDtype` by itself. */
-export function planRun(config: RunConfig, deviceDtype: ActivationDType): MemoryPlan {
-  return planMemory(config.model, memoryShapeOf(config, activationDtypeOf(config, deviceDtype)));
+export function planRun(
+  config: RunConfig,
+  deviceDtype: ActivationDType,
+  options: { layers?: Partial<Layers> } = {},
+): MemoryPlan {
+  const dtype = activationDtypeOf(config, deviceDtype);
+  return planMemory(config.model, memoryShapeOf(config, dtype, options));
 }
 
 /**
- * Checks a run against what an open device has free.
+ * Checks a run, with the layers it takes in the place of BitNet's own, against what an open device has free.
  *
  * @throws {MemoryError} With the plan and the settings that would fit, the least costly first.
  */
 export function requireMemory(
   config: RunConfig,
   device: TrainingDevice & { freeBytes: number },
+  options: { layers?: Partial<Layers> } = {},
 ): void {
-  const plan = planRun(config, device.dtype);
+  const plan = planRun(config, device.dtype, options);
   // A CPU's pages can be won back from caches: the machine's whole memory is the limit there.
   const limit = device.backend === "cpu" ? device.memoryBytes : device.freeBytes - OPEN_RESERVE;
   if (plan.total <= limit) return;
-  const fitting = settingsThatFit(config, { dtype: device.dtype, limit, backend: device.backend });
+  const fitting = settingsThatFit(config, {
+    ...options,
+    dtype: device.dtype,
+    limit,
+    backend: device.backend,
+  });
   const remedy = fitting.length === 0
     ? "no setting makes it fit: take a smaller model, a shorter training.seq_len or a larger device"
     : "what would fit, the least costly first:\n" + fitting.map((line) => `  ${line}`).join("\n");
@@ -105,9 +117,15 @@ export function requireMemory(
 /** Changes of a run that make it fit, as `--set` arguments and the memory they lead to. */
 function settingsThatFit(
   config: RunConfig,
-  options: { dtype: ActivationDType; limit: number; backend: "cuda" | "cpu" },
+  options: {
+    dtype: ActivationDType;
+    limit: number;
+    backend: "cuda" | "cpu";
+    layers?: Partial<Layers>;
+  },
 ): string[] {
   const { dtype, limit, backend } = options;
+  const layers = options.layers === undefined ? {} : { layers: options.layers };
   const from = <Value>(values: readonly Value[], value: Value) =>
     values.slice(values.indexOf(value));
   const { training, optimizer, logging } = config;
@@ -131,6 +149,7 @@ function settingsThatFit(
           dtype: activationDtypeOf(config, dtype),
           limit,
           most: training.microBatch,
+          ...layers,
         });
         if (microBatch === null || microBatch <= best) continue;
         best = microBatch;
@@ -142,7 +161,7 @@ function settingsThatFit(
           ["training.recompute", training.recompute, recompute],
           ["training.micro_batch", training.microBatch, microBatch],
         ].flatMap(([key, old, value]) => old === value ? [] : [`--set ${key}=${value}`]);
-        const plan = planRun(withMicroBatch(changed, microBatch), dtype);
+        const plan = planRun(withMicroBatch(changed, microBatch), dtype, layers);
         lines.push(`${sets.join(" ")} (${gib(plan.total)} GiB)`);
       }
     }
@@ -153,13 +172,13 @@ function settingsThatFit(
 /** The largest divisor of the batch, up to `most`, whose plan is within `limit` bytes; `null` where there is none. */
 function largestMicroBatch(
   config: RunConfig,
-  options: { dtype: ActivationDType; limit: number; most?: number },
+  options: { dtype: ActivationDType; limit: number; most?: number; layers?: Partial<Layers> },
 ): number | null {
   const { dtype, limit } = options;
   const { batchSequences } = config.training;
   let microBatch = largestDivisor(batchSequences, options.most ?? batchSequences);
   while (true) {
-    const shape = { ...memoryShapeOf(config, dtype), microBatch };
+    const shape = { ...memoryShapeOf(config, dtype, options), microBatch };
     if (planMemory(config.model, shape).total <= limit) return microBatch;
     if (microBatch === 1) return null;
     microBatch = largestDivisor(batchSequences, microBatch - 1);

@@ -7,6 +7,7 @@
 import type { RunConfig, SamplesConfig } from "../config/run_config.ts";
 import type { Recompute } from "../model/activations.ts";
 import type { BitNetConfig } from "../model/config.ts";
+import type { Layers } from "../model/layers.ts";
 import { BitNetTransformer } from "../model/transformer.ts";
 import { AdamW } from "../optim/adamw.ts";
 import type { ActivationDType } from "../tensor/dtype.ts";
@@ -31,6 +32,8 @@ export interface MemoryShape {
   readonly statistics?: { readonly flipRate: boolean } | null;
   /** Texts that are written on the way. @default null: none */
   readonly samples?: SamplesConfig | null;
+  /** Layers in the place of BitNet's own. @default none */
+  readonly layers?: Partial<Layers>;
 }
 
 /** Bytes by purpose. */
@@ -57,6 +60,7 @@ export function planMemory(config: BitNetConfig, shape: MemoryShape): MemoryPlan
     training: true,
     ...(dtype !== undefined && { dtype }),
     ...(gradientDtype !== undefined && { gradientDtype }),
+    ...(shape.layers !== undefined && { layers: shape.layers }),
   });
   const optimizer = new AdamW(model.parameters, { ...(state !== undefined && { state }) });
   const pass = model.plan({
@@ -84,13 +88,18 @@ export function planMemory(config: BitNetConfig, shape: MemoryShape): MemoryPlan
   return { ...parts, total: Object.values(parts).reduce((sum, bytes) => sum + bytes, 0) };
 }
 
-/** The shape of a run's memory, with activations in `dtype`. */
-export function memoryShapeOf(config: RunConfig, dtype: ActivationDType): MemoryShape {
+/** The shape of a run's memory, with activations in `dtype`; `layers` are those in the place of BitNet's own. */
+export function memoryShapeOf(
+  config: RunConfig,
+  dtype: ActivationDType,
+  { layers }: { layers?: Partial<Layers> } = {},
+): MemoryShape {
   const { microBatch, seqLen, recompute, gradientDtype } = config.training;
   const { state } = config.optimizer;
   const statistics = countedStatistics(config);
   const samples = writtenSamples(config);
-  return { microBatch, seqLen, dtype, recompute, gradientDtype, state, statistics, samples };
+  const parts = { microBatch, seqLen, dtype, recompute, gradientDtype, state, statistics, samples };
+  return { ...parts, ...(layers !== undefined && { layers }) };
 }
 
 /** What a run counts of its ternary weights; `null` where nothing. */

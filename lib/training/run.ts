@@ -22,6 +22,11 @@ export interface RunOptions {
   readonly version: string;
   /** Faults made on purpose. @default none */
   readonly faults?: readonly Fault[];
+  /**
+   * Address of a module that exports `layers`, a `Partial<Layers>` in the place of BitNet's own: functions don't pass between threads, so
+   * that the training's thread imports it. A resumed run is given it again. @default none
+   */
+  readonly layers?: URL;
   /** Told of every record and warning, on this thread. */
   readonly observer: TrainingObserver;
   /** Aborting it stops the run after its step, with a checkpoint. */
@@ -85,6 +90,7 @@ export async function runTraining(config: RunConfig, options: RunOptions): Promi
         resume: resume ?? null,
         version,
         faults: options.faults ?? [],
+        layers: options.layers?.href ?? null,
         stop,
       };
       worker.postMessage(task);

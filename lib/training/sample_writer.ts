@@ -91,7 +91,7 @@ export class SampleWriter implements Disposable {
       });
       for (let next = generation.next();; next = generation.next()) {
         if (next.done) {
-          stop = next.value.stop;
+          if (next.value.stop !== "stop_text") stop = next.value.stop; // it has no stop texts
           break;
         }
         text += decoder.push(next.value);

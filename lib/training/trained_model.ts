@@ -6,6 +6,9 @@
 
 import type { RunConfig } from "../config/run_config.ts";
 import type { Device } from "../ffi/device.ts";
+import { modelTensors } from "../checkpoint/save.ts";
+import { compareTensors } from "../interop/tensor_transfer.ts";
+import type { Layers } from "../model/layers.ts";
 import type { Pass } from "../model/pass.ts";
 import { BitNetTransformer } from "../model/transformer.ts";
 import { AdamW } from "../optim/adamw.ts";
@@ -21,12 +24,16 @@ export interface TrainedModel {
   readonly statistics: TernaryStatistics | null;
 }
 
-/** Takes the memory as `memory_plan.ts` plans it; `resources` owns it all. Weights are the seed's. */
+/**
+ * Takes the memory as `memory_plan.ts` plans it; `resources` owns it all. Weights are the seed's.
+ *
+ * Throws `TypeError` where `layers` give the model other parameters than a checkpoint holds.
+ */
 export function createTrainedModel(
   config: RunConfig,
-  parts: { device: Device; resources: DisposableStack },
+  parts: { device: Device; resources: DisposableStack; layers: Partial<Layers> | undefined },
 ): TrainedModel {
-  const { device, resources } = parts;
+  const { device, resources, layers } = parts;
   const { training, optimizer: adamw, logging } = config;
   const model = resources.use(
     BitNetTransformer.create(config.model, {
@@ -34,8 +41,10 @@ export function createTrainedModel(
       seed: training.seed,
       dtype: activationDtypeOf(config, device.activationDtype),
       gradientDtype: training.gradientDtype,
+      ...(layers !== undefined && { layers }),
     }),
   );
+  requireSavable(model);
   const optimizer = resources.use(
     new AdamW(model.parameters, {
       beta1: adamw.betas[0],
@@ -57,4 +66,18 @@ export function createTrainedModel(
     new TernaryStatistics(model, { pass, flipRate: logging.flipRate }),
   ).commit(device);
   return { model, optimizer, pass, statistics };
+}
+
+/** Layers that are not the library's could declare anything; said now, not at the first checkpoint. */
+function requireSavable(model: BitNetTransformer): void {
+  const found = new Map(model.parameters.all.map(({ name, value: { shape } }) => {
+    return [name, { name, shape, dtype: "F32" as const }];
+  }));
+  const problems = compareTensors(found, modelTensors(model.config));
+  if (problems.length === 0) return;
+  throw new TypeError(
+    `Cannot train with these layers as a checkpoint holds the parameters of BitNet's own: ${
+      problems.join("; ")
+    }; declare the weight of a projection with declareWeight, and nothing else`,
+  );
 }

@@ -11,6 +11,7 @@ import type { TokenDataset } from "../data/shards.ts";
 import { LanguageModelEvaluator } from "../evaluation/language_model.ts";
 import { TokenBytes } from "../evaluation/token_bytes.ts";
 import { Device } from "../ffi/device.ts";
+import type { Layers } from "../model/layers.ts";
 import type { Pass } from "../model/pass.ts";
 import type { BitNetTransformer } from "../model/transformer.ts";
 import type { AdamW } from "../optim/adamw.ts";
@@ -20,6 +21,7 @@ import type { Decision, RollbackDecision } from "../stability/policy.ts";
 import type { SnapshotPoint } from "../stability/snapshots.ts";
 import { NEW_STABILITY_STATE } from "../stability/state.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { checkResumedModel } from "./check_resumed_model.ts";
 import { openDatasets, openTokenizer } from "./datasets.ts";
 import { findResumed } from "./find_resumed.ts";
 import { type LoopState, parseLoopState, samplerAt, windowOf } from "./loop_state.ts";
@@ -47,6 +49,8 @@ export interface TrainerOptions {
   readonly version: string;
   /** Faults made on purpose. @default none */
   readonly faults?: readonly Fault[];
+  /** Layers to put in the place of BitNet's own. @default none */
+  readonly layers?: Partial<Layers>;
   /** Steps that may be queued before their results are looked at. @default 1 on a CPU, else 32 */
   readonly maxQueued?: number;
 }
@@ -127,7 +131,7 @@ export class Trainer implements Disposable {
       seed: config.data.seed,
     });
     if (parts.resumed !== null) this.#loader.seek(parts.resumed.sampler);
-    const trained = createTrainedModel(config, { device, resources });
+    const trained = createTrainedModel(config, { device, resources, layers: options.layers });
     this.model = trained.model;
     this.#optimizer = trained.optimizer;
     this.#pass = trained.pass;
@@ -189,9 +193,11 @@ export class Trainer implements Disposable {
     const checkpoint = await findResumed(config, options);
     const resumed = checkpoint === null ? null : parseLoopState(checkpoint.state, checkpoint.path);
     const { training, data, model } = config;
+    if (checkpoint !== null) checkResumedModel(checkpoint, model);
     const device = resources.use(Device.open({
       kind: training.device,
       ...(training.threads !== "auto" && { threads: training.threads }),
+      threadsSetting: "training.threads",
     }));
     requireMemory(config, {
       backend: device.backend,
@@ -199,7 +205,7 @@ export class Trainer implements Disposable {
       memoryBytes: device.description.memoryBytes,
       dtype: device.activationDtype,
       freeBytes: device.memory().freeBytes,
-    });
+    }, options);
     if (device.library.description.cublasLt === null) {
       options.observer.warn(
         "No cuBLASLt was found: bfloat16 products run on the project's own kernels, which are slower; install CUDA's libraries or put them on LD_LIBRARY_PATH",

@@ -7,6 +7,7 @@
 /// <reference lib="deno.worker" />
 
 import { BitNetConfig } from "../model/config.ts";
+import { importLayers } from "./import_layers.ts";
 import { Trainer } from "./trainer.ts";
 import type { WorkerMessage, WorkerTask } from "./worker_messages.ts";
 
@@ -20,10 +21,12 @@ async function train(task: WorkerTask): Promise<WorkerMessage> {
   // A class loses its prototype on the way between threads.
   const config = { ...task.config, model: new BitNetConfig(task.config.model) };
   try {
+    const layers = task.layers === null ? null : await importLayers(task.layers);
     using trainer = await Trainer.open(config, {
       ...(task.resume !== null && { resume: task.resume }),
       version: task.version,
       faults: task.faults,
+      ...(layers !== null && { layers }),
       observer: {
         record: (record) => post({ kind: "record", record }),
         warn: (message) => post({ kind: "warning", message }),

@@ -16,6 +16,8 @@ export interface WorkerTask {
   readonly resume: string | null;
   readonly version: string;
   readonly faults: readonly Fault[];
+  /** Address of the module with the layers in the place of BitNet's own, or null. */
+  readonly layers: string | null;
   /** One int32: not 0 asks the run to stop after its step. */
   readonly stop: SharedArrayBuffer;
 }

@@ -105,6 +105,10 @@ Deno.test("verifyCheckpoint() names every file that is wrong", async () => {
       "config.yaml",
       "model.safetensors",
     ]);
+    assertStringIncludes(
+      problems[1]!,
+      "current value is 100; copy the file again, or take another checkpoint",
+    );
   });
 });
 

@@ -111,7 +111,7 @@ Deno.test("parseCommand() points to --help when no flag is near", () => {
 Deno.test("parseCommand() names the nearest choice when a value is none of them", () => {
   assertEquals(
     usageError(["--device", "cud"]),
-    'Cannot run demo as --device is one of auto, cuda, cpu: current value is "cud", did you mean cuda?',
+    'Cannot run demo as --device must be one of auto, cuda, cpu: current value is "cud", did you mean cuda?',
   );
 });
 
@@ -124,13 +124,16 @@ for (
   Deno.test(`parseCommand() refuses an integer flag's value when it is ${why}`, () => {
     assertStringIncludes(
       usageError([`--seed=${text}`]),
-      `whole number: current value is "${text}"`,
+      `Cannot read --seed as it must be a whole number: current value is "${text}"`,
     );
   });
 }
 
 Deno.test("parseCommand() refuses a number below its least", () => {
-  assertStringIncludes(usageError(["--temperature", "-1"]), "at least 0: current value is -1");
+  assertStringIncludes(
+    usageError(["--temperature", "-1"]),
+    "Cannot read --temperature as it must be a number of at least 0: current value is -1",
+  );
 });
 
 Deno.test("parseCommand() refuses a flag without its value", () => {
@@ -149,7 +152,10 @@ Deno.test("parseCommand() refuses a flag given twice that isn't a list", () => {
 });
 
 Deno.test("parseCommand() refuses a boolean with another value", () => {
-  assertStringIncludes(usageError(["--json=maybe"]), 'current value is "maybe"');
+  assertStringIncludes(
+    usageError(["--json=maybe"]),
+    'Cannot read --json as it must be true or false: current value is "maybe"',
+  );
 });
 
 Deno.test("parseCommand() refuses arguments that nothing takes", () => {

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { BatchGenerator, type GenerationReport } from "../../lib/inference/batch_generator.ts";
 import type { DecoderOptions } from "../../lib/inference/decoder.ts";
 import {
@@ -103,9 +103,28 @@ Deno.test("BatchGenerator names the prompt that it can't continue, before anythi
   using generator = new BatchGenerator(model, { capacity: 8, sequences: 2 });
   const refused = (prompts: number[][], message: string) =>
     assertThrows(() => generator.generate(prompts).next(), RangeError, message);
-  refused([[1], []], "Cannot continue prompt 1 as it must hold at least one token");
-  refused([[1, 2, 3, 4, 5, 6, 7, 8], [1]], "Cannot continue prompt 0 as it must leave room");
-  refused([[1], [2], [3, 101]], "Cannot continue prompt 2 as its ids must be from 0 to 100");
+  refused([[1], []], "Cannot continue prompt 2 of 2 as it must hold at least one token");
+  refused([[1, 2, 3, 4, 5, 6, 7, 8], [1]], "Cannot continue prompt 1 of 2 as it must leave room");
+  refused([[1], [2], [3, 101]], "Cannot continue prompt 3 of 3 as its ids must be from 0 to 100");
+});
+
+Deno.test("BatchGenerator ends a prompt after the token that isLast() says so of, and draws each from its seed", () => {
+  using model = createModel();
+  const options = { temperature: 1.5, topK: 0, maxTokens: 12 };
+  const alone = [4, 9].map((seed) => {
+    using generator = new BatchGenerator(model, { capacity: 24 });
+    return drainBatch(generator, [[5, 6]], { ...options, seed }).tokens[0]!;
+  });
+  assertNotEquals(alone[0], alone[1]);
+  using generator = new BatchGenerator(model, { capacity: 24, sequences: 2 });
+  const seen: number[] = [];
+  const { tokens, reports } = drainBatch(generator, [[5, 6], [5, 6]], {
+    ...options,
+    seeds: [4, 9],
+    isLast: (prompt, id) => prompt === 1 && seen.push(id) === 3,
+  });
+  assertEquals(tokens, [alone[0]!, alone[1]!.slice(0, 3)]);
+  assertEquals(reports.map(({ stop }) => stop), ["max_tokens", "stop_text"]);
 });
 
 for (const sequences of [0, 65, 1.5]) {
@@ -134,5 +153,56 @@ Deno.test("generateTexts() yields the text of each prompt alone when several run
     const alone = prompts.map((prompt) => texts([prompt])[0]);
     assertEquals(texts(prompts), alone);
     assertEquals(texts(prompts, { sequences: 3 }), alone);
-    assertThrows(() => texts(["a", "b".repeat(32)]), RangeError, "Cannot continue prompt 1");
+    assertThrows(() => texts(["a", "b".repeat(32)]), RangeError, "Cannot continue prompt 2 of 2");
+  }));
+
+Deno.test("generateTexts() takes equal prompts for samples: each is what its seed gives a prompt alone", () =>
+  withFolder(async (folder) => {
+    using model = createModel({ vocabSize: 260 });
+    const path = await saveModel(folder, model, { tokenizerJson: byteTokenizerJson() });
+    using loaded = await loadModel(path, { device: { kind: "cpu", threads: 1 } });
+    const texts = (prompts: string[], seed: number) => {
+      const pieces = prompts.map(() => "");
+      const settings = { temperature: 2, topK: 0, seed, maxTokens: 15 };
+      for (const { prompt, text } of generateTexts(loaded, prompts, settings)) {
+        pieces[prompt] += text;
+      }
+      return pieces;
+    };
+    const alone = [4, 5, 6].map((seed) => texts(["The"], seed)[0]);
+    assertEquals(new Set(alone).size, 3);
+    assertEquals(texts(["The", "x", "The", "The"], 4), [
+      alone[0],
+      texts(["x"], 4)[0],
+      ...alone.slice(1),
+    ]);
+  }));
+
+Deno.test("generateTexts() ends a text before a stop text that lies across tokens", () =>
+  withFolder(async (folder) => {
+    using model = createModel({ vocabSize: 260 });
+    const path = await saveModel(folder, model, { tokenizerJson: byteTokenizerJson() });
+    using loaded = await loadModel(path, { device: { kind: "cpu", threads: 1 } });
+    const run = (stopTexts: string[]) => {
+      let whole = "";
+      const generation = generateTexts(loaded, ["Hello"], { temperature: 0, stopTexts });
+      for (;;) {
+        const { done, value } = generation.next();
+        if (done) return { text: whole, ...value[0]! };
+        whole += value.text;
+      }
+    };
+    const free = run([]);
+    const stop = free.text.slice(6, 9);
+    const stopped = run(["never there", stop]);
+    assertEquals(stopped.stop, "stop_text");
+    assertEquals(stopped.text, free.text.slice(0, free.text.indexOf(stop)));
+    assert(stopped.tokens < free.tokens);
+    const other = run([free.text.slice(-1) + "and more"]);
+    assertEquals(
+      [other.text, other.stop],
+      [free.text, free.stop],
+      "what was held back came at the end",
+    );
+    assertThrows(() => run([""]), RangeError, "must hold a character");
   }));

@@ -2,7 +2,12 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { InteropError } from "../../lib/interop/errors.ts";
 import { CHUNK_BYTES, type TensorReader, type TensorSink } from "../../lib/interop/safetensors.ts";
 import type { SafetensorsDtype, TensorSpec } from "../../lib/interop/safetensors_header.ts";
-import { loadTensors, widenToFloat32 } from "../../lib/interop/tensor_transfer.ts";
+import {
+  compareTensors,
+  loadTensors,
+  narrowToBfloat16,
+  widenToFloat32,
+} from "../../lib/interop/tensor_transfer.ts";
 
 function readerOf(tensors: (TensorSpec & { data: Uint8Array })[]): TensorReader {
   return {
@@ -33,6 +38,27 @@ Deno.test("widenToFloat32() widens every bfloat16 exactly", () => {
   assertEquals(wide.every((bits, i) => bits === i * 65536), true);
 });
 
+Deno.test("narrowToBfloat16() rounds to nearest even, and keeps every bfloat16 that it is given", () => {
+  const narrow = (...bits: number[]) => [
+    ...new Uint16Array(narrowToBfloat16(new Uint8Array(Uint32Array.from(bits).buffer)).buffer),
+  ];
+  const all = Array.from({ length: 65536 }, (_, i) => i);
+  const isNaN = (i: number) => (i & 0x7fff) > 0x7f80;
+  const kept = narrow(...all.map((i) => i * 65536));
+  assertEquals(kept.filter((bits, i) => bits !== (isNaN(i) ? i | 0x40 : i)), []);
+  assertEquals(narrow(0x3f808000, 0x3f818000, 0x3f808001, 0x3f817fff), [
+    0x3f80,
+    0x3f82,
+    0x3f81,
+    0x3f81,
+  ]);
+  assertEquals(
+    narrow(0x7f7fffff, 0xff7fffff, 0xffffffff),
+    [0x7f80, 0xff80, 0xffff],
+    "overflow, NaN",
+  );
+});
+
 Deno.test("widenToFloat32() widens every float16 to the value its bits stand for", () => {
   const all = Uint16Array.from({ length: 65536 }, (_, i) => i);
   const wide = new Float32Array(widenToFloat32(new Uint8Array(all.buffer), "F16").buffer);
@@ -61,6 +87,19 @@ Deno.test("loadTensors() widens across chunks to the right places", async () => 
 });
 
 const GOOD = { name: "a", shape: [2, 3], dtype: "F32" as const, data: new Uint8Array(24) };
+
+const SQUARE = { shape: [2, 2], dtype: "F32" as const };
+
+Deno.test("compareTensors() tells of the first tensors that differ and counts the others", () => {
+  const names = [..."abcdefg"];
+  const found = new Map(names.map((name) => [name, { ...SQUARE, name }]));
+  const wanted = names.map((name) => ({ ...SQUARE, name, shape: [2, 3] }));
+  const problems = compareTensors(found, wanted);
+  assertEquals(problems.length, 4);
+  assertEquals(problems[0], 'tensor "a" must have the shape [2, 3]: current value is [2, 2]');
+  assertEquals(problems[3], "4 more tensors differ so");
+  assertEquals(compareTensors(found, wanted.slice(0, 4)).at(-2), "1 more tensor differs so");
+});
 
 const REFUSED: [string, TensorReader, string][] = [
   ["one is missing", readerOf([GOOD]), `1 tensor missing: "b"`],

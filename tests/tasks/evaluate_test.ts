@@ -51,7 +51,7 @@ Deno.test("evaluate exits with 130 and leaves nothing behind when it is interrup
     const temporary = join(folder, "tmp");
     await Deno.mkdir(temporary);
     await Deno.writeTextFile(join(folder, "text.txt"), TEXT.repeat(300_000)); // 90 MB
-    const child = startTask("evaluate", flags, { TMPDIR: temporary });
+    const child = startTask("evaluate", flags, { env: { TMPDIR: temporary } });
     const output = child.output();
     const names = () => Array.from(Deno.readDirSync(temporary), ({ name }) => name);
     const deadline = performance.now() + 20_000;

@@ -61,6 +61,66 @@ Deno.test("generate runs over a cache in 8 bits", () =>
     assert(stdout.startsWith("abc"));
   }));
 
+Deno.test("generate says so when a text ended as the context was full", () =>
+  withCheckpoint(async ({ checkpoint }) => {
+    const args = ["--checkpoint", checkpoint, "--prompt", "x".repeat(31), "--temperature", "0"];
+    const { code, stderr } = await runTask("generate", args);
+    assertEquals(code, 0);
+    assertEquals(stderr, "note: the text ended as the context of 32 tokens was full\n");
+  }));
+
+Deno.test("generate draws several samples, each that of its seed, and prints lines of JSON", () =>
+  withCheckpoint(async ({ checkpoint }) => {
+    const common = ["--checkpoint", checkpoint, "--max-tokens", "6", "--no-echo", "--prompt", "ab"];
+    const second = await runTask("generate", [...common, "--seed", "8"]);
+    const args = [...common, "--seed", "7", "--samples", "2"];
+    const both = await runTask("generate", args);
+    assertEquals([both.code, both.stderr], [0, ""]);
+    assert(both.stdout.startsWith("==> 1, sample 1 <==\n"));
+    assert(both.stdout.endsWith(`==> 1, sample 2 <==\n${second.stdout}`));
+    const { stdout } = await runTask("generate", [...args, "--json"]);
+    const records = stdout.trim().split("\n").map((line) => JSON.parse(line));
+    assertEquals(records.length, 2);
+    assertEquals(records[1], {
+      ...{ index: 1, sample: 2, prompt: "ab", text: second.stdout.slice(0, -1) },
+      ...{ stop: "max_tokens", prompt_tokens: 2, tokens: 6, seed: 8 },
+    });
+  }));
+
+Deno.test("generate ends a text at --stop and says so", () =>
+  withCheckpoint(async ({ checkpoint }) => {
+    const common = ["--checkpoint", checkpoint, "--prompt", "ab", "--no-echo", "--temperature=0"];
+    const free = (await runTask("generate", [...common, "--max-tokens", "12"])).stdout.trimEnd();
+    const stop = free.slice(3, 5);
+    const args = [...common, `--stop=${stop}`, "--stop", "other", "--stats"];
+    const { code, stdout, stderr } = await runTask("generate", args);
+    assertEquals([code, stdout], [0, `${free.slice(0, free.indexOf(stop))}\n`]);
+    assertMatch(stderr, /stop: stop text\n$/);
+  }));
+
+Deno.test("generate reads prompts from standard input, and passes over blank lines", () =>
+  withCheckpoint(async ({ folder, checkpoint }) => {
+    const file = join(folder, "prompts.txt");
+    await Deno.writeTextFile(file, "\none\n\n   \r\ntwo\n\n");
+    const args = ["--checkpoint", checkpoint, "--max-tokens", "4"];
+    const fromFile = await runTask("generate", [...args, "--prompts", file]);
+    assertEquals(fromFile.code, 0, fromFile.stderr);
+    assertMatch(fromFile.stdout, /^==> 1 <==\none[^]*\n==> 2 <==\ntwo/);
+    const piped = await runTask("generate", [...args, "--prompts", "-"], { stdin: file });
+    assertEquals([piped.code, piped.stdout], [0, fromFile.stdout]);
+  }));
+
+Deno.test("generate names file and line of a prompt that it can't continue", () =>
+  withCheckpoint(async ({ folder, checkpoint }) => {
+    const file = join(folder, "prompts.txt");
+    await Deno.writeTextFile(file, `one\n\n${"x".repeat(32)}\n`);
+    const { code, stdout, stderr } = await runTask("generate", [
+      ...["--checkpoint", checkpoint, "--prompts", file],
+    ]);
+    assertEquals([code, stdout], [1, ""]);
+    assertMatch(stderr, /^error: Cannot continue line 3 of .*prompts\.txt as it must leave room/);
+  }));
+
 const WRONG: [string, string[], RegExp][] = [
   ["there is no prompt", [], /needs a prompt: give --prompt/],
   [
@@ -68,6 +128,18 @@ const WRONG: [string, string[], RegExp][] = [
     ["--prompt", "a", "--head", "bfloat16"],
     /head in bfloat16/,
   ],
+  [
+    "the prompts' file is not there",
+    ["--prompts", "/none/such.txt"],
+    /Cannot read --prompts as \/none\/such\.txt must be a file .* no such file or directory; .* - for standard input/,
+  ],
+  ["the prompts' file is a folder", ["--prompts", "/"], /current value is a directory/],
+  ["the prompts' file is a device", ["--prompts", "/dev/stdin"], /- for standard input/],
+  ["samples are asked for at temperature 0", [
+    ...["--prompt", "a", "--samples", "2", "--temperature", "0"],
+  ], /--temperature must be above 0/],
+  ["the stop text is empty", ["--prompt", "a", "--stop="], /must hold a character/],
+  ["there are more threads than cores", ["--prompt", "a", "--threads", "999"], /--threads must be/],
   ["the prompt is empty", ["--prompt", ""], /at least one token/],
   ["the prompt fills the context", ["--prompt", "x".repeat(32)], /context of 32 tokens/],
   ["the temperature is negative", ["--prompt", "a", "--temperature=-1"], /--temperature/],

@@ -47,3 +47,20 @@ Deno.test("dashboard serves with the permissions of its task until it is interru
   }
   assertEquals((await process.status).code, 0, said);
 });
+
+Deno.test("report says what is wrong with its output, before it reads a run", async () => {
+  await using run = await runFolder(lines(runRecord()) + stepLines(1, 5));
+  const output = join(run.folder, "none", "report.html");
+  for (const path of [output, run.folder]) {
+    const { code, stderr } = await task("report", "--run", run.folder, "--output", path).output();
+    assertEquals(code, 1);
+    assertStringIncludes(new TextDecoder().decode(stderr), `error: Cannot write --output ${path}`);
+  }
+});
+
+Deno.test("dist refuses a file as its output before it packs anything", async () => {
+  await using run = await runFolder(lines(runRecord()));
+  const { code, stdout, stderr } = await task("dist", "--output", run.file).output();
+  assertEquals([code, stdout.length], [1, 0]);
+  assertStringIncludes(new TextDecoder().decode(stderr), `as ${run.file} must be a folder`);
+});

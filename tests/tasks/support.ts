@@ -13,29 +13,33 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** Starts `tasks/<name>.ts` in a process with the permissions it has as a task. */
+/** Starts `tasks/<name>.ts` in a process with the permissions it has as a task, its standard input from a file. */
 export function startTask(
   name: string,
   args: readonly string[],
-  env: Readonly<Record<string, string>> = {},
+  options: { stdin?: string; env?: Readonly<Record<string, string>> } = {},
 ): Deno.ChildProcess {
-  return new Deno.Command("deno", {
+  return new Deno.Command("sh", {
     args: [
+      ...["-c", 'exec deno "$@" < "$0"', options.stdin ?? "/dev/null"],
       ...["run", "--no-prompt", "--no-check", "--allow-read", "--allow-write", "--allow-ffi"],
       "--allow-env=TITANBIT_LIB,TITANBIT_THREADS,TITANBIT_TRACE,GOMP_SPINCOUNT,OMP_WAIT_POLICY,NAPI_RS_NATIVE_LIBRARY_PATH",
       `${ROOT}tasks/${name}.ts`,
       ...args,
     ],
-    env: { NO_COLOR: "1", TITANBIT_THREADS: "1", ...env },
-    stdin: "null",
+    env: { NO_COLOR: "1", TITANBIT_THREADS: "1", ...options.env },
     stdout: "piped",
     stderr: "piped",
   }).spawn();
 }
 
 /** Runs `tasks/<name>.ts` to its end. */
-export async function runTask(name: string, args: readonly string[]): Promise<Finished> {
-  const { code, stdout, stderr } = await startTask(name, args).output();
+export async function runTask(
+  name: string,
+  args: readonly string[],
+  options: { stdin?: string } = {},
+): Promise<Finished> {
+  const { code, stdout, stderr } = await startTask(name, args, options).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   return { code, stdout: text(stdout), stderr: text(stderr) };
 }

@@ -162,14 +162,17 @@ Deno.test("open() refuses to resume when there is nothing to resume from", async
   );
 });
 
-Deno.test("open() refuses a checkpoint when it is of another shape, naming a tensor", async () => {
+Deno.test("open() refuses a checkpoint when it is of another shape, naming the key", async () => {
   await using run = await tinyRun();
   const { result } = await train(run.config("training.steps=10"));
   const error = await assertRejects(
     () => train(run.config("model.intermediate_size=256"), { resume: result.checkpoint! }),
     CheckpointError,
   );
-  assertStringIncludes(error.message, "mlp.");
+  assertStringIncludes(
+    error.message,
+    "model.intermediate_size must be 128: current value is 256",
+  );
 });
 
 Deno.test("open() refuses a checkpoint when the data is another", async () => {
@@ -265,4 +268,25 @@ Deno.test("run() refuses a token outside the vocabulary before it reaches the mo
   const error = await assertRejects(() => train(run.config()), DataError);
   assertStringIncludes(error.message, path);
   assert(error.message.includes("64"), error.message);
+});
+
+Deno.test("open() names the keys of a model that is not the checkpoint's", async () => {
+  await using run = await tinyRun();
+  await train(run.config(), { stopAfter: 2 });
+  const other = run.config("model.hidden_size=128", "model.num_layers=3");
+  const error = await assertRejects(() => train(other, { resume: "latest" }), CheckpointError);
+  assertStringIncludes(
+    error.message,
+    "step_0000002 as the model must be the one it holds: model.hidden_size must be 64: current value is 128; " +
+      "model.num_layers must be 2: current value is 3; resume with its own values",
+  );
+});
+
+Deno.test("open() names training.threads when it is more than the cores", async () => {
+  await using run = await tinyRun();
+  await assertRejects(
+    () => train(run.config("training.threads=999")),
+    RangeError,
+    "training.threads must be at most its",
+  );
 });

@@ -1,0 +1,153 @@
+/**
+ * A trained model as a folder in Hugging Face's form: weights, config.json and tokenizer.json, without what only a run needs.
+ *
+ * @module
+ */
+
+import { basename, dirname, join, resolve } from "@std/path";
+import { formatHuggingFaceConfig } from "../interop/huggingface.ts";
+import { ModelFiles } from "../interop/model_files.ts";
+import {
+  CHUNK_BYTES,
+  type StreamedTensor,
+  type TensorReader,
+  writeSafetensors,
+} from "../interop/safetensors.ts";
+import {
+  DTYPE_BITS,
+  type SafetensorsDtype,
+  type TensorSpec,
+} from "../interop/safetensors_header.ts";
+import { narrowToBfloat16, widenToFloat32 } from "../interop/tensor_transfer.ts";
+import { CheckpointError, errnoOf } from "./errors.ts";
+import type { PassedOver } from "./find.ts";
+import { FILES } from "./layout.ts";
+import { type ModelFolder, openModelFolder } from "./model_folder.ts";
+import { removeQuietly, syncFolder } from "./run_folder.ts";
+import { modelTensors } from "./save.ts";
+
+/** What exported weights are kept in. */
+export type ExportDType = "float32" | "bfloat16";
+
+/** What an export did. */
+export interface ExportedModel {
+  /** The folder that was exported: the one given, or the checkpoint chosen inside it. */
+  readonly path: string;
+  /** Names of the files written. */
+  readonly files: readonly string[];
+  /** Bytes of all of them. */
+  readonly bytes: number;
+  /** Newer checkpoints of a run's folder that were not taken, and why. */
+  readonly passedOver: readonly PassedOver[];
+}
+
+/**
+ * Exports the latent weights of a checkpoint, of the newest sound one of a run's folder, or of a folder in Hugging Face's form. `output`
+ * appears whole or not at all.
+ *
+ * bfloat16 rounds to nearest even. That can move a latent weight over a threshold of its quantiser, and so a ternary value.
+ *
+ * @throws {CheckpointError} where `path` is no sound model, `output` is something already, or can't be written.
+ */
+export async function exportModel(
+  path: string,
+  output: string,
+  { dtype = "float32" }: { dtype?: ExportDType } = {},
+): Promise<ExportedModel> {
+  requireFree(output);
+  const folder = await openModelFolder(path);
+  const target = resolve(output);
+  const temporary = join(dirname(target), `.${basename(target)}.tmp-${Deno.pid}`);
+  try {
+    Deno.mkdirSync(temporary, { recursive: true });
+    const written = await writeModel(temporary, folder, dtype);
+    syncFolder(temporary);
+    Deno.renameSync(temporary, target); // takes the place of an empty folder, of nothing else
+    syncFolder(dirname(target));
+    return { path: folder.path, passedOver: folder.passedOver, ...written };
+  } catch (error) {
+    removeQuietly(temporary);
+    if (errnoOf(error) === null) throw error;
+    throw new CheckpointError(
+      `Cannot export to ${output} as there must be room and leave to write there: current value is ${
+        (error as Error).message
+      }; nothing was left there, name another folder`,
+      { cause: error },
+    );
+  }
+}
+
+async function writeModel(
+  at: string,
+  folder: ModelFolder,
+  dtype: ExportDType,
+): Promise<Pick<ExportedModel, "files" | "bytes">> {
+  const { config, specialTokens, tokenizerJson } = folder;
+  using weights = ModelFiles.open(folder.path);
+  const room = new Uint8Array(2 * CHUNK_BYTES); // of a chunk as it lies in the file, at most twice as wide
+  const wanted: SafetensorsDtype = dtype === "float32" ? "F32" : "BF16";
+  const sources = modelTensors(config).map((tensor) =>
+    converted(weights, { ...tensor, dtype: wanted }, room)
+  );
+  const text = new TextEncoder().encode(formatHuggingFaceConfig(config, specialTokens, { dtype }));
+  const contents: [string, (file: Deno.FsFile) => Promise<unknown>][] = [
+    [FILES.model, (file) => writeSafetensors(file, sources)],
+    [FILES.modelConfig, (file) => writeBytes(file, text)],
+  ];
+  if (tokenizerJson !== null) {
+    contents.push([FILES.tokenizer, (file) => writeBytes(file, tokenizerJson)]);
+  }
+  let bytes = 0;
+  for (const [name, write] of contents) {
+    using file = Deno.openSync(join(at, name), { write: true, createNew: true });
+    await write(file);
+    await file.sync();
+    bytes += file.statSync().size;
+  }
+  return { files: contents.map(([name]) => name), bytes };
+}
+
+async function writeBytes(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
+}
+
+/** An export replaces nothing: what lies there may be another model. */
+function requireFree(output: string): void {
+  let found: string;
+  try {
+    const { isDirectory } = Deno.statSync(output);
+    if (isDirectory && Deno.readDirSync(output)[Symbol.iterator]().next().done) return;
+    found = isDirectory ? "a folder with files in it" : "a file";
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+    if (error instanceof Deno.errors.NotADirectory) found = "a name below a file";
+    else if (error instanceof Deno.errors.NotCapable) found = "one that the program may not touch";
+    else if (errnoOf(error) !== null) found = (error as Error).message;
+    else throw error;
+  }
+  throw new CheckpointError(
+    `Cannot export to ${output} as it must be a new folder, or an empty one: current value is ${found}; name another`,
+  );
+}
+
+/** A tensor of `reader` in the dtype of `spec`, read as it is asked for; one at a time goes through `room`. */
+function converted(
+  reader: TensorReader,
+  spec: TensorSpec,
+  room: Uint8Array<ArrayBuffer>,
+): StreamedTensor {
+  const { dtype } = reader.tensors.get(spec.name)!;
+  if (dtype === spec.dtype) {
+    return { ...spec, read: (into, at) => reader.readInto(spec.name, into, at) };
+  }
+  const ratio = DTYPE_BITS[dtype] / DTYPE_BITS[spec.dtype];
+  return {
+    ...spec,
+    async read(into, at) {
+      const raw = room.subarray(0, into.length * ratio);
+      await reader.readInto(spec.name, raw, at * ratio);
+      const wide = dtype === "F32" ? raw : widenToFloat32(raw, dtype);
+      into.set(spec.dtype === "F32" ? wide : narrowToBfloat16(wide));
+    },
+  };
+}

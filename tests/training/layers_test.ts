@@ -1,0 +1,104 @@
+/** Whole runs with layers of a researcher's own. */
+
+import { assert, assertEquals, assertLess, assertNotEquals, assertRejects } from "@std/assert";
+import { join } from "@std/path";
+import type { StepRecord } from "../../lib/metrics/records.ts";
+import { importLayers } from "../../lib/training/import_layers.ts";
+import { planMemory } from "../../lib/training/memory_plan.ts";
+import { runTraining, TrainingError } from "../../lib/training/run.ts";
+import { BitLinear, BitNetConfig, type Layers, loadModel, type ProjectionSpec } from "../../mod.ts";
+import { recorder, tensorsOf, type TinyRun, tinyRun } from "./support.ts";
+
+const MODULE = new URL("./row_layers.ts", import.meta.url);
+
+/** Losses of a run whose layers are those of `layers`, and where it ended. */
+async function train(run: TinyRun, options: { set?: string[]; layers?: URL; resume?: string }) {
+  const observer = recorder();
+  const { set = [], ...rest } = options;
+  const result = await runTraining(run.config(...set), { ...rest, version: "test", observer });
+  const steps = observer.records.filter((record): record is StepRecord => record.type === "step");
+  return { result, losses: steps.map(({ loss }) => loss) };
+}
+
+Deno.test("runTraining() trains, saves and resumes to the same bits when projections are a module's own", async () => {
+  await using run = await tinyRun();
+  const own = await train(run, { layers: MODULE, set: ["training.steps=20"] });
+  assertEquals(own.losses.length, 20);
+  assertLess(own.losses.at(-1)!, own.losses[0]!);
+  const plain = await train(run, { set: ["checkpoint.run=plain"] });
+  assertNotEquals(own.losses, plain.losses);
+
+  const whole = await tensorsOf(own.result.checkpoint!);
+  await Deno.remove(own.result.checkpoint!, { recursive: true });
+  const resumed = await train(run, { layers: MODULE, resume: "latest" });
+  assertEquals(resumed.losses, own.losses.slice(10));
+  assertEquals(await tensorsOf(resumed.result.checkpoint!), whole);
+});
+
+Deno.test("loadModel() runs a model with the layers it was trained with when they are given", async () => {
+  await using run = await tinyRun();
+  const { result } = await train(run, { layers: MODULE });
+  const layers = await importLayers(MODULE.href);
+  const device = { kind: "cpu", threads: 1 } as const;
+  using own = await loadModel(result.checkpoint!, { layers, device });
+  using plain = await loadModel(result.checkpoint!, { device });
+  const logits = [own, plain].map(({ model }) => model.forward([1, 2, 3]).logits.slice());
+  assertNotEquals(logits[0], logits[1]);
+});
+
+Deno.test("runTraining() refuses layers before the first step when a checkpoint could not hold their parameters", async () => {
+  await using run = await tinyRun();
+  const layers = await moduleOf(
+    run,
+    `
+import { BitLinear } from "${new URL("../../mod.ts", import.meta.url).href}";
+export const layers = { projection: (spec) => {
+  spec.parameters.declare({
+    group: "norms", parts: [{ name: spec.parts[0].name + ".step", shape: [1] }],
+  });
+  return new BitLinear(spec);
+} };`,
+  );
+  const error = await assertRejects(() => train(run, { layers }), TrainingError);
+  assert(/not part of the model.*q_proj\.step.*declareWeight/.test(error.message), error.message);
+});
+
+for (
+  const [when, code, message] of [
+    ["is not there", null, /must be importable: current value is .*Module not found/],
+    ["exports no layers", "export const layer = {};", /must export an object `layers`.*undefined/],
+    [
+      "misspells one",
+      "export const layers = { projections: () => {} };",
+      /named projection, attention, feedForward, head: current value of projections/,
+    ],
+  ] as const
+) {
+  Deno.test(`runTraining() names the module when that ${when}`, async () => {
+    await using run = await tinyRun();
+    const layers = code === null
+      ? new URL(`file://${run.folder}/none.ts`)
+      : await moduleOf(run, code);
+    const error = await assertRejects(() => train(run, { layers }), TrainingError);
+    assert(message.test(error.message) && error.message.includes(layers.href), error.message);
+  });
+}
+
+Deno.test("planMemory() counts what layers of a researcher's own derive from their weights", () => {
+  const config = new BitNetConfig({ hiddenSize: 64, numLayers: 1, numHeads: 2, vocabSize: 64 });
+  const layers: Partial<Layers> = {
+    projection(spec: ProjectionSpec) {
+      spec.derived.tensor("more", "float32", [1024]);
+      return new BitLinear(spec);
+    },
+  };
+  const shape = { microBatch: 1, seqLen: 16 };
+  const more = planMemory(config, { ...shape, layers }).weights - planMemory(config, shape).weights;
+  assertEquals(more, 4 * 4096);
+});
+
+async function moduleOf(run: TinyRun, code: string): Promise<URL> {
+  const path = join(run.folder, "layers.ts");
+  await Deno.writeTextFile(path, code);
+  return new URL(`file://${path}`);
+}
