@@ -53,14 +53,9 @@ function signalAt(mark: string, signal: Deno.Signal) {
 }
 
 function hasScript(): boolean {
-  try {
-    const args = ["-qec", "true", "/dev/null"];
-    return new Deno.Command("script", { args, stdout: "null", stderr: "null" }).outputSync()
-      .success;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
+  const options = { args: ["-c", "script -qec true /dev/null"] };
+  return new Deno.Command("sh", { ...options, stdout: "null", stderr: "null" }).outputSync()
+    .success;
 }
 
 async function killAndResume(device: "cpu" | "cuda"): Promise<void> {
@@ -134,8 +129,13 @@ Deno.test({
     const task = [Deno.execPath(), "run", "-A", "--no-prompt", "--no-check", "--cached-only", TASK];
     const set = ["training.steps=200000", "checkpoint.every_steps=0", "logging.console=plain"];
     const words = [...task, "--config", run.file, ...set.flatMap((one) => ["--set", one])];
-    const terminal = new Deno.Command("script", {
-      args: ["-qfec", words.map((word) => `'${word}'`).join(" "), "/dev/null"],
+    const terminal = new Deno.Command("sh", {
+      args: [
+        "-c",
+        'exec script -qfec "$1" /dev/null',
+        "sh",
+        words.map((word) => `'${word}'`).join(" "),
+      ],
       stdin: "null",
       stdout: "piped",
       stderr: "null",
