@@ -10,7 +10,7 @@ import { type GenerationReport, TokenGenerator } from "../inference/generate.ts"
 import { Int8Head } from "../inference/int8_head.ts";
 import type { HeadWeights } from "../inference/load_model.ts";
 import { gemmInt8 } from "../kernels/gemm_int8.ts";
-import { type ActivationDType, BYTES } from "../tensor/dtype.ts";
+import { BYTES, type CacheDType } from "../tensor/dtype.ts";
 import { Arena } from "../tensor/arena.ts";
 import { checkPacked, decodeConfig, type DecodeSize, randomPackedModel } from "./decode_model.ts";
 import { measureRoofs } from "./kernel_suites.ts";
@@ -21,7 +21,7 @@ export interface DecodeBenchOptions {
   readonly size: DecodeSize;
   readonly head: HeadWeights;
   /** What keys and values are kept in. */
-  readonly cache: ActivationDType;
+  readonly cache: CacheDType;
   /** Of the CPU build; null measures on the card. */
   readonly threads: number | null;
   /** Rounds; each reads the prompt once and decodes at both contexts. */
@@ -40,7 +40,7 @@ export interface Rate {
 export interface DecodeRow {
   readonly size: DecodeSize;
   readonly head: HeadWeights;
-  readonly cache: ActivationDType;
+  readonly cache: CacheDType;
   /** Null: measured on the card. */
   readonly threads: number | null;
   /** A prompt of 512 tokens. */
@@ -111,8 +111,8 @@ export function benchDecode(options: DecodeBenchOptions): DecodeRow {
     head: model.head instanceof Int8Head
       ? model.head.bytes
       : model.head.weight.value.length * BYTES[model.dtype],
-    cache: 2 * BYTES[cache] * config.numLayers * config.numKvHeads * config.headDim *
-      (CONTEXT + TOKENS / 2),
+    cache: 2 * config.numLayers * config.numKvHeads * (CONTEXT + TOKENS / 2) *
+      (config.headDim * BYTES[cache] + (cache === "int8" ? BYTES.float32 : 0)),
   };
   const rate = rateOf(full);
   const gbytePerS = rate.median * (bytes.projections + bytes.head + bytes.cache) / 1e9;

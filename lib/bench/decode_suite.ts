@@ -7,7 +7,7 @@
 import { formatTable } from "../cli/format.ts";
 import { openLibrary } from "../ffi/library.ts";
 import type { HeadWeights } from "../inference/load_model.ts";
-import type { ActivationDType } from "../tensor/dtype.ts";
+import type { CacheDType } from "../tensor/dtype.ts";
 import { benchDecode, type DecodeRow, type Rate } from "./decode_bench.ts";
 import type { DecodeSize } from "./decode_model.ts";
 
@@ -15,7 +15,7 @@ import type { DecodeSize } from "./decode_model.ts";
 export interface DecodeSuiteOptions {
   readonly sizes: readonly DecodeSize[];
   readonly heads: readonly HeadWeights[];
-  readonly caches: readonly ActivationDType[];
+  readonly caches: readonly CacheDType[];
   /** Numbers of threads of the CPU build, each measured; null measures on the card. */
   readonly threads: readonly number[] | null;
   readonly repeat: number;

@@ -15,7 +15,7 @@ import type { ProductSuiteOptions } from "./product_suite.ts";
 import { cpuCases, type ProductCase, shapeCases } from "./suites.ts";
 
 const SIZES = Object.keys(DECODE_SHAPES) as DecodeSize[];
-const CACHES = ["float32", "bfloat16"] as const;
+const CACHES = ["float32", "bfloat16", "int8"] as const;
 const HEADS = ["float32", "int8"] as const;
 const SUITES = ["gemm", "gemv", "attention", "kernels", "decode", "cpu", "data"] as const;
 
@@ -66,7 +66,7 @@ export const FLAGS: readonly Flag[] = [
   {
     name: "cache",
     kind: "string",
-    help: "decode: keys and values; a card has bfloat16 alone",
+    help: "decode: keys and values; a card has no float32",
     choices: [...CACHES, "all"],
     default: "all",
   },
@@ -194,13 +194,13 @@ function decodeOptions(
   const chosen = (flag: string) => (one: string) => [one, "all"].includes(args.string(flag));
   if (threads === null && args.string("cache") === "float32") {
     throw new UsageError(
-      "Cannot run suite decode as keys and values are bfloat16 on a card: current value of --cache is float32",
+      "Cannot run suite decode as keys and values are bfloat16 or int8 on a card: current value of --cache is float32",
     );
   }
   return {
     sizes: SIZES.filter(chosen("size")),
     heads: HEADS.filter(chosen("head")),
-    caches: CACHES.filter(chosen("cache")).filter((one) => threads !== null || one === "bfloat16"),
+    caches: CACHES.filter(chosen("cache")).filter((one) => threads !== null || one !== "float32"),
     threads,
   };
 }

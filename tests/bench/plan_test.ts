@@ -45,13 +45,17 @@ Deno.test("planBench() runs gemv and attention on both, and every kernel suite b
   assertEquals(kernels("--plot a.svg").plot, "a.svg");
 });
 
-Deno.test("planBench() decodes on the card in bfloat16, on the CPU with every cache asked for", () => {
+Deno.test("planBench() decodes on the card without float32, on the CPU with every cache asked for", () => {
   const card = plan("--suite decode");
   assert(card.suite === "decode");
-  assertEquals([card.options.threads, card.options.caches], [null, ["bfloat16"]]);
+  assertEquals([card.options.threads, card.options.caches], [null, ["bfloat16", "int8"]]);
   const cpu = plan("--suite decode --device cpu --threads 1,3");
   assert(cpu.suite === "decode");
-  assertEquals([cpu.options.threads, cpu.options.caches], [[1, 3], ["float32", "bfloat16"]]);
+  assertEquals([cpu.options.threads, cpu.options.caches], [[1, 3], [
+    "float32",
+    "bfloat16",
+    "int8",
+  ]]);
   assertEquals(plan("--suite data"), { suite: "data" });
 });
 
