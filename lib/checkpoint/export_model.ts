@@ -82,14 +82,16 @@ async function writeModel(
   folder: ModelFolder,
   dtype: ExportDType,
 ): Promise<Pick<ExportedModel, "files" | "bytes">> {
-  const { config, specialTokens, tokenizerJson } = folder;
+  const { config, specialTokens, ownLayers, tokenizerJson } = folder;
   using weights = ModelFiles.open(folder.path);
   const room = new Uint8Array(2 * CHUNK_BYTES); // of a chunk as it lies in the file, at most twice as wide
   const wanted: SafetensorsDtype = dtype === "float32" ? "F32" : "BF16";
   const sources = modelTensors(config).map((tensor) =>
     converted(weights, { ...tensor, dtype: wanted }, room)
   );
-  const text = new TextEncoder().encode(formatHuggingFaceConfig(config, specialTokens, { dtype }));
+  const text = new TextEncoder().encode(
+    formatHuggingFaceConfig(config, specialTokens, { dtype, ownLayers }),
+  );
   const contents: [string, (file: Deno.FsFile) => Promise<unknown>][] = [
     [FILES.model, (file) => writeSafetensors(file, sources)],
     [FILES.modelConfig, (file) => writeBytes(file, text)],

@@ -30,6 +30,8 @@ export interface ModelFolder {
   readonly path: string;
   readonly config: BitNetConfig;
   readonly specialTokens: SpecialTokens;
+  /** Kinds of layers that were a program's own when it was trained. */
+  readonly ownLayers: readonly string[];
   /** tokenizer.json, byte for byte, or null when the folder has none. */
   readonly tokenizerJson: Uint8Array | null;
   /** Whether that is the copy that the checkpoint was saved with, as opposed to a file put there by somebody. */
@@ -95,7 +97,7 @@ function openOne(path: string, passedOver: readonly PassedOver[]): Promise<Model
         throw new CheckpointError(`Cannot open model ${path}: ${problems.join("; ")}`);
       }
     }
-    const { config, specialTokens } = parseHuggingFaceConfig(
+    const { config, specialTokens, ownLayers } = parseHuggingFaceConfig(
       Deno.readTextFileSync(configPath),
       configPath,
     );
@@ -109,6 +111,7 @@ function openOne(path: string, passedOver: readonly PassedOver[]): Promise<Model
       path,
       config,
       specialTokens,
+      ownLayers,
       passedOver,
       tokenizerJson: hasFile(path, FILES.tokenizer)
         ? Deno.readFileSync(join(path, FILES.tokenizer))

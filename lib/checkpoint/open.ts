@@ -43,6 +43,8 @@ export class Checkpoint {
   /** The resolved run configuration as YAML. */
   readonly runConfig: string;
   readonly tokenizerJson: Uint8Array | null;
+  /** Kinds of layers that were a program's own. */
+  readonly ownLayers: readonly string[];
   /** Whether training can resume from it. */
   readonly hasOptimizer: boolean;
   /** What its moments are kept in; null where it has none. */
@@ -57,6 +59,7 @@ export class Checkpoint {
     this.state = fields.state;
     this.runConfig = fields.runConfig;
     this.tokenizerJson = fields.tokenizerJson;
+    this.ownLayers = fields.ownLayers;
     this.hasOptimizer = fields.hasOptimizer;
     this.optimizerState = fields.optimizerState;
   }
@@ -235,7 +238,7 @@ function read(
   checksums: Checksums,
 ): { problems: string[]; checkpoint: Checkpoint | null } {
   const configPath = join(path, FILES.modelConfig);
-  const { config, specialTokens } = parseHuggingFaceConfig(
+  const { config, specialTokens, ownLayers } = parseHuggingFaceConfig(
     Deno.readTextFileSync(configPath),
     configPath,
   );
@@ -255,6 +258,7 @@ function read(
     step: progress.step,
     config,
     specialTokens,
+    ownLayers,
     state: progress,
     runConfig: Deno.readTextFileSync(join(path, FILES.runConfig)),
     tokenizerJson: checksums.has(FILES.tokenizer)

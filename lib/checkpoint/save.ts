@@ -60,6 +60,8 @@ export interface CheckpointContent<S extends TrainerProgress = TrainerProgress> 
   readonly tokenizerJson: Uint8Array | null;
   /** @default none */
   readonly specialTokens?: SpecialTokens;
+  /** Kinds of layers that are a program's own. @default none */
+  readonly ownLayers?: readonly string[];
 }
 
 /** What a save did. */
@@ -92,11 +94,9 @@ export async function saveCheckpoint<S extends TrainerProgress>(
   const texts: [string, string | Uint8Array][] = [
     [
       FILES.modelConfig,
-      formatHuggingFaceConfig(
-        content.model,
-        content.specialTokens ??
-          NO_SPECIAL_TOKENS,
-      ),
+      formatHuggingFaceConfig(content.model, content.specialTokens ?? NO_SPECIAL_TOKENS, {
+        ownLayers: content.ownLayers ?? [],
+      }),
     ],
     [FILES.state, encodeState(content.state)],
     [FILES.runConfig, content.runConfig],

@@ -9,6 +9,7 @@ import { parse } from "@std/yaml";
 import { CheckpointError } from "../checkpoint/errors.ts";
 import type { PassedOver } from "../checkpoint/find.ts";
 import { FILES, stepFolderName } from "../checkpoint/layout.ts";
+import { requireOwnLayers } from "../checkpoint/own_layers.ts";
 import { type ModelFolder, openModelFolder } from "../checkpoint/model_folder.ts";
 import type { Device, DeviceOptions } from "../ffi/device.ts";
 import type { DeviceKind } from "../ffi/library.ts";
@@ -175,6 +176,7 @@ async function loadWeights(
   folder: ModelFolder,
   options: LoadModelOptions,
 ): Promise<BitNetTransformer> {
+  requireOwnLayers(folder, options.layers);
   const projections: PackedBitLinear[] = [];
   const { layers = {} } = options;
   const packed = (options.packed ?? true) && folder.config.quantization === "ternary" &&

@@ -35,7 +35,12 @@ export interface ParameterShape {
 export interface HuggingFaceModel {
   readonly config: BitNetConfig;
   readonly specialTokens: SpecialTokens;
+  /** Kinds of layers that were a program's own when it was trained, such as `projection`; of most models none. */
+  readonly ownLayers: readonly string[];
 }
+
+/** Key that transformers doesn't know, and passes over. */
+const OWN_LAYERS = "titanbit_own_layers";
 
 /** Lists every parameter in the order the forward pass meets them. A tied head is the embedding. */
 export function parameterShapes(config: BitNetConfig): ParameterShape[] {
@@ -70,7 +75,10 @@ export function parameterShapes(config: BitNetConfig): ParameterShape[] {
 export function formatHuggingFaceConfig(
   config: BitNetConfig,
   specialTokens: SpecialTokens = NO_SPECIAL_TOKENS,
-  { dtype = "float32" }: { dtype?: "float32" | "bfloat16" } = {},
+  { dtype = "float32", ownLayers = [] }: {
+    dtype?: "float32" | "bfloat16";
+    ownLayers?: readonly string[];
+  } = {},
 ): string {
   const ternary = config.quantization === "ternary";
   const fields = {
@@ -99,6 +107,7 @@ export function formatHuggingFaceConfig(
     eos_token_id: specialTokens.eosTokenId,
     pad_token_id: specialTokens.padTokenId,
     torch_dtype: dtype,
+    ...(ownLayers.length > 0 && { [OWN_LAYERS]: ownLayers }),
     ...(ternary && {
       activation_quant: config.activationQuant,
       quantization_config: {
@@ -157,7 +166,7 @@ export function parseHuggingFaceConfig(text: string, path: string): HuggingFaceM
     eosTokenId: keys.tokenIds("eos_token_id"),
     padTokenId: keys.tokenId("pad_token_id"),
   };
-  return { config, specialTokens };
+  return { config, specialTokens, ownLayers: keys.names(OWN_LAYERS) };
 }
 
 function readQuantization(keys: ConfigKeys): "ternary" | "none" {
@@ -254,6 +263,14 @@ class ConfigKeys {
       throw this.wrong(key, choices.map((choice) => `"${choice}"`).join(" or "));
     }
     return value as T;
+  }
+
+  names(key: string): readonly string[] {
+    const value = this.value(key) ?? [];
+    if (!Array.isArray(value) || !value.every((name) => typeof name === "string")) {
+      throw this.wrong(key, "a list of names");
+    }
+    return value;
   }
 
   tokenId(key: string): number | null {

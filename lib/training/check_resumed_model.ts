@@ -5,9 +5,12 @@
  */
 
 import { CheckpointError } from "../checkpoint/errors.ts";
+import type { Checkpoint } from "../checkpoint/open.ts";
+import { requireOwnLayers } from "../checkpoint/own_layers.ts";
 import { modelTensors } from "../checkpoint/save.ts";
 import { compareTensors } from "../interop/tensor_transfer.ts";
 import type { BitNetConfig } from "../model/config.ts";
+import type { Layers } from "../model/layers.ts";
 
 /** YAML keys of what decides which tensors a model has, and of which shapes. */
 const KEYS = [
@@ -20,11 +23,16 @@ const KEYS = [
   ["tie_embeddings", "tieEmbeddings"],
 ] as const;
 
-/** Throws {@linkcode CheckpointError} naming the keys of `model` that give it other tensors than the checkpoint's. */
+/**
+ * Throws {@linkcode CheckpointError} naming the keys of `model` that give it other tensors than the checkpoint's, or the kinds of
+ * layers that were a program's own there and are not now.
+ */
 export function checkResumedModel(
-  checkpoint: { readonly path: string; readonly config: BitNetConfig },
+  checkpoint: Pick<Checkpoint, "path" | "config" | "ownLayers">,
   model: BitNetConfig,
+  layers?: Partial<Layers>,
 ): void {
+  requireOwnLayers(checkpoint, layers);
   const saved = new Map(modelTensors(checkpoint.config).map((tensor) => [tensor.name, tensor]));
   if (compareTensors(saved, modelTensors(model)).length === 0) return;
   const differing = KEYS.filter(([, name]) => checkpoint.config[name] !== model[name]);

@@ -30,15 +30,22 @@ export class RunCheckpoints {
   readonly #config: RunConfig;
   readonly #tokenizer: Tokenizer | null;
   readonly #observer: TrainingObserver;
+  readonly #ownLayers: readonly string[];
   #failure: string | null = null;
 
   constructor(
     config: RunConfig,
-    parts: { tokenizer: Tokenizer | null; observer: TrainingObserver },
+    parts: {
+      tokenizer: Tokenizer | null;
+      observer: TrainingObserver;
+      /** Kinds of layers that are a program's own. */
+      ownLayers: readonly string[];
+    },
   ) {
     this.#config = config;
     this.#tokenizer = parts.tokenizer;
     this.#observer = parts.observer;
+    this.#ownLayers = parts.ownLayers;
   }
 
   /** Why the last one could not be written; null where it was. */
@@ -98,6 +105,7 @@ export class RunCheckpoints {
       ...tensors,
       state,
       runConfig: runConfigToYaml(config),
+      ownLayers: this.#ownLayers,
       tokenizerJson: this.#tokenizer?.json ?? null,
       ...(this.#tokenizer !== null && {
         specialTokens: {

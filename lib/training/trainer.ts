@@ -151,7 +151,8 @@ export class Trainer implements Disposable {
     );
     const { observer } = options;
     this.#observer = observer;
-    this.#checkpoints = new RunCheckpoints(config, { tokenizer, observer });
+    const ownLayers = Object.keys(options.layers ?? {});
+    this.#checkpoints = new RunCheckpoints(config, { tokenizer, observer, ownLayers });
     this.#records = new RunRecords(config, { observer, device });
     this.#state = parts.resumed ?? {
       step: 0,
@@ -193,7 +194,7 @@ export class Trainer implements Disposable {
     const checkpoint = await findResumed(config, options);
     const resumed = checkpoint === null ? null : parseLoopState(checkpoint.state, checkpoint.path);
     const { training, data, model } = config;
-    if (checkpoint !== null) checkResumedModel(checkpoint, model);
+    if (checkpoint !== null) checkResumedModel(checkpoint, model, options.layers);
     const device = resources.use(Device.open({
       kind: training.device,
       ...(training.threads !== "auto" && { threads: training.threads }),

@@ -6,7 +6,15 @@ import type { StepRecord } from "../../lib/metrics/records.ts";
 import { importLayers } from "../../lib/training/import_layers.ts";
 import { planMemory } from "../../lib/training/memory_plan.ts";
 import { runTraining, TrainingError } from "../../lib/training/run.ts";
-import { BitLinear, BitNetConfig, type Layers, loadModel, type ProjectionSpec } from "../../mod.ts";
+import {
+  BitLinear,
+  BitNetConfig,
+  exportModel,
+  type Layers,
+  loadModel,
+  type ProjectionSpec,
+} from "../../mod.ts";
+import { CheckpointError } from "../../lib/checkpoint/errors.ts";
 import { recorder, tensorsOf, type TinyRun, tinyRun } from "./support.ts";
 
 const MODULE = new URL("./row_layers.ts", import.meta.url);
@@ -41,9 +49,35 @@ Deno.test("loadModel() runs a model with the layers it was trained with when the
   const layers = await importLayers(MODULE.href);
   const device = { kind: "cpu", threads: 1 } as const;
   using own = await loadModel(result.checkpoint!, { layers, device });
+  // The same weights without the note that they are not BitNet's.
+  const file = join(result.checkpoint!, "config.json");
+  const { titanbit_own_layers, ...others } = JSON.parse(await Deno.readTextFile(file));
+  assertEquals(titanbit_own_layers, ["projection"]);
+  await Deno.writeTextFile(file, JSON.stringify(others));
+  await Deno.remove(join(result.checkpoint!, "checksums.json"));
   using plain = await loadModel(result.checkpoint!, { device });
   const logits = [own, plain].map(({ model }) => model.forward([1, 2, 3]).logits.slice());
   assertNotEquals(logits[0], logits[1]);
+});
+
+Deno.test("loadModel() and a resume refuse a model without the layers it was trained with, an exported one too", async () => {
+  await using run = await tinyRun();
+  const { result } = await train(run, { layers: MODULE });
+  const exported = join(run.folder, "exported");
+  await exportModel(result.checkpoint!, exported);
+  const message = "as its layers of kind projection must be those of the program that trained it";
+  for (const path of [result.checkpoint!, exported]) {
+    await assertRejects(
+      () => loadModel(path, { device: { kind: "cpu", threads: 1 } }),
+      CheckpointError,
+      message,
+    );
+  }
+  await assertRejects(
+    () => train(run, { resume: "latest", set: ["training.steps=30"] }),
+    TrainingError,
+    message,
+  );
 });
 
 Deno.test("runTraining() refuses layers before the first step when a checkpoint could not hold their parameters", async () => {
