@@ -12,8 +12,8 @@ import { Trainer } from "./trainer.ts";
 import type { WorkerMessage, WorkerTask } from "./worker_messages.ts";
 
 self.onmessage = async (event: MessageEvent<WorkerTask>) => {
+  // The other thread ends this one when it has the answer: closing it here could overtake the message.
   post(await train(event.data));
-  self.close();
 };
 
 async function train(task: WorkerTask): Promise<WorkerMessage> {
