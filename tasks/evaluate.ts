@@ -11,6 +11,7 @@ import {
   formatEvaluation,
 } from "../lib/cli/evaluation_report.ts";
 import { onInterrupt } from "../lib/cli/interrupt.ts";
+import { tell } from "../lib/cli/progress.ts";
 import { loadFlaggedModel, MODEL_FLAGS } from "../lib/cli/model_flags.ts";
 import type { TokenDataset } from "../lib/data/shards.ts";
 import { openTextFor, scoreText } from "../lib/evaluation/text.ts";
@@ -84,7 +85,7 @@ async function openData(
   args: ParsedArgs,
   observer: EvaluationReport,
 ): Promise<TokenDataset | null> {
-  using interrupt = onInterrupt(() => console.error("\nstopping, nothing will be left behind"));
+  using interrupt = onInterrupt(() => tell("\nstopping, nothing will be left behind"));
   const { signal } = interrupt;
   try {
     const textField = args.string("text-field");

