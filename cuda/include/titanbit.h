@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define TB_ABI_VERSION 6
+#define TB_ABI_VERSION 7
 #define TB_API __attribute__((visibility("default")))
 
 typedef int32_t tb_status;
@@ -263,6 +263,14 @@ TB_API tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, const 
                                      const void* k_cache, const void* v_cache, const float* k_scale /*[null]*/,
                                      const float* v_scale /*[null]*/, const int32_t* start, void* o, float scale, int64_t B, int64_t T, int64_t H, int64_t G, int64_t E,
                                      int64_t capacity);
+
+/* A token of each sequence, or several: tb_rope_forward of qkv (B * T, (H + 2G) E) into q (B, H, T, E), which may be left unwritten,
+ * and the caches, then tb_attention_decode of them into o (B * T, H E), equal to the last bit. o and q must not overlap qkv. */
+TB_API tb_status tb_rope_attention_decode(tb_context* context, tb_dtype dtype, const void* qkv, const float* cos_sin,
+                                          const int32_t* start, void* q, tb_dtype cache_dtype, void* k_cache, void* v_cache,
+                                          float* k_scale /*[null]*/, float* v_scale /*[null]*/, void* o, float scale,
+                                          int64_t B, int64_t T, int64_t H, int64_t G, int64_t E, int64_t capacity,
+                                          int64_t positions);
 
 /* ---- Gated linear unit fused with its sub-norm and the activation quantiser --------------------------------- */
 

@@ -7,12 +7,14 @@
 // number of splits follows from the capacity alone, so that a graph can be captured and bits depend neither on the card nor on the
 // other sequences; splits that begin behind what the rows see are neither computed nor read. The last of a row's blocks to be done
 // merges its splits: a kernel of its own would take as long as the attention to a short cache (TITANBIT_NO_FUSED_MERGE=1 has one).
+// A token of each sequence may join the cache on its way (attention_fresh.cuh): blocks rotate their queries themselves; of those that
+// see the new key, in the cache's last split, each rotates it for itself, and one of them writes it and its value.
 // Sums in float32, results rounded once. Values of an int8 cache are widened as they are read; the scale of a key multiplies its score.
 // bfloat16 prefills of more than kFewQueries tokens with tiles go to the tensor cores instead, from an int8 cache by way of bfloat16
 // copies in the scratch, where they fit.
 #include <type_traits>
 
-#include "attention_lanes.cuh"
+#include "attention_fresh.cuh"
 #include "overlap.cuh"
 
 // ---- Device -----------------------------------------------------------------------------------------------------
@@ -84,10 +86,32 @@ __device__ __forceinline__ void merge_row(const Partials& partials, int64_t row,
   }
 }
 
-// Cache: T or int8_t. Two blocks a multiprocessor at least: without a number the compiler spills to make room for more.
-template <typename L, int kRows, typename Cache>
-__global__ void __launch_bounds__(32 * kWarps, 2) attend_rows(const AttentionForward task, const Partials partials) {
-  wait_for_earlier();
+// Asks for the split's keys and values, a line of each a thread. `start` may be about to change, and steers no more than these hints.
+template <typename Cache>
+__device__ __forceinline__ void prefetch_split(const AttentionForward& task, const Partials& partials, int split, int64_t group) {
+  if (task.start == nullptr) return;
+  const AttentionShape& shape = task.shape;
+  const int first = split * partials.keys_per_split;
+  const int held = max(0, min(*static_cast<const volatile int32_t*>(task.start + group / shape.G), int(shape.capacity)));
+  const int64_t bytes = int64_t(min(first + partials.keys_per_split, held) - first) * shape.E * int64_t(sizeof(Cache));
+  const int64_t at = int64_t(threadIdx.x) * 128, from = (group * shape.capacity + first) * shape.E * int64_t(sizeof(Cache)) + at;
+  if (at >= bytes) return;
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(static_cast<const char*>(task.k) + from)));
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(static_cast<const char*>(task.v) + from)));
+}
+
+// `values` are those of `others` where `is_so`.
+template <int Count>
+__device__ __forceinline__ void replace_if(bool is_so, float (&values)[Count], const float (&others)[Count]) {
+#pragma unroll
+  for (int i = 0; i < Count; ++i) values[i] = is_so ? others[i] : values[i];
+}
+
+// Cache: T or int8_t. Fresh: the queries, and the last key and value, come from `fresh`; task.shape.T is 1. Two blocks a multiprocessor
+// at least: without a number the compiler spills to make room for more.
+template <typename L, int kRows, typename Cache, bool Fresh>
+__global__ void __launch_bounds__(32 * kWarps, 2) attend_rows(const AttentionForward task, const Partials partials,
+                                                              const FreshTokens fresh) {
   using T = typename L::T;
   constexpr bool kScaled = std::is_same_v<Cache, int8_t>;
   constexpr int kElements = L::kElements, kTeams = kWarps * L::kTeams;
@@ -101,7 +125,14 @@ __global__ void __launch_bounds__(32 * kWarps, 2) attend_rows(const AttentionFor
   const int split = int(blockIdx.x) / partials.row_groups;
   const int at = int(blockIdx.x) % partials.row_groups, group = at / row_blocks, first_row = at % row_blocks * kRows;
   const int b = group / int(shape.G), tokens = int(shape.T), first_head = group % int(shape.G) * heads;
+  // The cache's older tokens are on their way before the query is known.
+  prefetch_split<Cache>(task, partials, split, group);
+  wait_for_earlier();
   const int start = first_position(task, b);
+  // Of the key that is not in the cache yet. Where there are no angles for it, its query is unknown.
+  const int fresh_key = Fresh && start >= 0 && start < fresh.positions ? start : -1;
+  const T* const fresh_rows = static_cast<const T*>(fresh.qkv) + int64_t(b) * (shape.H + 2 * shape.G) * E;
+  const float* const angles = fresh.cos_sin + int64_t(fresh_key) * E;
 
   float q[kRows][kElements], sums[kRows][kElements] = {}, largest[kRows], sum[kRows] = {};
   int position[kRows], seen = 0;  // of the row's query; keys that any of the rows sees
@@ -109,7 +140,7 @@ __global__ void __launch_bounds__(32 * kWarps, 2) attend_rows(const AttentionFor
   for (int r = 0; r < kRows; ++r) {
     const int row = first_row + r, t = row % tokens, h = first_head + row / tokens;
     const bool exists = row < rows;
-    L::load(q[r], static_cast<const T*>(task.q) + ((b * shape.H + h) * shape.T + t) * E, E, lane, exists);
+    if constexpr (!Fresh) L::load(q[r], static_cast<const T*>(task.q) + ((b * shape.H + h) * shape.T + t) * E, E, lane, exists);
     position[r] = exists ? start + int(t) : -1;
     seen = max(seen, position[r] + 1);
     largest[r] = kMinusInfinity;
@@ -117,10 +148,45 @@ __global__ void __launch_bounds__(32 * kWarps, 2) attend_rows(const AttentionFor
   const int first_key = split * partials.keys_per_split;
   const int active = max(1, (seen + partials.keys_per_split - 1) / partials.keys_per_split);  // splits that there is something in
   if (split >= active) return;
+  if constexpr (Fresh) {
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      const bool exists = first_row + r < rows;
+      if (exists && fresh_key >= 0) {
+        load_rotated<L>(q[r], fresh_rows + int64_t(first_head + first_row + r) * E, angles, E, lane);  // T is 1: a row is a head
+        round_to<T>(q[r]);
+      } else {
+#pragma unroll
+        for (int e = 0; e < kElements; ++e) q[r][e] = exists ? __int_as_float(0x7fffffff) : 0.0f;
+      }
+    }
+  }
   const int last_key = min(first_key + partials.keys_per_split, seen);
   const Cache* k = static_cast<const Cache*>(task.k) + group * shape.capacity * E;
   const Cache* v = static_cast<const Cache*>(task.v) + group * shape.capacity * E;
   const int team = warp * L::kTeams + lane / L::kTeam;
+  float fresh_k[kElements] = {}, fresh_v[kElements] = {}, fresh_k_scale = 0, fresh_v_scale = 0;
+  if (Fresh && fresh_key >= first_key && fresh_key < last_key) {
+    const int g = group % int(shape.G);
+    const T* const value = fresh_rows + (shape.H + shape.G + g) * E;
+    load_rotated<L>(fresh_k, fresh_rows + (shape.H + g) * E, angles, E, lane);
+    L::load(fresh_v, value, E, lane);
+    fresh_k_scale = as_cached<L, Cache>(fresh_k);
+    fresh_v_scale = as_cached<L, Cache>(fresh_v);
+    if (first_row == 0 && team == 0) {  // of the blocks with this key, one
+      const int64_t to = group * shape.capacity + fresh_key;
+      store_cached<L>(static_cast<Cache*>(fresh.k) + to * E, fresh_k, E, lane);
+      if constexpr (kScaled) {
+        store_cached<L>(static_cast<Cache*>(fresh.v) + to * E, fresh_v, E, lane);
+        if (lane == 0) {
+          fresh.k_scale[to] = fresh_k_scale;
+          fresh.v_scale[to] = fresh_v_scale;
+        }
+      } else {
+        copy_row<L>(static_cast<T*>(fresh.v) + to * E, value, E, lane);
+      }
+    }
+  }
 
   for (int base = first_key; base < last_key; base += kTeams * kBatch) {
     float scores[kBatch][kRows], values[kBatch][kElements];
@@ -130,20 +196,23 @@ __global__ void __launch_bounds__(32 * kWarps, 2) attend_rows(const AttentionFor
 #pragma unroll
       for (int i = 0; i < kBatch; ++i) {
         const int key = base + i * kTeams + team;
-        L::load(keys[i], k + int64_t(key) * E, E, lane, key < last_key);
+        L::load(keys[i], k + int64_t(key) * E, E, lane, key < last_key && !(Fresh && key == fresh_key));
+        if constexpr (Fresh) replace_if(key == fresh_key, keys[i], fresh_k);
       }
 #pragma unroll
       for (int i = 0; i < kBatch; ++i) {
         const int key = base + i * kTeams + team;
-        L::load(values[i], v + int64_t(key) * E, E, lane, key < last_key);
+        L::load(values[i], v + int64_t(key) * E, E, lane, key < last_key && !(Fresh && key == fresh_key));
+        if constexpr (Fresh) replace_if(key == fresh_key, values[i], fresh_v);
       }
       if constexpr (kScaled) {
 #pragma unroll
         for (int i = 0; i < kBatch; ++i) {
           const int key = base + i * kTeams + team;
           const int64_t scale_at = group * shape.capacity + key;
-          key_scale[i] = key < last_key ? task.k_scale[scale_at] * shape.scale : 0;
-          const float value_scale = key < last_key ? task.v_scale[scale_at] : 0;
+          const bool is_fresh = Fresh && key == fresh_key, is_there = key < last_key && !is_fresh;
+          key_scale[i] = (is_there ? task.k_scale[scale_at] : is_fresh ? fresh_k_scale : 0) * shape.scale;
+          const float value_scale = is_there ? task.v_scale[scale_at] : is_fresh ? fresh_v_scale : 0;
 #pragma unroll
           for (int e = 0; e < kElements; ++e) values[i][e] *= value_scale;
         }
@@ -284,10 +353,9 @@ tb_status prefill_int8_tiles(tb_context* context, const char* op, const Attentio
   return attention_forward_tiles(context, op, {task.q, k, v, task.start, task.o, task.lse, task.shape});
 }
 
-}  // namespace
-
-tb_status attention_forward_lanes(tb_context* context, const char* op, tb_dtype dtype, const AttentionForward& task,
-                                  int64_t keys_per_split, int64_t splits) {
+// fresh: null where the caches have all tokens.
+tb_status launch_lanes(tb_context* context, const char* op, tb_dtype dtype, const AttentionForward& task, const FreshTokens* fresh,
+                       int64_t keys_per_split, int64_t splits) {
   const AttentionShape& shape = task.shape;
   const int64_t rows = shape.B * shape.H * shape.T;
   float* scratch = reinterpret_cast<float*>(context->scratch);
@@ -302,14 +370,48 @@ tb_status attention_forward_lanes(tb_context* context, const char* op, tb_dtype 
                              int(keys_per_split), int(row_groups)};
   TB_WITH_LANES(dtype, shape.E, L, {
     using T = typename L::T;
-    const auto wide = rows_per_block == 1 ? attend_rows<L, 1, T> : attend_rows<L, kMostRows, T>;
-    const auto narrow = rows_per_block == 1 ? attend_rows<L, 1, int8_t> : attend_rows<L, kMostRows, int8_t>;
-    launch_rows(context, shape.B * shape.T, scaled ? narrow : wide, unsigned(blocks), 32 * kWarps, task, partials);
+    const auto launch = [&](auto kernel) {
+      launch_rows(context, shape.B * shape.T, kernel, unsigned(blocks), 32 * kWarps, task, partials,
+                  fresh != nullptr ? *fresh : FreshTokens());
+    };
+    const auto launch_cached = [&](auto cached, auto is_fresh) {
+      using Cache = decltype(cached);
+      if (rows_per_block == 1)
+        launch(attend_rows<L, 1, Cache, is_fresh.value>);
+      else
+        launch(attend_rows<L, kMostRows, Cache, is_fresh.value>);
+    };
+    if (scaled && fresh != nullptr)
+      launch_cached(int8_t(), std::true_type());
+    else if (scaled)
+      launch_cached(int8_t(), std::false_type());
+    else if (fresh != nullptr)
+      launch_cached(T(), std::true_type());
+    else
+      launch_cached(T(), std::false_type());
   });
   if (splits > 1 && !fused)
     TB_WITH_TYPE(dtype, Type,
                  merge_splits<Type><<<blocks_for(rows, kWarps), 32 * kWarps, 0, context->stream>>>(task, partials););
   return launched(context, op);
+}
+
+// Of few queries a sequence: the split of the cache follows from the capacity alone.
+tb_status decode_lanes(tb_context* context, const char* op, tb_dtype dtype, const AttentionForward& task, const FreshTokens* fresh) {
+  const AttentionShape& shape = task.shape;
+  int64_t keys_per_split = kKeysPerSplit;
+  while (ceil_div(shape.capacity, keys_per_split) > kMostSplits) keys_per_split *= 2;
+  while (shape.B * shape.H * shape.T * ceil_div(shape.capacity, keys_per_split) * (shape.E + 2) * int64_t(sizeof(float)) > kScratchBytes &&
+         keys_per_split < shape.capacity)
+    keys_per_split *= 2;
+  return launch_lanes(context, op, dtype, task, fresh, keys_per_split, ceil_div(shape.capacity, keys_per_split));
+}
+
+}  // namespace
+
+tb_status attention_forward_lanes(tb_context* context, const char* op, tb_dtype dtype, const AttentionForward& task,
+                                  int64_t keys_per_split, int64_t splits) {
+  return launch_lanes(context, op, dtype, task, nullptr, keys_per_split, splits);
 }
 
 }  // namespace tb
@@ -345,11 +447,33 @@ extern "C" tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, co
   }
   // More queries fill the card by themselves, and their partial sums would fill the scratch.
   if (T > tb::kFewQueries) return tb::attention_forward_lanes(context, op, dtype, task, capacity, 1);
-  int64_t keys_per_split = tb::kKeysPerSplit;
-  while (tb::ceil_div(capacity, keys_per_split) > tb::kMostSplits) keys_per_split *= 2;
-  while (B * H * T * tb::ceil_div(capacity, keys_per_split) * (E + 2) * int64_t(sizeof(float)) > tb::kScratchBytes &&
-         keys_per_split < capacity)
-    keys_per_split *= 2;
-  const int64_t splits = tb::ceil_div(capacity, keys_per_split);
-  return tb::attention_forward_lanes(context, op, dtype, task, keys_per_split, splits);
+  return tb::decode_lanes(context, op, dtype, task, nullptr);
+}
+
+extern "C" tb_status tb_rope_attention_decode(tb_context* context, tb_dtype dtype, const void* qkv, const float* cos_sin,
+                                              const int32_t* start, void* q, tb_dtype cache_dtype, void* k_cache, void* v_cache,
+                                              float* k_scale, float* v_scale, void* o, float scale, int64_t B, int64_t T, int64_t H,
+                                              int64_t G, int64_t E, int64_t capacity, int64_t positions) {
+  const char* op = "tb_rope_attention_decode";
+  TB_ENTER(context);
+  // Before the cache is touched: rotation alone could do without.
+  TB_REQUIRE(context, B <= 0 || T <= 0 || (start != nullptr && o != nullptr), "Cannot run %s as neither start nor o may be null", op);
+  const bool scaled = cache_dtype == TB_I8;
+  const bool has_tensors = qkv != nullptr && cos_sin != nullptr && start != nullptr && q != nullptr && k_cache != nullptr &&
+                           v_cache != nullptr && o != nullptr && (k_scale != nullptr) == scaled && (v_scale != nullptr) == scaled;
+  const bool is_aligned = tb::is_aligned(qkv, 16) && tb::is_aligned(cos_sin, 16) && tb::is_aligned(k_cache, 16) &&
+                          tb::is_aligned(v_cache, 16) && tb::is_aligned(q, 16) && tb::is_aligned(o, 16);
+  const bool fits = B >= 1 && T == 1 && E % 2 == 0 && capacity >= 1 && positions >= 1 && (cache_dtype == dtype || scaled) && has_tensors &&
+                    is_aligned && !tb::is_set("TITANBIT_NO_FUSED_ROPE");
+  if (!fits) {  // and where the operands are wrong: each op says what it does not like
+    const tb_status status = tb_rope_forward(context, dtype, qkv, cos_sin, start, q, cache_dtype, k_cache, v_cache, k_scale, v_scale, B,
+                                             T, H, G, E, capacity, positions);
+    if (status != TB_OK) return status;
+    return tb_attention_decode(context, dtype, q, cache_dtype, k_cache, v_cache, k_scale, v_scale, start, o, scale, B, T, H, G, E,
+                               capacity);
+  }
+  const tb::AttentionForward task = {nullptr, k_cache, v_cache, start, o, nullptr, {B, T, H, G, E, capacity, scale}, k_scale, v_scale};
+  if (const tb_status status = tb::check_attention(context, op, dtype, task.shape); status != TB_OK) return status;
+  const tb::FreshTokens fresh = {qkv, cos_sin, k_cache, v_cache, k_scale, v_scale, positions};
+  return tb::decode_lanes(context, op, dtype, task, &fresh);
 }

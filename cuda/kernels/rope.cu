@@ -9,6 +9,7 @@
 #include "load_store.cuh"
 #include "overlap.cuh"
 #include "reduce.cuh"
+#include "rotation.cuh"
 
 // ---- Device -----------------------------------------------------------------------------------------------------
 
@@ -17,7 +18,6 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int64_t kWidestQuantized = 256;  // heads: 4 pairs a lane
-constexpr float kSmallestGamma = 1e-30f;
 
 struct Heads {
   int64_t T, H, G, E, capacity, positions;
@@ -33,8 +33,8 @@ __device__ __forceinline__ void rotate(const T* x, const float* angles, T* out, 
 #pragma unroll
   for (int i = 0; i < Count; ++i) {
     const float sine = Backward ? -s[i] : s[i];
-    first[i] = low[i] * c[i] - high[i] * sine;
-    second[i] = high[i] * c[i] + low[i] * sine;
+    first[i] = rotated_low(low[i], high[i], c[i], sine);
+    second[i] = rotated_high(low[i], high[i], c[i], sine);
   }
   store_floats(out + j, first);
   store_floats(out + j + half, second);
@@ -119,31 +119,28 @@ __global__ void __launch_bounds__(kThreads) rope_forward_int8(const T* __restric
   constexpr int kPairs = kWidestQuantized / 2 / kWarp;
   const bool is_key = head < H + G;
   float low[kPairs] = {}, high[kPairs] = {};
-  int bits = 0;  // of the largest magnitude: those of NaN lie above every number's
+  int bits = 0;  // of the largest magnitude
 #pragma unroll
   for (int i = 0; i < kPairs; ++i) {
     const int64_t j = lane + i * kWarp;
     if (j >= half) break;
     const float first = to_float(x[j]), second = to_float(x[j + half]);
     const float c = is_key ? angles[j] : 1.0f, s = is_key ? angles[j + half] : 0.0f;
-    low[i] = is_key ? first * c - second * s : first;
-    high[i] = is_key ? second * c + first * s : second;
+    low[i] = is_key ? rotated_low(first, second, c, s) : first;
+    high[i] = is_key ? rotated_high(first, second, c, s) : second;
     bits = max(bits, max(__float_as_int(low[i]) & 0x7fffffff, __float_as_int(high[i]) & 0x7fffffff));
   }
-  float gamma = __int_as_float(warp_max(bits));
-  gamma = gamma < kSmallestGamma ? kSmallestGamma : gamma;
-  const float factor = __fdiv_rn(127.0f, gamma);
-  const bool is_finite = gamma <= 3.4028235e38f;
+  const CacheQuantiser quantise = CacheQuantiser::of(warp_max(bits));
   const int64_t at = (b * G + head - H - (is_key ? 0 : G)) * shape.capacity + position;
   int8_t* out = (is_key ? cache.k : cache.v) + at * E;
 #pragma unroll
   for (int i = 0; i < kPairs; ++i) {
     const int64_t j = lane + i * kWarp;
     if (j >= half) break;
-    out[j] = is_finite ? int8_t(__float2int_rn(__fmul_rn(low[i], factor))) : int8_t(1);
-    out[j + half] = is_finite ? int8_t(__float2int_rn(__fmul_rn(high[i], factor))) : int8_t(1);
+    out[j] = quantise(low[i]);
+    out[j + half] = quantise(high[i]);
   }
-  if (lane == 0) (is_key ? cache.k_scale : cache.v_scale)[at] = __fdiv_rn(gamma, 127.0f);
+  if (lane == 0) (is_key ? cache.k_scale : cache.v_scale)[at] = quantise.scale;
 }
 
 template <int Count, typename T>

@@ -70,6 +70,7 @@ const PART_OF_OP: Readonly<Record<string, TimePart>> = {
   tb_gemm_int8: "head",
   tb_attention_decode: "attention",
   tb_rope_forward: "attention",
+  tb_rope_attention_decode: "attention",
   tb_rmsnorm_forward: "norms",
   tb_glu_norm_forward: "norms",
 };

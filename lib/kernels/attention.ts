@@ -160,3 +160,69 @@ export function attentionDecode(
     op,
   );
 }
+
+/**
+ * `ropeForward` of `qkv` (B*T, (H + 2G) * E) into the caches from `start` on, then {@linkcode attentionDecode} over them, to the same
+ * bits, with the tensors of both. Of `q` (B, H, T, E) nothing can be said afterwards. A token of each sequence is one kernel on a card.
+ *
+ * Throws what either of the two does.
+ */
+export function ropeAttentionDecode(
+  operands: {
+    qkv: Tensor;
+    /** (positions, E) float32: E/2 cosines, then E/2 sines a row. */
+    cosSin: Tensor;
+    start: Tensor;
+    q: Tensor;
+    kCache: Tensor;
+    vCache: Tensor;
+    kScale?: Tensor | null;
+    vScale?: Tensor | null;
+    o: Tensor;
+    scale: number;
+  },
+): void {
+  const op = "tb_rope_attention_decode";
+  const { qkv, cosSin, start, q, kCache, vCache, kScale, vScale, o, scale } = operands;
+  const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" });
+  const [, G, capacity] = sizesOf(kCache, { op, dimensions: "B, G, capacity, E" });
+  const [positions] = sizesOf(cosSin, { op, dimensions: "positions, E" });
+  const dtype = qkv.dtype;
+  expectTensor(qkv, { op, shape: [B * T, (H + 2 * G) * E] });
+  expectTensor(cosSin, { op, dtype: "float32", shape: [positions, E] });
+  expectTensor(start, { op, dtype: "int32", shape: [B] });
+  expectTensor(q, { op, dtype });
+  for (const cache of [kCache, vCache]) {
+    expectTensor(cache, { op, dtype: kCache.dtype, shape: [B, G, capacity, E] });
+  }
+  for (const scales of [kScale, vScale]) {
+    expectOptional(scales, { op, dtype: "float32", shape: [B, G, capacity] });
+  }
+  expectTensor(o, { op, dtype, shape: [B * T, H * E] });
+  const device = qkv.device;
+  device.check(
+    device.symbols.tb_rope_attention_decode(
+      device.context,
+      activationCode(dtype),
+      qkv.address,
+      cosSin.address,
+      start.address,
+      q.address,
+      cacheCode(kCache.dtype),
+      kCache.address,
+      vCache.address,
+      addressOf(kScale),
+      addressOf(vScale),
+      o.address,
+      scale,
+      BigInt(B),
+      BigInt(T),
+      BigInt(H),
+      BigInt(G),
+      BigInt(E),
+      BigInt(capacity),
+      BigInt(positions),
+    ),
+    op,
+  );
+}

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { attentionBackward, attentionDecode, attentionForward } from "../kernels/attention.ts";
+import { attentionBackward, attentionForward, ropeAttentionDecode } from "../kernels/attention.ts";
 import { ropeBackward, ropeForward } from "../kernels/rope.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { PassMemory, ProjectionInput } from "./activations.ts";
@@ -121,36 +121,34 @@ export class Attention {
 
   /** x (N, D) float32 to out (N, D) = x + attention(x); out may be x where no backward pass follows. */
   forward(x: Tensor, memory: AttentionMemory, positions: Positions, out: Tensor): void {
-    const { q, k, v, kScale, vScale } = memory;
-    const scale = this.#headDim ** -0.5;
     this.norm.forward(x, memory.input, memory.inputRstd);
     this.qkv.forward(memory.input, memory.qkv);
-    ropeForward({
-      qkv: memory.qkv,
-      cosSin: positions.cosSin,
-      start: positions.start,
-      q,
-      k,
-      v,
-      kScale,
-      vScale,
-    });
-    if (positions.start === null) {
-      attentionForward({ q, k, v, o: memory.context, lse: memory.logSumExp, scale });
+    this.#attend(memory, positions);
+    this.subNorm.forward(memory.context, memory.output, memory.outputRstd);
+    this.output.forward(memory.output, out, x);
+  }
+
+  /** memory.qkv to memory.context, by way of the cache where there is one. */
+  #attend(memory: AttentionMemory, { cosSin, start }: Positions): void {
+    const { qkv, q, k, v, kScale, vScale, context: o } = memory;
+    const scale = this.#headDim ** -0.5;
+    if (start === null) {
+      ropeForward({ qkv, cosSin, q, k, v });
+      attentionForward({ q, k, v, o, lse: memory.logSumExp, scale });
     } else {
-      attentionDecode({
+      ropeAttentionDecode({
+        qkv,
+        cosSin,
+        start,
         q,
         kCache: k,
         vCache: v,
         kScale,
         vScale,
-        start: positions.start,
-        o: memory.context,
+        o,
         scale,
       });
     }
-    this.subNorm.forward(memory.context, memory.output, memory.outputRstd);
-    this.output.forward(memory.output, out, x);
   }
 
   /** Turns dout (N, D), the gradient of the output, into the gradient of x, in place. x is the forward's. */

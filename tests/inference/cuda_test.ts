@@ -210,7 +210,13 @@ trainedTest("a KV cache in 8 bits moves the logits by little", async (device, lo
   assertLess(0.97, distance.sameTop);
 });
 
-for (const variable of ["TITANBIT_NO_FUSED_MERGE", "TITANBIT_NO_OVERLAP"]) {
+for (
+  const variable of [
+    "TITANBIT_NO_FUSED_MERGE",
+    "TITANBIT_NO_FUSED_ROPE",
+    "TITANBIT_NO_OVERLAP",
+  ]
+) {
   trainedTest(`decoding gives the same bits with ${variable}=1`, async (device, load) => {
     const ids = chainTokens(new Random(8), 300);
     const model = await load(device, "int8");
