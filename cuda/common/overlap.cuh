@@ -1,8 +1,11 @@
 // Kernels of decoding that begin while the one before ends: with a token a sequence most of them take as long as their launch.
 //
-// A kernel launched by launch_early() may be on the card before the kernels ahead of it are done; before wait_for_earlier() it may
-// read and write no memory, but for hints to the caches. Then all of them are done and seen, and the next one may come. A kernel that is
-// launched otherwise may call it too: it finds nothing to wait for. Hopper alone has this, and TITANBIT_NO_OVERLAP=1 turns it off.
+// A kernel launched by launch_early() may be on the card before the kernel ahead of it is done; all before that one are done and seen.
+// Before wait_for_earlier() it may write no memory, and read nothing but weights where weights_are_settled(); hints to the caches may name
+// anything. After it all ahead are done and seen, and the next one may come. A kernel that is launched otherwise may call it too: it finds
+// nothing to wait for. Hopper alone has this, and TITANBIT_NO_OVERLAP=1 turns it off.
+//
+// Ops that call launch_early() write activations alone, never weights or their scales.
 #pragma once
 
 #include "context.cuh"
@@ -29,9 +32,13 @@ inline bool overlaps(const tb_context* context) {
 #endif
 }
 
+// Whether the op before this one leaves weights alone, so that they may be read while its kernel runs. To be asked before the op launches anything.
+inline bool weights_are_settled(const tb_context* context) { return context->was_early; }
+
 template <typename... Parameters, typename... Arguments>
 void launch_early(tb_context* context, void (*kernel)(Parameters...), dim3 grid, int threads, int64_t shared_bytes,
                   Arguments... arguments) {
+  context->is_early = true;
   cudaLaunchAttribute early = {};
   early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   early.val.programmaticStreamSerializationAllowed = 1;

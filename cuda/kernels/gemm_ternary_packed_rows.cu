@@ -12,7 +12,7 @@
 // two outputs. Tensor cores take codes as they come out of the words, in whatever order along the depth, as long as x has the same:
 // masks give the codes 4b + i of a word in byte b, and x is turned to that order once a block, on its way to shared memory. Codes are
 // w + 1, and sum((w + 1) x) = sum(w x) + sum(x): each row's sum of x is taken off at the end. Blocks that come while the kernel before
-// still runs (overlap.cuh) ask for their first codes meanwhile: into L2, which is right even if that kernel wrote them.
+// still runs (overlap.cuh) load their first codes meanwhile, or ask for them into L2 where that kernel might have written them.
 
 #include "gemm_ternary.cuh"
 #include "mma.cuh"
@@ -48,6 +48,7 @@ struct RowsPlan {
   int tiles, splits;
   int slab_steps;    // of x in shared memory at a time
   int turns;         // of a warp in a slab, a multiple of `ahead`
+  bool settled;      // the kernel ahead leaves weights alone
 };
 
 // Chunks from a row of x to the next in shared memory. An odd multiple of 64 bytes: two rows of four chunks lie in different banks.
@@ -95,13 +96,14 @@ __device__ __forceinline__ uint4 load_codes(const uint32_t* row, int first, int 
   return words;
 }
 
-// 16 values of row m from k on; 0 beyond the depth.
+// 16 values of row m from k on; 0 beyond the depth. Of what the kernel ahead may have written nothing is read by way of __ldg: for the
+// compiler that would be a constant, to be read whenever it likes.
 template <bool Whole>
 __device__ __forceinline__ uint4 load_x(const TernaryProduct& product, int m, int k) {
   const int left = int(product.K) - k;
   const int8_t* from = product.x + m * product.K + k;
   if (left <= 0) return make_uint4(0, 0, 0, 0);
-  if constexpr (Whole) return __ldg(reinterpret_cast<const uint4*>(from));
+  if constexpr (Whole) return __ldcg(reinterpret_cast<const uint4*>(from));
   uint32_t words[4] = {0, 0, 0, 0};
 #pragma unroll
   for (int i = 0; i < 16; ++i)
@@ -114,26 +116,34 @@ __device__ __forceinline__ uint4 load_x(const TernaryProduct& product, int m, in
 template <bool Whole, int Together>
 __device__ __forceinline__ void bring_x(const TernaryProduct& product, const RowsPlan& plan, int first, int steps, uint4* slab,
                                         int32_t* x_sums) {
-  const int lane = threadIdx.x % kWarp, warps = blockDim.x / kWarp;
+  const int lane = threadIdx.x % kWarp, warps = blockDim.x / kWarp, M = int(product.M);
   const int chunks = steps * kStepWords, row_pieces = int(ceil_div(chunks, kWarp));
-  const int pieces = int(product.M) * row_pieces;
-  for (int piece = threadIdx.x / kWarp; piece < pieces; piece += Together * warps) {
+  // The warp's next piece: of row m, from its 32nd chunk times `part` on. Walked, as divisions would take longer than the rest.
+  int m = 0, part = threadIdx.x / kWarp;
+  const auto settle = [&] {
+    while (part >= row_pieces) part -= row_pieces, ++m;
+  };
+  settle();
+  while (m < M) {
     uint4 values[Together];
+    int rows[Together], places[Together];
 #pragma unroll
     for (int i = 0; i < Together; ++i) {
-      const int at = piece + i * warps, chunk = at % row_pieces * kWarp + lane;
+      const int chunk = part * kWarp + lane;
+      rows[i] = m, places[i] = chunk;
       values[i] = make_uint4(0, 0, 0, 0);
-      if (at < pieces && chunk < chunks)
-        values[i] = load_x<Whole>(product, at / row_pieces, first * kStepDepth + chunk * 16);
+      if (m < M && chunk < chunks) values[i] = load_x<Whole>(product, m, first * kStepDepth + chunk * 16);
+      part += warps;
+      settle();
     }
 #pragma unroll
     for (int i = 0; i < Together; ++i) {
-      const int at = piece + i * warps, chunk = at % row_pieces * kWarp + lane, m = at / row_pieces;
-      if (at >= pieces) break;
+      if (rows[i] >= M) break;
       const int32_t sum = __reduce_add_sync(kAllLanes, sum_of_bytes(values[i]));
-      if (lane == 0) atomicAdd(&x_sums[m], sum);
+      if (lane == 0) atomicAdd(&x_sums[rows[i]], sum);
+      const int chunk = places[i];
       if (chunk < chunks)
-        slab[m * slab_stride(plan.slab_steps) + chunk / kStepWords * kStepWords + chunk % 4 * 4 + chunk % kStepWords / 4] =
+        slab[rows[i] * slab_stride(plan.slab_steps) + chunk / kStepWords * kStepWords + chunk % 4 * 4 + chunk % kStepWords / 4] =
             turned(values[i]);
     }
   }
@@ -145,7 +155,7 @@ struct Factors {
 };
 
 __device__ __forceinline__ Factors load_factors(const TernaryProduct& product, int64_t m, int64_t n) {
-  return {__ldg(product.x_scale + m), __ldg(product.w_scale + n), load_residual(product, m * product.N + n)};
+  return {__ldcg(product.x_scale + m), __ldg(product.w_scale + n), load_residual(product, m * product.N + n)};
 }
 
 __device__ __forceinline__ void finish(const TernaryProduct& product, int64_t m, int64_t n, int32_t sum, const Factors& factors) {
@@ -196,16 +206,6 @@ __global__ void __launch_bounds__(Depth<XTiles, Whole>::warps* kWarp, Depth<XTil
   const int64_t output = first_output + tile_of_block * kTileOutputs + g;
   const uint32_t* const packed = reinterpret_cast<const uint32_t*>(product.packed) + 4 * t;
   const uint32_t* const rows[2] = {packed + min(output, product.N - 1) * row_words, packed + min(output + 8, product.N - 1) * row_words};
-  if constexpr (Whole) {
-#pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      const int first = (i * plan.splits + slice) * kStepWords;
-#pragma unroll
-      for (int half = 0; half < 2; ++half)
-        if (first < row_words - 4 * t) asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(rows[half] + first)));
-    }
-  }
-  wait_for_earlier();
   int next_slab = 0, next_turn = 0;
   const auto fetch = [&](uint4(&codes)[2]) {
     const int place = next_turn * plan.splits + slice;
@@ -217,16 +217,30 @@ __global__ void __launch_bounds__(Depth<XTiles, Whole>::warps* kWarp, Depth<XTil
       next_slab += plan.slab_steps;
     }
   };
+  if (!plan.settled) {
+    if constexpr (Whole) {
+#pragma unroll
+      for (int i = 0; i < kAhead; ++i) {
+        const int first = (i * plan.splits + slice) * kStepWords;
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+          if (first < row_words - 4 * t) asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(rows[half] + first)));
+      }
+    }
+    wait_for_earlier();
+  }
   uint4 codes[kAhead][2];
 #pragma unroll
   for (int i = 0; i < kAhead; ++i) fetch(codes[i]);
+  for (int i = threadIdx.x; i < M * (sums_stride(plan.tiles) + 1); i += blockDim.x) whole_sums[i] = 0;  // x_sums too
+  __syncthreads();
+  if (plan.settled) wait_for_earlier();
 
   // The first output that this thread finishes.
   const int mine = threadIdx.x;
   const bool has_output = mine < outputs * M && first_output + mine % outputs < product.N;
   Factors factors;
   if (has_output) factors = load_factors(product, mine / outputs, first_output + mine % outputs);
-  for (int i = threadIdx.x; i < M * (sums_stride(plan.tiles) + 1); i += blockDim.x) whole_sums[i] = 0;  // x_sums too
 
   int x_rows[XTiles];  // of this lane; rows that x lacks are its last, and their sums are dropped
 #pragma unroll
@@ -235,7 +249,7 @@ __global__ void __launch_bounds__(Depth<XTiles, Whole>::warps* kWarp, Depth<XTil
   int32_t sums[XTiles][kSets][4] = {};
 #pragma unroll 1
   for (int first = 0; first < steps; first += plan.slab_steps) {
-    __syncthreads();  // sums are 0; the slab has been used
+    if (first > 0) __syncthreads();  // the slab has been used
     const int present = min(plan.slab_steps, steps - first);
     bring_x<Whole, Layout::together>(product, plan, first, present, slab, x_sums);
     __syncthreads();
@@ -279,7 +293,8 @@ __global__ void __launch_bounds__(Depth<XTiles, Whole>::warps* kWarp, Depth<XTil
 // Bytes a clock for each multiprocessor: what memory gives, what L2 gives to all of them, and to one alone; and bytes of codes that one
 // multiplies with 8 rows of x.
 constexpr int64_t kMemoryRate = 14, kL2Rate = 24, kOneRate = 40, kProductRate = 50;
-constexpr int kWantedWarps = 24;  // of a multiprocessor: with four steps of 1 KB each on their way, more than memory's latency needs
+// Of a multiprocessor: with three steps of 1 KB each on their way, more than memory's latency needs. More would keep the next kernel out.
+constexpr int kWantedWarps = 16;
 constexpr int kLeastWarps = 4;    // of a block, where a multiprocessor gets several
 
 int64_t sum_bytes(int64_t M, int tiles) { return M * (sums_stride(tiles) + 1) * 4; }
@@ -303,8 +318,8 @@ RowsPlan plan_rows(const tb_context* context, const TernaryProduct& product) {
   const auto blocks_per_sm = [&](int tiles) { return ceil_div(ceil_div(product.N, tiles * kTileOutputs), sms); };
   const auto splits_for = [&](int tiles) {
     const int64_t most = steps < Layout::warps / tiles ? steps : Layout::warps / tiles;
-    const int64_t wanted = kWantedWarps / (tiles * blocks_per_sm(tiles));
-    return int(wanted < 1 ? 1 : wanted < most ? wanted : most);
+    const int64_t wanted = ceil_div(kWantedWarps, tiles * blocks_per_sm(tiles));
+    return int(wanted < most ? wanted : most);
   };
   // The fewest tiles within a tenth of the least clocks: small blocks spread better.
   int64_t least = INT64_MAX;
@@ -313,6 +328,7 @@ RowsPlan plan_rows(const tb_context* context, const TernaryProduct& product) {
     least = clocks < least ? clocks : least;
   }
   RowsPlan plan = {};
+  plan.settled = weights_are_settled(context);
   plan.tiles = 1;
   while (plan.tiles < kMostTiles && clocks_of(context, product, plan.tiles) > least + least / 10) plan.tiles *= 2;
   while (plan.tiles < kMostTiles && blocks_per_sm(plan.tiles) > 2 && plan.tiles * splits_for(plan.tiles) < kLeastWarps) plan.tiles *= 2;

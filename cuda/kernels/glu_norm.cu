@@ -200,7 +200,7 @@ void forward(tb_context* context, const T* gate_up, const float* weight, float e
                             is_aligned(out.y, 16) && is_aligned(out.q, kWidth);
   if (in_registers)
     TB_WITH_GATED_SHAPE(T, F, {
-      launch_rows(context, N, norm_forward<kThreads, kItems, GatedRows<T, Relu2>, T>, unsigned(N), kThreads, rows, weight, eps, quant, out, F);
+      launch_norm<kThreads, kItems>(context, rows, weight, eps, quant, out, N, F);
     });
   else
     launch_rows(context, N, norm_forward_any<GatedRows<T, Relu2>, T>, unsigned(N), kAnyThreads, rows, weight, eps, quant, out, F);

@@ -12,10 +12,12 @@
 //
 // A row lives in registers: Items groups of Rows::kWidth neighbours a thread, 16 bytes of the input. Rows that are too long or not
 // aligned to groups take the kernels with the suffix _any, which read the row from memory (that is, the L1 cache) in each of their passes.
+// Few rows (decoding) wait for their weight no longer than for the kernel ahead: it is copied to shared memory before (overlap.cuh).
 #pragma once
 
 #include "context.cuh"
 #include "load_store.cuh"
+#include "mma.cuh"
 #include "overlap.cuh"
 #include "reduce.cuh"
 
@@ -118,13 +120,27 @@ __device__ __forceinline__ void quantise_row(const float (&n)[Items][Width], int
   }
 }
 
+// is_settled: shared memory has room for the weight, which may be read at once.
 template <int Threads, int Items, typename Rows, typename Y>
-__global__ void __launch_bounds__(Threads) norm_forward(Rows rows, const float* __restrict__ weight, float eps,
-                                                        tb_activation_quant quant, NormOutputs<Y> out, int64_t D) {
+__global__ void __launch_bounds__(Threads) norm_forward(Rows rows, const float* weight, float eps, tb_activation_quant quant,
+                                                        NormOutputs<Y> out, int64_t D, bool is_settled) {
+  extern __shared__ float4 settled_weight[];
+  constexpr int Width = Rows::kWidth;
+  if (is_settled) {  // each thread its own columns: it alone has to wait for them
+    float* const copy = reinterpret_cast<float*>(settled_weight);
+#pragma unroll
+    for (int item = 0; item < Items; ++item) {
+      const int64_t j = (int64_t(item) * Threads + threadIdx.x) * Width;
+#pragma unroll
+      for (int i = 0; i < Width; i += 4)
+        if (j < D) copy_async<16>(shared_address(copy + j + i), weight + j + i, 16);
+    }
+    commit_copies();
+    weight = copy;
+  }
   wait_for_earlier();
   const int64_t index = blockIdx.x;
   const auto row = rows.row(index);
-  constexpr int Width = Rows::kWidth;
   float n[Items][Width] = {};
   float squares = 0;
 #pragma unroll
@@ -136,6 +152,7 @@ __global__ void __launch_bounds__(Threads) norm_forward(Rows rows, const float* 
   }
   const float rstd = reciprocal_rms(block_sum<Threads>(squares), eps, D);
   if (threadIdx.x == 0 && out.rstd != nullptr) out.rstd[index] = rstd;
+  if (is_settled) wait_copies<0>();
 #pragma unroll
   for (int item = 0; item < Items; ++item) {
     const int64_t j = (int64_t(item) * Threads + threadIdx.x) * Width;
@@ -148,6 +165,19 @@ __global__ void __launch_bounds__(Threads) norm_forward(Rows rows, const float* 
   }
   if (quant == TB_QUANT_ABSMAX) quantise_row<Threads, Items, Width, true>(n, D, out.q + index * D, out.scale + index);
   if (quant == TB_QUANT_ABSMEAN) quantise_row<Threads, Items, Width, false>(n, D, out.q + index * D, out.scale + index);
+}
+
+// A block of norm_forward a row.
+template <int Threads, int Items, typename Rows, typename Y>
+void launch_norm(tb_context* context, const Rows& rows, const float* weight, float eps, tb_activation_quant quant,
+                 const NormOutputs<Y>& out, int64_t N, int64_t D) {
+  constexpr int64_t kMostShared = int64_t(40) << 10;  // beside the sums of the block, without asking for more
+  const bool is_settled = N <= kOverlapRows && 4 * D <= kMostShared && weights_are_settled(context);
+  const auto kernel = norm_forward<Threads, Items, Rows, Y>;
+  if (N <= kOverlapRows)
+    launch_early(context, kernel, unsigned(N), Threads, is_settled ? 4 * D : 0, rows, weight, eps, quant, out, D, is_settled);
+  else
+    kernel<<<unsigned(N), Threads, 0, context->stream>>>(rows, weight, eps, quant, out, D, false);
 }
 
 template <bool Absmax, typename Row>

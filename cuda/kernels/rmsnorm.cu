@@ -92,7 +92,7 @@ void forward(tb_context* context, const X* x, const float* weight, float eps, tb
                             is_aligned(out.y, 4 * sizeof(Y)) && is_aligned(out.q, 4);
   if (in_registers)
     TB_WITH_ROW_SHAPE(D, {
-      launch_rows(context, N, norm_forward<kThreads, kItems, PlainRows<X>, Y>, unsigned(N), kThreads, rows, weight, eps, quant, out, D);
+      launch_norm<kThreads, kItems>(context, rows, weight, eps, quant, out, N, D);
     });
   else
     launch_rows(context, N, norm_forward_any<PlainRows<X>, Y>, unsigned(N), kAnyThreads, rows, weight, eps, quant, out, D);
