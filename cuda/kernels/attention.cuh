@@ -54,6 +54,9 @@ inline bool has_attention_tiles(tb_dtype dtype, int64_t E) {
 // Launches with tiles of the tensor cores; has_attention_tiles() must hold.
 tb_status attention_forward_tiles(tb_context* context, const char* op, const AttentionForward& task);
 tb_status attention_backward_tiles(tb_context* context, const char* op, const AttentionBackward& task);
+// The same from an int8 cache, where bfloat16 copies of what the tokens see fit into the scratch.
+bool fits_attention_prefill_int8(const AttentionShape& shape);
+tb_status attention_prefill_int8(tb_context* context, const char* op, const AttentionForward& task);
 // Launches Hopper's kernels of training (start is null, lse is not); has_attention_tiles() and fits_attention_sm90() must hold.
 tb_status attention_forward_sm90(tb_context* context, const char* op, const AttentionForward& task);
 tb_status attention_backward_sm90(tb_context* context, const char* op, const AttentionBackward& task);

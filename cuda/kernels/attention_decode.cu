@@ -4,16 +4,17 @@
 //   o (B*T, H*E) = softmax(scale * q kᵀ) v, where query t of sequence b sees cache tokens 0 .. start[b] + t
 // A block takes 1 or up to 4 of the T * H / G query rows that share a key head, and one split of the cache: keys_per_split tokens.
 // Its teams of lanes take keys in turn, each with its own running softmax; teams, warps and then splits are merged in order. The
-// number of splits follows from the capacity alone, so that a graph can be captured and bits depend neither on the card nor on the
+// number of splits follows from capacity and key heads, so that a graph can be captured and bits depend neither on the card nor on the
 // other sequences; splits that begin behind what the rows see are neither computed nor read. The last of a row's blocks to be done
 // merges its splits: a kernel of its own would take as long as the attention to a short cache (TITANBIT_NO_FUSED_MERGE=1 has one).
 // A token of each sequence may join the cache on its way (attention_fresh.cuh): blocks rotate their queries themselves; of those that
 // see the new key, in the cache's last split, each rotates it for itself, and one of them writes it and its value.
 // Sums in float32, results rounded once. Values of an int8 cache are widened as they are read; the scale of a key multiplies its score.
-// bfloat16 prefills of more than kFewQueries tokens with tiles go to the tensor cores instead, from an int8 cache by way of bfloat16
-// copies in the scratch, where they fit.
+// bfloat16 prefills of more than kFewQueries tokens with tiles go to the tensor cores instead.
+#include <algorithm>
 #include <type_traits>
 
+#include "attention_decode.cuh"
 #include "attention_fresh.cuh"
 #include "overlap.cuh"
 
@@ -25,7 +26,8 @@ namespace {
 constexpr int kWarps = 4, kMostRows = 4;  // of a block
 // One batch of all teams of a row at the widths of the model sizes: with a token a sequence, the time of a block is the latency of its steps.
 constexpr int64_t kKeysPerSplit = 64;
-constexpr int64_t kMostSplits = 64;  // blocks beyond the end of a short sequence have to be launched, too
+// Of a key head, and blocks of a sequence that more splits are for: blocks of long splits read at the memory's rate, short ones at two thirds.
+constexpr int64_t kLeastMost = 16, kMostSplits = 64, kWantedBlocks = 512;
 constexpr int64_t kFewQueries = 8;
 
 // What a block hands on: for row r and split s, sums[(r * splits + s) * E ..] and the softmax at 2 * (r * splits + s).
@@ -41,13 +43,6 @@ struct Partials {
 // Weight of sums made relative to `largest` in sums relative to `overall`; 0 for what has seen no key.
 __device__ __forceinline__ float merge_weight(float largest, float overall) {
   return largest == kMinusInfinity ? 0.0f : expf(largest - overall);
-}
-
-// Position of a sequence's first query; where its tokens do not fit, one from which no key is seen, so that it gets NaN.
-__device__ __forceinline__ int first_position(const AttentionForward& task, int64_t b) {
-  const int start = task.start != nullptr ? task.start[b] : 0;
-  const bool fits = start >= 0 && start + task.shape.T <= task.shape.capacity;
-  return fits ? start : -int(task.shape.T);
 }
 
 // o of a row of (B, H, T) from its first `count` splits, kMostSplits at most, in order, by whole warps: `thread` of `threads`. A lane
@@ -331,28 +326,6 @@ __global__ void __launch_bounds__(32 * kWarps) merge_splits(const AttentionForwa
   merge_row(partials, row, splits, o, E, lane, kWarp);
 }
 
-// A warp a token of a head: k and v of an int8 cache in bfloat16, of the tokens that a prefill sees.
-__global__ void __launch_bounds__(32 * kWarps) widen_cache(const AttentionForward task, bf16* __restrict__ k, bf16* __restrict__ v) {
-  const AttentionShape& shape = task.shape;
-  const int64_t row = int64_t(blockIdx.x) * kWarps + warp_index(), b = row / shape.capacity / shape.G;
-  if (b >= shape.B || row % shape.capacity >= first_position(task, b) + shape.T) return;
-  const float k_scale = task.k_scale[row], v_scale = task.v_scale[row];
-  for (int64_t e = row * shape.E + threadIdx.x % kWarp; e < (row + 1) * shape.E; e += kWarp) {
-    k[e] = from_float<bf16>(to_float(static_cast<const int8_t*>(task.k)[e]) * k_scale);
-    v[e] = from_float<bf16>(to_float(static_cast<const int8_t*>(task.v)[e]) * v_scale);
-  }
-}
-
-// The tensor cores' kernel over a widened copy of an int8 cache, which has `elements` of k and as many of v.
-tb_status prefill_int8_tiles(tb_context* context, const char* op, const AttentionForward& task, int64_t elements) {
-  bf16* const k = reinterpret_cast<bf16*>(context->scratch);
-  bf16* const v = k + ceil_div(elements, 128) * 128;
-  const int64_t rows = task.shape.B * task.shape.G * task.shape.capacity;
-  widen_cache<<<blocks_for(rows, kWarps), 32 * kWarps, 0, context->stream>>>(task, k, v);
-  if (const tb_status status = launched(context, op); status != TB_OK) return status;
-  return attention_forward_tiles(context, op, {task.q, k, v, task.start, task.o, task.lse, task.shape});
-}
-
 // fresh: null where the caches have all tokens.
 tb_status launch_lanes(tb_context* context, const char* op, tb_dtype dtype, const AttentionForward& task, const FreshTokens* fresh,
                        int64_t keys_per_split, int64_t splits) {
@@ -396,11 +369,12 @@ tb_status launch_lanes(tb_context* context, const char* op, tb_dtype dtype, cons
   return launched(context, op);
 }
 
-// Of few queries a sequence: the split of the cache follows from the capacity alone.
+// Of few queries a sequence: the split of the cache follows from capacity and key heads alone.
 tb_status decode_lanes(tb_context* context, const char* op, tb_dtype dtype, const AttentionForward& task, const FreshTokens* fresh) {
   const AttentionShape& shape = task.shape;
+  const int64_t most = std::clamp(kWantedBlocks / shape.G, kLeastMost, kMostSplits);
   int64_t keys_per_split = kKeysPerSplit;
-  while (ceil_div(shape.capacity, keys_per_split) > kMostSplits) keys_per_split *= 2;
+  while (ceil_div(shape.capacity, keys_per_split) > most) keys_per_split *= 2;
   while (shape.B * shape.H * shape.T * ceil_div(shape.capacity, keys_per_split) * (shape.E + 2) * int64_t(sizeof(float)) > kScratchBytes &&
          keys_per_split < shape.capacity)
     keys_per_split *= 2;
@@ -441,9 +415,7 @@ extern "C" tb_status tb_attention_decode(tb_context* context, tb_dtype dtype, co
   if (const tb_status status = tb::check_aligned(context, op, {q, k_cache, v_cache, o}); status != TB_OK) return status;
   if (T > tb::kFewQueries && tb::has_attention_tiles(dtype, E)) {
     if (!scaled) return tb::attention_forward_tiles(context, op, task);
-    const int64_t elements = B * G * capacity * E;
-    if (4 * elements + 256 <= tb::kScratchBytes && B * G * capacity < INT32_MAX)
-      return tb::prefill_int8_tiles(context, op, task, elements);
+    if (tb::fits_attention_prefill_int8(task.shape)) return tb::attention_prefill_int8(context, op, task);
   }
   // More queries fill the card by themselves, and their partial sums would fill the scratch.
   if (T > tb::kFewQueries) return tb::attention_forward_lanes(context, op, dtype, task, capacity, 1);
