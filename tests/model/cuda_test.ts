@@ -88,10 +88,11 @@ for (const [kind, options] of Object.entries(KINDS)) {
       using there = create(cpu, options, "float32");
       using here = create(device, options, "float32");
       const expected = gradientsOf(there, ids), actual = gradientsOf(here, ids);
-      assertLess(Math.abs(actual.loss - expected.loss), 1e-4);
+      // An activation on the edge between two integers may fall to the other side.
+      const quantized = options.quantization !== "none";
+      assertLess(Math.abs(actual.loss - expected.loss), quantized ? 1e-3 : 1e-4);
       for (const [index, [name, gradient]] of actual.gradients.entries()) {
-        // An activation on the edge between two integers may fall to the other side.
-        const limit = options.quantization === "none" ? 1e-4 : 2e-2;
+        const limit = quantized ? 2e-2 : 1e-4;
         assertLess(distance(gradient, expected.gradients[index]![1]), limit, name);
       }
     },

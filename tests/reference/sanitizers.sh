@@ -40,6 +40,7 @@ statistics statistics
 top_k top_k
 attention attention/attention_test.ts attention/cuda_test.ts
 attention_decode_int8 attention/int8_cache_test.ts
+attention_decode_rope attention/rope_decode_test.ts
 attention_hopper_64 attention/hopper_test.ts --filter=/heads.of.64.(agrees.*one.off|passes)/
 attention_hopper_100 attention/hopper_test.ts --filter=/heads.of.100.(agrees.*one.off|passes)/
 attention_hopper_128 attention/hopper_test.ts --filter=/heads.of.128.(agrees.*one.off|passes)/
