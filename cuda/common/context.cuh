@@ -57,8 +57,8 @@ struct tb_context {
   bool no_packed_wgmma;          // TITANBIT_NO_PACKED_WGMMA=1: Hopper leaves 33 to 255 rows of 2-bit weights to other kernels
   bool no_packed_rows;           // TITANBIT_NO_PACKED_ROWS=1: few rows take the same kernels from 2-bit as from int8 weights
   unsigned* counters;            // tb::kCounters on the card
-  bool is_early;                 // the op at work called launch_early() (overlap.cuh)
-  bool was_early;                // so did the last one that launched anything
+  bool is_early;                 // the call at work is an op that has launched by launch_early() (overlap.cuh)
+  bool was_early;                // so was the call before it
 };
 
 namespace tb {
@@ -83,7 +83,6 @@ inline tb_status checked(tb_context* context, cudaError_t code, const char* what
 
 // After the last launch of an op.
 inline tb_status launched(tb_context* context, const char* op) {
-  context->was_early = context->is_early;
   const cudaError_t code = cudaGetLastError();
   if (code == cudaSuccess) return TB_OK;
   return fail(context, TB_INTERNAL, "Cannot run %s as %s (device %d) answered: %s (%s)", op, context->name, context->device,
@@ -110,6 +109,7 @@ inline bool is_aligned(const void* address, int64_t bytes) {
 // Calls come from any thread, and the current device belongs to the thread.
 #define TB_ENTER(context)                                                                                             \
   if ((context) == nullptr) return TB_INVALID_ARGUMENT;                                                               \
+  (context)->was_early = (context)->is_early;                                                                         \
   (context)->is_early = false;                                                                                        \
   if (const cudaError_t tb_entered = cudaSetDevice((context)->device); tb_entered != cudaSuccess)                     \
   return ::tb::checked((context), tb_entered, "use the card")

@@ -32,7 +32,8 @@ inline bool overlaps(const tb_context* context) {
 #endif
 }
 
-// Whether the op before this one leaves weights alone, so that they may be read while its kernel runs. To be asked before the op launches anything.
+// Whether weights may be read while what was called before this op still runs: an op that leaves them alone, as opposed to a copy, a graph or
+// an op of training.
 inline bool weights_are_settled(const tb_context* context) { return context->was_early; }
 
 template <typename... Parameters, typename... Arguments>
