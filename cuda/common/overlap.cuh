@@ -2,8 +2,8 @@
 //
 // A kernel launched by launch_early() may be on the card before the kernel ahead of it is done; all before that one are done and seen.
 // Before wait_for_earlier() it may write no memory, and read nothing but weights where weights_are_settled(); hints to the caches may name
-// anything. After it all ahead are done and seen, and the next one may come. A kernel that is launched otherwise may call it too: it finds
-// nothing to wait for. Hopper alone has this, and TITANBIT_NO_OVERLAP=1 turns it off.
+// anything, and follow from anything. After it all ahead are done and seen, and the next one may come. A kernel that is launched otherwise may
+// call it too: it finds nothing to wait for. Hopper alone has this, and TITANBIT_NO_OVERLAP=1 turns it off.
 //
 // Ops that call launch_early() write activations alone, never weights or their scales.
 #pragma once
