@@ -8,55 +8,37 @@ import type { TokenizeProgress } from "../data/tokenize/tokenize_corpus.ts";
 import type { Evaluation, EvaluationProgress } from "../evaluation/language_model.ts";
 import type { TextObserver } from "../evaluation/text.ts";
 import { formatDuration, formatRate, formatTable } from "./format.ts";
-import { ProgressLine, type ProgressOptions } from "./progress.ts";
+import type { ProgressOptions } from "./progress.ts";
+import { ProgressStages } from "./progress_stages.ts";
 
 const PLAIN_INTERVAL_MS = 5000;
 
 /** Shows an evaluation's progress: first the tokenizing, where there is any, then the scoring. Made when the first begins. */
 export class EvaluationReport implements TextObserver {
-  readonly #options: ProgressOptions;
-  readonly #now: () => number;
-  #line: ProgressLine | null = null;
-  #label = "";
-  /** When the current stage began: where the one before it was last heard of. */
-  #stageAt: number;
-  #heardAt: number;
+  readonly #stages: ProgressStages;
 
   /** Options of the lines, such as where they go. */
   constructor(options: ProgressOptions = {}) {
-    this.#options = { plainIntervalMs: PLAIN_INTERVAL_MS, ...options };
-    this.#now = options.now ?? (() => performance.now());
-    this.#stageAt = this.#heardAt = this.#now();
+    this.#stages = new ProgressStages({ plainIntervalMs: PLAIN_INTERVAL_MS, ...options });
   }
 
   tokenized({ readBytes, totalBytes, tokens }: TokenizeProgress): void {
-    this.#lineOf("tokenize").update({ done: readBytes / totalBytes, text: `${tokens} tokens` });
+    const done = readBytes / totalBytes;
+    this.#stages.line("tokenize", 1).update({ done, text: `${tokens} tokens` });
   }
 
   scored({ tokens, totalTokens, loss }: EvaluationProgress): void {
     const text = `${tokens}/${totalTokens} tokens, loss ${loss.toFixed(4)}`;
-    this.#lineOf("evaluate").update({ done: tokens / totalTokens, text });
+    this.#stages.line("evaluate", 1).update({ done: tokens / totalTokens, text });
   }
 
   leftOut(problem: string): void {
-    this.#lineOf("tokenize").log(`warning: left out ${problem}`);
+    this.#stages.line("tokenize", 1).log(`warning: left out ${problem}`);
   }
 
   /** Ends the line that stands. */
   finish(): void {
-    this.#line?.finish();
-    this.#line = null;
-  }
-
-  #lineOf(label: string): ProgressLine {
-    if (this.#label !== label) {
-      this.finish();
-      this.#stageAt = this.#heardAt;
-    }
-    this.#label = label;
-    this.#heardAt = this.#now();
-    const startedAt = this.#stageAt;
-    return this.#line ??= new ProgressLine({ ...this.#options, total: 1, label, startedAt });
+    this.#stages.finish();
   }
 }
 

@@ -11,30 +11,26 @@ import type {
 } from "../data/tokenize/tokenize_input.ts";
 import { formatBytes, formatCount, formatDuration } from "./format.ts";
 import { ProgressLine, type ProgressOptions } from "./progress.ts";
+import { ProgressStages } from "./progress_stages.ts";
 
 const PROBLEMS_SHOWN = 10;
 
 /** Progress lines of a run: one for the vocabulary where one is trained, one for the tokens. */
 export class TokenizeLines {
   readonly #options: ProgressOptions;
+  readonly #stages: ProgressStages;
   #total = 0;
-  #line: ProgressLine | null = null;
-  #stage: "vocabulary" | "tokens" | null = null;
-  readonly #now: () => number;
-  /** When the current stage began: where the one before it was last heard of. */
-  #stageAt = 0;
-  #heardAt = 0;
 
   /** Options of the lines, such as where they go. */
   constructor(options: ProgressOptions = {}) {
     this.#options = { plainIntervalMs: 5000, ...options };
-    this.#now = options.now ?? (() => performance.now());
+    this.#stages = new ProgressStages(this.#options);
   }
 
   /** Says what was found. */
   start(source: SourceListing, totalBytes: number): void {
     this.#total = totalBytes;
-    this.#heardAt = this.#now();
+    this.#stages.begin();
     const { files } = source;
     new ProgressLine(this.#options).log(
       `${formatCount(files.length)} file${files.length === 1 ? "" : "s"}, ${
@@ -45,22 +41,14 @@ export class TokenizeLines {
 
   /** Shows how far a stage is; the first call for a stage ends the line of the one before. */
   update(progress: VocabularyProgress | TokensProgress): void {
-    if (progress.stage !== this.#stage) {
-      this.finish();
-      this.#stage = progress.stage;
-      this.#stageAt = this.#heardAt;
-      const label = progress.stage === "vocabulary" ? "vocabulary" : "tokenize";
-      const startedAt = this.#stageAt;
-      this.#line = new ProgressLine({ ...this.#options, label, total: this.#total, startedAt });
-    }
-    this.#heardAt = this.#now();
-    this.#line!.update({ done: progress.readBytes, text: this.#text(progress) });
+    const label = progress.stage === "vocabulary" ? "vocabulary" : "tokenize";
+    const line = this.#stages.line(label, this.#total);
+    line.update({ done: progress.readBytes, text: this.#text(progress) });
   }
 
   /** Ends the line. */
   finish(): void {
-    this.#line?.finish();
-    this.#line = null;
+    this.#stages.finish();
   }
 
   #text(progress: VocabularyProgress | TokensProgress): string {
@@ -68,7 +56,7 @@ export class TokenizeLines {
       const { readBytes, vocabSize } = progress;
       return vocabSize === 0 ? `${formatBytes(readBytes)} counted` : count(vocabSize, "token");
     }
-    const rate = 1000 * progress.textBytes / (this.#now() - this.#stageAt);
+    const rate = 1000 * progress.textBytes / this.#stages.elapsedMs;
     const bad = progress.problems === 0 ? "" : `, ${count(progress.problems, "bad record")}`;
     return `${formatCount(progress.tokens)} tokens, ${formatBytes(rate)}/s${bad}`;
   }

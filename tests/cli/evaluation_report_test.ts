@@ -1,12 +1,13 @@
 import { assertEquals } from "@std/assert";
 import { EvaluationReport } from "../../lib/cli/evaluation_report.ts";
+import { recordedOutput } from "./support.ts";
 
 Deno.test("EvaluationReport tells the time left from when the scoring began, not from its first batch", () => {
-  const written: string[] = [];
+  const { written, output } = recordedOutput();
   const clock = { ms: 5000 };
   const report = new EvaluationReport({
     now: () => clock.ms,
-    output: { write: (text) => void written.push(text), columns: () => null },
+    output,
     plainIntervalMs: 0,
   });
   const tokenizing = { textBytes: 1, documents: 1, problems: 0, totalBytes: 100 };

@@ -1,12 +1,13 @@
 import { assertEquals } from "@std/assert";
 import { TokenizeLines } from "../../lib/cli/tokenize_report.ts";
+import { recordedOutput } from "./support.ts";
 
 Deno.test("TokenizeLines tells rate and time left of each stage from its start, in the same units", () => {
-  const written: string[] = [];
+  const { written, output } = recordedOutput();
   const clock = { ms: 5000 };
   const lines = new TokenizeLines({
     now: () => clock.ms,
-    output: { write: (text) => void written.push(text), columns: () => null },
+    output,
     plainIntervalMs: 0,
   });
   const totalBytes = 4 << 20;

@@ -2,6 +2,7 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 import { TrainingReport } from "../../lib/cli/training_report.ts";
 import type { SampleRecord, StepRecord, TernaryRecord } from "../../lib/metrics/records.ts";
 import { stepRecord } from "../support/records.ts";
+import { recordedOutput } from "./support.ts";
 
 const STEP = stepRecord(1);
 
@@ -28,8 +29,7 @@ const TERNARY: TernaryRecord = {
 };
 
 Deno.test("TrainingReport shows the newest share of zeros and flip rate among a step's numbers, no line of its own", () => {
-  const written: string[] = [];
-  const output = { write: (text: string) => void written.push(text), columns: () => null };
+  const { written, output } = recordedOutput();
   const report = new TrainingReport({ steps: 9, style: "plain", output });
   const linesOf = (...records: (StepRecord | TernaryRecord)[]) => {
     for (const record of records) report.record(record);
@@ -46,8 +46,7 @@ Deno.test("TrainingReport shows the newest share of zeros and flip rate among a 
 });
 
 Deno.test("TrainingReport shows each text of the model as a line, and why there is none", () => {
-  const written: string[] = [];
-  const output = { write: (text: string) => void written.push(text), columns: () => null };
+  const { written, output } = recordedOutput();
   const report = new TrainingReport({ steps: 9, style: "plain", output });
   const sample: SampleRecord = {
     ...{ type: "sample", step: 4, tokens: 400, prompt: "Once", text: " upon\na" },
