@@ -6,7 +6,7 @@
 
 import { activationCode, cacheCode } from "../tensor/dtype.ts";
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
-import { addressOf, expectOptional, sizesOf } from "./operand.ts";
+import { addressOf, expectCache, sizesOf } from "./operand.ts";
 
 /**
  * `o` (B*T, H*E) = softmax(scale * q kᵀ, causal) v of `q` (B, H, T, E), `k` and `v` (B, G, T, E). `lse` (B, H, T) float32
@@ -123,17 +123,9 @@ export function attentionDecode(
   const op = "tb_attention_decode";
   const { q, kCache, vCache, kScale, vScale, start, o, scale } = operands;
   const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" });
-  const [, G, capacity] = sizesOf(kCache, {
-    op,
-    dimensions: "B, G, capacity, E",
-  });
+  const [, G, capacity] = sizesOf(kCache, { op, dimensions: "B, G, capacity, E" });
   const dtype = q.dtype;
-  for (const cache of [kCache, vCache]) {
-    expectTensor(cache, { op, dtype: kCache.dtype, shape: [B, G, capacity, E] });
-  }
-  for (const scales of [kScale, vScale]) {
-    expectOptional(scales, { op, dtype: "float32", shape: [B, G, capacity] });
-  }
+  expectCache({ k: kCache, v: vCache, kScale, vScale }, { op, shape: [B, G, capacity, E] });
   expectTensor(start, { op, dtype: "int32", shape: [B] });
   expectTensor(o, { op, dtype, shape: [B * T, H * E] });
   const device = q.device;
@@ -192,12 +184,7 @@ export function ropeAttentionDecode(
   expectTensor(cosSin, { op, dtype: "float32", shape: [positions, E] });
   expectTensor(start, { op, dtype: "int32", shape: [B] });
   expectTensor(q, { op, dtype });
-  for (const cache of [kCache, vCache]) {
-    expectTensor(cache, { op, dtype: kCache.dtype, shape: [B, G, capacity, E] });
-  }
-  for (const scales of [kScale, vScale]) {
-    expectOptional(scales, { op, dtype: "float32", shape: [B, G, capacity] });
-  }
+  expectCache({ k: kCache, v: vCache, kScale, vScale }, { op, shape: [B, G, capacity, E] });
   expectTensor(o, { op, dtype, shape: [B * T, H * E] });
   const device = qkv.device;
   device.check(

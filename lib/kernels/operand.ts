@@ -19,6 +19,25 @@ export function expectOptional(
   if (tensor) expectTensor(tensor, expected);
 }
 
+/** Keys and values, and their scales where they are int8. */
+export interface CacheOperands {
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly kScale: Tensor | null | undefined;
+  readonly vScale: Tensor | null | undefined;
+}
+
+/** Checks a cache of keys and values, both of shape (B, G, capacity, E) and of one dtype; scales have its first three sizes. */
+export function expectCache(
+  { k, v, kScale, vScale }: CacheOperands,
+  { op, shape }: { op: string; shape: readonly [number, number, number, number] },
+): void {
+  for (const tensor of [k, v]) expectTensor(tensor, { op, dtype: k.dtype, shape });
+  for (const scale of [kScale, vScale]) {
+    if (scale) expectTensor(scale, { op, dtype: "float32", shape: shape.slice(0, 3) });
+  }
+}
+
 /** As many numbers as dimensions are named: `"N, D"` has two. */
 type Sizes<Names extends string> = Names extends `${string}, ${infer Rest}`
   ? [number, ...Sizes<Rest>]

@@ -6,7 +6,7 @@
 
 import { activationCode, cacheCode } from "../tensor/dtype.ts";
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
-import { addressOf, expectOptional, sizesOf } from "./operand.ts";
+import { addressOf, expectCache, expectOptional, sizesOf } from "./operand.ts";
 
 /**
  * `qkv` (B*T, (H + 2G) * E) -> `q` (B, H, T, E) and, rotated too, `k` and, as it is, `v` (B, G, capacity, E), written from
@@ -39,10 +39,7 @@ export function ropeForward(
   expectTensor(cosSin, { op, dtype: "float32", shape: [positions, E] });
   expectOptional(start, { op, dtype: "int32", shape: [B] });
   expectTensor(q, { op, dtype });
-  expectTensor(k, { op, shape: [B, G, capacity, E] });
-  expectTensor(v, { op, dtype: k.dtype, shape: [B, G, capacity, E] });
-  expectOptional(kScale, { op, dtype: "float32", shape: [B, G, capacity] });
-  expectOptional(vScale, { op, dtype: "float32", shape: [B, G, capacity] });
+  expectCache({ k, v, kScale, vScale }, { op, shape: [B, G, capacity, E] });
   const device = qkv.device;
   device.check(
     device.symbols.tb_rope_forward(
