@@ -11,7 +11,7 @@ import {
   CHUNK_BYTES,
   type StreamedTensor,
   type TensorReader,
-  writeSafetensors,
+  type WrittenFile,
 } from "../interop/safetensors.ts";
 import {
   DTYPE_BITS,
@@ -24,7 +24,7 @@ import type { PassedOver } from "./find.ts";
 import { FILES } from "./layout.ts";
 import { type ModelFolder, openModelFolder } from "./model_folder.ts";
 import { removeQuietly, syncFolder } from "./run_folder.ts";
-import { modelTensors } from "./save.ts";
+import { modelTensors, writeTensors, writeWhole } from "./save.ts";
 
 /** What exported weights are kept in. */
 export type ExportDType = "float32" | "bfloat16";
@@ -89,28 +89,19 @@ async function writeModel(
   const sources = modelTensors(config).map((tensor) =>
     converted(weights, { ...tensor, dtype: wanted }, room)
   );
-  const text = new TextEncoder().encode(
-    formatHuggingFaceConfig(config, specialTokens, { dtype, ownLayers }),
-  );
-  const contents: [string, (file: Deno.FsFile) => Promise<unknown>][] = [
-    [FILES.model, (file) => writeSafetensors(file, sources)],
-    [FILES.modelConfig, (file) => writeBytes(file, text)],
+  const written = new Map<string, WrittenFile>([[
+    FILES.model,
+    await writeTensors(join(at, FILES.model), sources),
+  ]]);
+  const texts: [string, string | Uint8Array][] = [
+    [FILES.modelConfig, formatHuggingFaceConfig(config, specialTokens, { dtype, ownLayers })],
   ];
-  if (tokenizerJson !== null) {
-    contents.push([FILES.tokenizer, (file) => writeBytes(file, tokenizerJson)]);
-  }
-  let bytes = 0;
-  for (const [name, write] of contents) {
-    using file = Deno.openSync(join(at, name), { write: true, createNew: true });
-    await write(file);
-    await file.sync();
-    bytes += file.statSync().size;
-  }
-  return { files: contents.map(([name]) => name), bytes };
-}
-
-async function writeBytes(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
+  if (tokenizerJson !== null) texts.push([FILES.tokenizer, tokenizerJson]);
+  for (const [name, data] of texts) written.set(name, writeWhole(join(at, name), data));
+  return {
+    files: [...written.keys()],
+    bytes: written.values().reduce((sum, file) => sum + file.bytes, 0),
+  };
 }
 
 /** An export replaces nothing: what lies there may be another model. */

@@ -14,7 +14,12 @@ import {
   parameterShapes,
   type SpecialTokens,
 } from "../interop/huggingface.ts";
-import { type TensorSource, writeSafetensors, type WrittenFile } from "../interop/safetensors.ts";
+import {
+  type StreamedTensor,
+  type TensorSource,
+  writeSafetensors,
+  type WrittenFile,
+} from "../interop/safetensors.ts";
 import type { TensorSpec } from "../interop/safetensors_header.ts";
 import { compareTensors } from "../interop/tensor_transfer.ts";
 import { formatChecksums } from "./checksums.ts";
@@ -190,14 +195,19 @@ function tensorFiles<S extends TrainerProgress>(
   return files;
 }
 
-async function writeTensors(path: string, tensors: readonly TensorSource[]): Promise<WrittenFile> {
+/** Writes a new file of tensors, down to the disk. */
+export async function writeTensors(
+  path: string,
+  tensors: readonly (TensorSource | StreamedTensor)[],
+): Promise<WrittenFile> {
   using file = Deno.openSync(path, { write: true, createNew: true });
   const written = await writeSafetensors(file, tensors);
   await file.sync();
   return written;
 }
 
-function writeWhole(path: string, data: string | Uint8Array): WrittenFile {
+/** Writes a new file, down to the disk. */
+export function writeWhole(path: string, data: string | Uint8Array): WrittenFile {
   const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
   using file = Deno.openSync(path, { write: true, createNew: true });
   for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
