@@ -23,6 +23,11 @@ __device__ __forceinline__ void wait_for_earlier() {
 #endif
 }
 
+// Asks for the line at an address, into L2: right whoever is about to write it.
+__device__ __forceinline__ void ask_for_line(const void* at) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(at)));
+}
+
 // Whether this build's kernels have the instructions, and the card.
 inline bool overlaps(const tb_context* context) {
 #ifdef TB_BUILT_FOR_SM90A
@@ -55,11 +60,12 @@ void launch_early(tb_context* context, void (*kernel)(Parameters...), dim3 grid,
 
 // As launch_early() where there are few rows, else as ever.
 template <typename... Parameters, typename... Arguments>
-void launch_rows(tb_context* context, int64_t rows, void (*kernel)(Parameters...), dim3 grid, int threads, Arguments... arguments) {
+void launch_rows(tb_context* context, int64_t rows, void (*kernel)(Parameters...), dim3 grid, int threads, int64_t shared_bytes,
+                 Arguments... arguments) {
   if (rows <= kOverlapRows)
-    launch_early(context, kernel, grid, threads, 0, arguments...);
+    launch_early(context, kernel, grid, threads, shared_bytes, arguments...);
   else
-    kernel<<<grid, threads, 0, context->stream>>>(arguments...);
+    kernel<<<grid, threads, size_t(shared_bytes), context->stream>>>(arguments...);
 }
 
 }  // namespace tb

@@ -91,8 +91,8 @@ __device__ __forceinline__ void prefetch_split(const AttentionForward& task, con
   const int64_t bytes = int64_t(min(first + partials.keys_per_split, held) - first) * shape.E * int64_t(sizeof(Cache));
   const int64_t at = int64_t(threadIdx.x) * 128, from = (group * shape.capacity + first) * shape.E * int64_t(sizeof(Cache)) + at;
   if (at >= bytes) return;
-  asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(static_cast<const char*>(task.k) + from)));
-  asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(static_cast<const char*>(task.v) + from)));
+  ask_for_line(static_cast<const char*>(task.k) + from);
+  ask_for_line(static_cast<const char*>(task.v) + from);
 }
 
 // `values` are those of `others` where `is_so`.
@@ -344,7 +344,7 @@ tb_status launch_lanes(tb_context* context, const char* op, tb_dtype dtype, cons
   TB_WITH_LANES(dtype, shape.E, L, {
     using T = typename L::T;
     const auto launch = [&](auto kernel) {
-      launch_rows(context, shape.B * shape.T, kernel, unsigned(blocks), 32 * kWarps, task, partials,
+      launch_rows(context, shape.B * shape.T, kernel, unsigned(blocks), 32 * kWarps, 0, task, partials,
                   fresh != nullptr ? *fresh : FreshTokens());
     };
     const auto launch_cached = [&](auto cached, auto is_fresh) {

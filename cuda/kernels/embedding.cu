@@ -119,9 +119,9 @@ extern "C" tb_status tb_embedding_forward(tb_context* context, const int32_t* id
     return status;
   if (N == 0) return TB_OK;
   if (D % 4 == 0 && tb::is_aligned(table, 16) && tb::is_aligned(out, 16))
-    tb::launch_rows(context, N, tb::embed<4>, unsigned(N), tb::kThreads, ids, table, out, D, V);
+    tb::launch_rows(context, N, tb::embed<4>, unsigned(N), tb::kThreads, 0, ids, table, out, D, V);
   else
-    tb::launch_rows(context, N, tb::embed<1>, unsigned(N), tb::kThreads, ids, table, out, D, V);
+    tb::launch_rows(context, N, tb::embed<1>, unsigned(N), tb::kThreads, 0, ids, table, out, D, V);
   return tb::launched(context, "tb_embedding_forward");
 }
 

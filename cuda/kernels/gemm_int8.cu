@@ -78,7 +78,7 @@ tb_status gemm_int8_steps(tb_context* context, const char* op, const X* x, const
                           int64_t N, int64_t K) {
   int8_t* const q = reinterpret_cast<int8_t*>(context->scratch);
   float* const scale = reinterpret_cast<float*>(context->scratch + M * K);  // K is a multiple of 64
-  launch_rows(context, M, quantize_rows<X>, unsigned(M), kThreads, x, q, scale, K);
+  launch_rows(context, M, quantize_rows<X>, unsigned(M), kThreads, 0, x, q, scale, K);
   if (const tb_status status = launched(context, op); status != TB_OK) return status;
   const int64_t most = std::min(int64_t(kFewRows), int64_t(context->shared_bytes_per_block) / few_rows_stride(K));
   for (int64_t m = 0; m < M; m += most) {

@@ -224,7 +224,7 @@ __global__ void __launch_bounds__(Depth<XTiles, Whole>::warps* kWarp, Depth<XTil
         const int first = (i * plan.splits + slice) * kStepWords;
 #pragma unroll
         for (int half = 0; half < 2; ++half)
-          if (first < row_words - 4 * t) asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(rows[half] + first)));
+          if (first < row_words - 4 * t) ask_for_line(rows[half] + first);
       }
     }
     wait_for_earlier();

@@ -203,7 +203,7 @@ void forward(tb_context* context, const T* gate_up, const float* weight, float e
       launch_norm<kThreads, kItems>(context, rows, weight, eps, quant, out, N, F);
     });
   else
-    launch_rows(context, N, norm_forward_any<GatedRows<T, Relu2>, T>, unsigned(N), kAnyThreads, rows, weight, eps, quant, out, F);
+    launch_rows(context, N, norm_forward_any<GatedRows<T, Relu2>, T>, unsigned(N), kAnyThreads, 0, rows, weight, eps, quant, out, F);
 }
 
 template <typename T, bool Relu2>

@@ -173,11 +173,8 @@ void launch_norm(tb_context* context, const Rows& rows, const float* weight, flo
                  const NormOutputs<Y>& out, int64_t N, int64_t D) {
   constexpr int64_t kMostShared = int64_t(40) << 10;  // beside the sums of the block, without asking for more
   const bool is_settled = N <= kOverlapRows && 4 * D <= kMostShared && weights_are_settled(context);
-  const auto kernel = norm_forward<Threads, Items, Rows, Y>;
-  if (N <= kOverlapRows)
-    launch_early(context, kernel, unsigned(N), Threads, is_settled ? 4 * D : 0, rows, weight, eps, quant, out, D, is_settled);
-  else
-    kernel<<<unsigned(N), Threads, 0, context->stream>>>(rows, weight, eps, quant, out, D, false);
+  launch_rows(context, N, norm_forward<Threads, Items, Rows, Y>, unsigned(N), Threads, is_settled ? 4 * D : 0, rows, weight, eps, quant,
+              out, D, is_settled);
 }
 
 template <bool Absmax, typename Row>

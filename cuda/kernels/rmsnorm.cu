@@ -95,7 +95,7 @@ void forward(tb_context* context, const X* x, const float* weight, float eps, tb
       launch_norm<kThreads, kItems>(context, rows, weight, eps, quant, out, N, D);
     });
   else
-    launch_rows(context, N, norm_forward_any<PlainRows<X>, Y>, unsigned(N), kAnyThreads, rows, weight, eps, quant, out, D);
+    launch_rows(context, N, norm_forward_any<PlainRows<X>, Y>, unsigned(N), kAnyThreads, 0, rows, weight, eps, quant, out, D);
 }
 
 template <typename G, typename X, typename O>

@@ -234,7 +234,7 @@ extern "C" tb_status tb_rope_forward(tb_context* context, tb_dtype dtype, const 
     const tb::QuantizedCache cache = {static_cast<int8_t*>(k), static_cast<int8_t*>(v), k_scale, v_scale};
     const dim3 grid(unsigned(B * T), tb::blocks_for(H + 2 * G, tb::kThreads / tb::kWarp));
     TB_WITH_TYPE(dtype, X, {
-      tb::launch_rows(context, B * T, tb::rope_forward_int8<X>, grid, tb::kThreads, static_cast<const X*>(qkv), cos_sin, start,
+      tb::launch_rows(context, B * T, tb::rope_forward_int8<X>, grid, tb::kThreads, 0, static_cast<const X*>(qkv), cos_sin, start,
                       static_cast<X*>(q), cache, shape);
     });
     return tb::launched(context, "tb_rope_forward");
@@ -245,7 +245,7 @@ extern "C" tb_status tb_rope_forward(tb_context* context, tb_dtype dtype, const 
     TB_WITH_GROUP(group, {
       const int64_t items = (H + 2 * G) * (E / 2 / kGroup);
       const dim3 grid(unsigned(B * T), B * T <= tb::kOverlapRows ? tb::blocks_for(items < 65536 ? items : 65536, tb::kThreads) : 1);
-      tb::launch_rows(context, B * T, tb::rope_forward<kGroup, X>, grid, tb::kThreads, static_cast<const X*>(qkv), cos_sin, start,
+      tb::launch_rows(context, B * T, tb::rope_forward<kGroup, X>, grid, tb::kThreads, 0, static_cast<const X*>(qkv), cos_sin, start,
                       static_cast<X*>(q), static_cast<X*>(k), static_cast<X*>(v), shape);
     });
   });
