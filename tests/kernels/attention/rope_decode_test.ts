@@ -268,6 +268,25 @@ Deno.test("ropeAttentionDecode() names itself and the tensor of another shape or
         `${name}: ${error.message}`,
       );
     }
+    const scaled = {
+      ...operands,
+      kCache: memory.output("kCache", "int8", [2, 1, 4, 8]),
+      vCache: memory.output("vCache", "int8", [2, 1, 4, 8]),
+      kScale: memory.output("kScale", "float32", [2, 1, 4]),
+      vScale: memory.output("vScale", "float32", [2, 1, 4]),
+    };
+    // Not q, whose shape says what the others' must be.
+    for (
+      const name of ["qkv", "cosSin", "start", "kCache", "vCache", "kScale", "vScale", "o"] as const
+    ) {
+      const { dtype, shape } = scaled[name];
+      const other = memory.output(name, dtype, [...shape.slice(0, -1), shape.at(-1)! + 1]);
+      assertThrows(
+        () => ropeAttentionDecode({ ...scaled, [name]: other }),
+        RangeError,
+        `Cannot run tb_rope_attention_decode as ${name} must have shape (${shape}): current shape is (${other.shape})`,
+      );
+    }
   });
 });
 
