@@ -15,7 +15,7 @@ export const command: Command = {
   summary: "write a trained model as a Hugging Face folder",
   description:
     "Writes model.safetensors, config.json and, where there is one, tokenizer.json: the latent weights, without the optimizer and the " +
-    "run. `generate`, `evaluate` and transformers' BitNetForCausalLM load the folder.",
+    "run. `generate` and `evaluate` load the folder; its names and config.json are those of transformers' BitNetForCausalLM.",
   flags: [
     CHECKPOINT_FLAG,
     {
