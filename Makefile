@@ -7,9 +7,13 @@ BUILD := build
 MAKEFLAGS += -j$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 OBJ := $(BUILD)/obj
 
-CXXFLAGS_COMMON := -std=c++17 -O3 -fPIC -fopenmp -fvisibility=hidden -fno-math-errno -fno-trapping-math \
-  -Wall -Wextra -Werror -Icuda/include -Icuda/cpu -Icuda/host -MMD -MP $(CXXFLAGS)
+# The bits of results follow from the sources alone (cpu/ops/vector.h): no compiler may fuse a product with a sum.
+# A loop that clang leaves scalar is a matter of speed. CI adds -Werror; a compiler yet unknown may warn of more.
+CXXFLAGS_COMMON := -O3 $(CXXFLAGS) -std=c++17 -fPIC -fopenmp -fvisibility=hidden \
+  -fno-math-errno -fno-trapping-math -ffp-contract=off \
+  -Wall -Wextra -Wno-pass-failed -Icuda/include -Icuda/cpu -Icuda/host -MMD -MP
 
+SYSTEM := $(shell uname -s)
 ARCH := $(shell uname -m)
 ifeq ($(ARCH),x86_64)
 # MMX leaves the x87 registers in use where nobody clears them, and fmod, which JavaScript's % calls, then gives NaN.
@@ -32,7 +36,7 @@ run = $(if $(V),,@echo "  $(1) $@" && )
 CPU_OBJECTS := $(PLAIN:cuda/%.cpp=$(OBJ)/%.o) $(HOST:cuda/%.cpp=$(OBJ)/%.o) \
   $(foreach isa,portable avx2 avx512,$(OPS:cuda/%.cpp=$(OBJ)/%.$(isa).o))
 
-.PHONY: all cpu cuda clean compiler
+.PHONY: all cpu cuda clean
 all: cpu
 
 cpu: $(BUILD)/libtitanbit_cpu.so
@@ -54,12 +58,13 @@ endef
 $(eval $(call ISA_RULE,portable,-DTB_LAUNCHERS=1 -DTB_ISA_LEVEL=0))
 $(eval $(call ISA_RULE,avx2,-DTB_LAUNCHERS=0 -DTB_ISA_LEVEL=1))
 $(eval $(call ISA_RULE,avx512,-DTB_LAUNCHERS=0 -DTB_ISA_LEVEL=2))
-# Its operations are rounded one by one, so that every instruction set, and the card, gives the same bits (host/adamw_math.h).
-$(foreach isa,portable avx2 avx512,$(OBJ)/cpu/ops/adamw.$(isa).o): CXXFLAGS_COMMON += -ffp-contract=off
 
 .PHONY: cpu-dirs
-cpu-dirs: compiler
+cpu-dirs: $(OBJ)/compiler
 	@mkdir -p $(OBJ)/cpu/ops $(OBJ)/host
+
+# Objects are made anew when the compiler or its flags change.
+$(CPU_OBJECTS): $(OBJ)/compiler
 
 # ---- CUDA ---------------------------------------------------------------------------------------------------------
 
@@ -104,7 +109,7 @@ $(CUDA_OBJ)/%.o: cuda/%.cu | cuda-dirs
 $(CUDA_OBJ)/kernels/%.o: cuda/kernels/%.cpp | cuda-dirs
 	$(call run,compile)$(NVCC) $(NVCCFLAGS_COMMON) -c $< -o $@
 
-cuda-dirs: compiler cuda-compiler
+cuda-dirs: $(OBJ)/compiler cuda-compiler
 	@mkdir -p $(CUDA_OBJ)/kernels $(CUDA_OBJ)/runtime $(OBJ)/host
 
 .PHONY: cuda-compiler
@@ -113,10 +118,29 @@ cuda-compiler:
 	  echo "error: Cannot build the CUDA library as $(firstword $(NVCC)) is not on PATH: install the CUDA toolkit (12.4 or" \
 	    "later), or name its compiler, make cuda NVCC=/usr/local/cuda/bin/nvcc; \`make\` builds for the CPU" >&2; exit 1; }
 
-compiler:
-	@command -v $(firstword $(CXX)) >/dev/null || { \
+# Tried once, and whenever the compiler or its flags change: a program that needs C++17, bit casts and OpenMP.
+COMPILER := $(shell $(CXX) --version 2>/dev/null | head -n 1) $(CXX) $(CXXFLAGS_COMMON)
+define TRIAL
+#include <omp.h>
+int main() { return __builtin_bit_cast(int, 0.0f) + (omp_get_max_threads() > 0 ? 0 : 1); }
+endef
+export TRIAL
+.PHONY: force
+$(OBJ)/compiler: force
+	@if test -f $@ && test "$$(cat $@)" = '$(COMPILER)'; then exit 0; fi; \
+	test $(SYSTEM) = Linux || { \
+	  echo "error: Cannot build the native library on $(SYSTEM) as it is written for Linux on x86-64 and aarch64:" \
+	    "use a Linux machine, a virtual one or a container (README, Systems)" >&2; exit 1; }; \
+	command -v $(firstword $(CXX)) >/dev/null || { \
 	  echo "error: Cannot build the native library as the C++ compiler $(firstword $(CXX)) is not on PATH:" \
-	    "install it (Debian, Ubuntu: apt-get install g++) or name another, make CXX=..." >&2; exit 1; }
+	    "install it (Debian, Ubuntu: apt-get install g++) or name another, make CXX=..." >&2; exit 1; }; \
+	mkdir -p $(OBJ); \
+	echo "$$TRIAL" | $(CXX) -std=c++17 -fopenmp $(CXXFLAGS) -x c++ - -o $@.trial 2>$@.log && $@.trial || { \
+	  echo "error: Cannot build the native library as $(CXX) does not make a running program of C++17 with OpenMP:" \
+	    "use g++ 11 or later, or clang 14 or later with its OpenMP library (Debian, Ubuntu: apt-get install" \
+	    "libomp-14-dev for clang-14); its messages are in $@.log" >&2; rm -f $@.trial; exit 1; }; \
+	rm -f $@.trial $@.log; \
+	printf '%s\n' '$(COMPILER)' >$@
 
 # ---- Deno and what is run on it ----------------------------------------------------------------------------------
 

@@ -10,9 +10,19 @@
 #include <initializer_list>
 #include <new>
 
+// LLVM's OpenMP alone has it: how many milliseconds a thread waits actively for the next op. GNU's is told by a variable of the
+// environment (lib/ffi/openmp.ts).
+extern "C" __attribute__((weak)) void kmp_set_blocktime(int milliseconds);
+
 namespace {
 
 constexpr int64_t kHugePage = 2 << 20;
+
+#if defined(__clang__)
+constexpr const char kCompiler[] = "clang " __clang_version__;
+#else
+constexpr const char kCompiler[] = "g++ " __VERSION__;
+#endif
 
 tb::Isa best_isa() {
 #if defined(__x86_64__)
@@ -89,9 +99,9 @@ tb_status tb_describe(char* text, int64_t capacity, int64_t* written) {
   tb::Isa isa;
   chosen_isa(&isa);
   const int length = snprintf(text, size_t(capacity),
-                              "{\"backend\":\"cpu\",\"compiler\":\"gcc %s\",\"devices\":[{\"index\":0,\"name\":\"%s\","
+                              "{\"backend\":\"cpu\",\"compiler\":\"%s\",\"devices\":[{\"index\":0,\"name\":\"%s\","
                               "\"isa\":\"%s\",\"bestIsa\":\"%s\",\"cores\":%d,\"memoryBytes\":%lld}]}",
-                              __VERSION__, name, isa_name(isa), isa_name(best_isa()), omp_get_num_procs(),
+                              kCompiler, name, isa_name(isa), isa_name(best_isa()), omp_get_num_procs(),
                               (long long)memory_bytes());
   *written = length;
   return length < capacity ? TB_OK : TB_INVALID_ARGUMENT;
@@ -117,6 +127,7 @@ tb_status tb_context_create(int32_t device, int32_t threads, tb_context** contex
              getenv("TITANBIT_ISA"));
     return TB_INVALID_ARGUMENT;
   }
+  if (kmp_set_blocktime != nullptr) kmp_set_blocktime(1);
   auto* made = new (std::nothrow) tb_context();
   if (made != nullptr) {
     made->threads = threads == 0 ? omp_get_num_procs() : threads;

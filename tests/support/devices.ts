@@ -5,9 +5,10 @@ import { type Random, withRandom } from "./random.ts";
 import { Device } from "../../lib/ffi/device.ts";
 import { describeLibraries } from "../../lib/ffi/library.ts";
 
-const LEVELS = ["portable", "avx2", "avx512"] as const;
+/** Instruction sets of the CPU build, weakest first. */
+export const ISA_LEVELS = ["portable", "avx2", "avx512"] as const;
 
-export type Isa = typeof LEVELS[number];
+export type Isa = typeof ISA_LEVELS[number];
 
 /** Opens the CPU with its choice of instruction set capped. */
 export function openCpu(options: { isa?: Isa; threads?: number } = {}): Device {
@@ -15,7 +16,7 @@ export function openCpu(options: { isa?: Isa; threads?: number } = {}): Device {
 }
 
 /** Whether this machine runs an instruction set. */
-function hasIsa(isa: Isa): boolean {
+export function hasIsa(isa: Isa): boolean {
   return withCap(isa, () => {
     using device = Device.open({ kind: "cpu", threads: 1 });
     const text = new Uint8Array(4096);
@@ -31,7 +32,7 @@ function hasIsa(isa: Isa): boolean {
 
 /** Runs a body on every instruction set that this machine has; the message of what it throws names the set. */
 export function onEveryIsa(body: (device: Device) => void): void {
-  for (const isa of LEVELS.filter(hasIsa)) runOn(isa, () => openCpu({ isa }), body);
+  for (const isa of ISA_LEVELS.filter(hasIsa)) runOn(isa, () => openCpu({ isa }), body);
 }
 
 /** Whether the CUDA build is there and finds a card. */

@@ -104,7 +104,7 @@ static void make_tile(Tile& tile, const AttentionBackward& task, int64_t b, int6
       const float lse = task.lse[row_at + r0 + r], delta = task.delta[row_at + r0 + r];
       const int64_t visible = greater(0, smaller(limit, tile.i0 + r0 + r - tile.j0 + 1));
       for (int64_t j = 0; j < columns; j += kLanes) {
-        const vfloat probability = exp_below(load(p + j) * task.scale - lse);  // <= 1 where visible
+        const vfloat probability = exp_below(fma(load(p + j), splat(task.scale), splat(-lse)));  // <= 1 where visible
         store(ds + j, probability * (load(ds + j) - delta) * task.scale);
         store(p + j, probability);
       }
@@ -179,10 +179,11 @@ static void make_delta(const AttentionBackward& task, int64_t row) {
   for (int64_t h = 0; h < task.H; ++h) {
     const float* gradient = task.dout + (row * task.H + h) * task.E;
     const float* out = task.o + (row * task.H + h) * task.E;
-    float total = 0;
-#pragma omp simd reduction(+ : total)
-    for (int64_t e = 0; e < task.E; ++e) total += gradient[e] * out[e];
-    task.delta[(b * task.H + h) * task.T + t] = total;
+    vfloat total = {};
+    int64_t e = 0;
+    for (; e + kLanes <= task.E; e += kLanes) total = fma(load(gradient + e), load(out + e), total);
+    if (e < task.E) total = fma(load_first(gradient + e, task.E - e), load_first(out + e, task.E - e), total);
+    task.delta[(b * task.H + h) * task.T + t] = sum(total);
   }
 }
 

@@ -78,11 +78,11 @@ static void score_keys(const float* q, CacheRows<Cache> k, CacheRows<Cache> v, f
     for (int64_t e = 0; e < whole; e += kLanes) {
       const vfloat left = load(q + e);
 #pragma GCC unroll 4
-      for (int64_t i = 0; i < kAtOnce; ++i) sums[i] += left * k.at(at[i], e);
+      for (int64_t i = 0; i < kAtOnce; ++i) sums[i] = fma(left, k.at(at[i], e), sums[i]);
     }
     if (tail)
       for (int64_t i = 0; i < kAtOnce; ++i)
-        sums[i] += last_q * (short_row ? k.whole(at[i]) : k.at(at[i], last_at));
+        sums[i] = fma(last_q, short_row ? k.whole(at[i]) : k.at(at[i], last_at), sums[i]);
     for (int64_t i = 0; i < kAtOnce; ++i) scores[at[i]] = sum(sums[i]) * scale;
   }
 }
@@ -93,7 +93,7 @@ TB_INLINE void weigh_columns(const float* p, CacheRows<Cache> v, int64_t first, 
   for (int64_t j = 0; j < count; ++j) {
     const vfloat weight = splat(p[j]);
 #pragma GCC unroll 8
-    for (int64_t i = 0; i < V; ++i) sums[i] += weight * v.at(j, first + i * kLanes);
+    for (int64_t i = 0; i < V; ++i) sums[i] = fma(weight, v.at(j, first + i * kLanes), sums[i]);
   }
 #pragma GCC unroll 8
   for (int64_t i = 0; i < V; ++i) store(out + first + i * kLanes, sums[i]);
@@ -106,7 +106,7 @@ static void weigh_values(const float* p, CacheRows<Cache> v, float* out, int64_t
   if (E < kLanes) {
     for (int64_t e = 0; e < E; ++e) out[e] = 0;
     for (int64_t j = 0; j < count; ++j)
-      for (int64_t e = 0; e < E; ++e) out[e] += p[j] * v.one(j, e);
+      for (int64_t e = 0; e < E; ++e) out[e] = fma(p[j], v.one(j, e), out[e]);
     return;
   }
   int64_t e = 0;
@@ -190,9 +190,9 @@ static void attend_slice(const AttentionDecode& task, int64_t b, int64_t g, int6
 static void merge_share(float* into, const float* share, int64_t E) {
   const float before = into[0], seen = share[0];
   const float now = seen > before ? seen : before;
-  const float keep = now == before ? 1.0f : expf(before - now), add = now == seen ? 1.0f : expf(seen - now);
+  const float keep = now == before ? 1.0f : exp_below(before - now), add = now == seen ? 1.0f : exp_below(seen - now);
   into[0] = now;
-  for (int64_t e = 1; e < E + 2; ++e) into[e] = into[e] * keep + share[e] * add;
+  for (int64_t e = 1; e < E + 2; ++e) into[e] = fma(into[e], keep, share[e] * add);
 }
 
 static void write_row(const AttentionDecode& task, int64_t b, int64_t g, int64_t row, const float* share) {

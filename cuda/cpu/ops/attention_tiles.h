@@ -2,13 +2,12 @@
 //
 // Products keep kRows x (2 vectors) of the result in registers; the left operand is read one broadcast at a time, the right
 // one a row of vectors at a time, so it has padded rows: head widths that are no multiple of the vector are copied with
-// zeros behind them. Sums run over k in order, float32 (fused multiply-add where the instruction set has it).
+// zeros behind them. Sums run over k in order, float32 by fma().
 //
 // attend(): o = softmax(scale * q kᵀ, causal) v by the online softmax (arXiv:2205.14135): keys in blocks of kKeys in order;
 // running maximum, sum and output are rescaled when a row's maximum grows. lse = max + ln(sum).
 #pragma once
 
-#include <math.h>
 #include <string.h>
 
 #include "vector.h"
@@ -37,7 +36,7 @@ TB_INLINE void micro_product(const float* a, int64_t lda, const float* b, int64_
     for (int64_t r = 0; r < R; ++r) {
       const vfloat left = splat(AByColumn ? a[k * lda + r] : a[r * lda + k]);
 #pragma GCC unroll 2
-      for (int64_t v = 0; v < V; ++v) sums[r][v] += left * right[v];
+      for (int64_t v = 0; v < V; ++v) sums[r][v] = fma(left, right[v], sums[r][v]);
     }
   }
 #pragma GCC unroll 16
@@ -91,13 +90,13 @@ inline void transpose_block(const float* from, int64_t ld, int64_t rows, int64_t
       const float4 r1 = *reinterpret_cast<const float4_anywhere*>(at + ld);
       const float4 r2 = *reinterpret_cast<const float4_anywhere*>(at + 2 * ld);
       const float4 r3 = *reinterpret_cast<const float4_anywhere*>(at + 3 * ld);
-      const float4 low01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), low23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
-      const float4 high01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), high23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+      const float4 low01 = shuffle<0, 4, 1, 5>(r0, r1), low23 = shuffle<0, 4, 1, 5>(r2, r3);
+      const float4 high01 = shuffle<2, 6, 3, 7>(r0, r1), high23 = shuffle<2, 6, 3, 7>(r2, r3);
       float* to = out + e * kKeys + i;
-      *reinterpret_cast<float4_anywhere*>(to) = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
-      *reinterpret_cast<float4_anywhere*>(to + kKeys) = __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
-      *reinterpret_cast<float4_anywhere*>(to + 2 * kKeys) = __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
-      *reinterpret_cast<float4_anywhere*>(to + 3 * kKeys) = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
+      *reinterpret_cast<float4_anywhere*>(to) = shuffle<0, 1, 4, 5>(low01, low23);
+      *reinterpret_cast<float4_anywhere*>(to + kKeys) = shuffle<2, 3, 6, 7>(low01, low23);
+      *reinterpret_cast<float4_anywhere*>(to + 2 * kKeys) = shuffle<0, 1, 4, 5>(high01, high23);
+      *reinterpret_cast<float4_anywhere*>(to + 3 * kKeys) = shuffle<2, 3, 6, 7>(high01, high23);
     }
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t e = i < whole_rows ? whole_columns : 0; e < E; ++e) out[e * kKeys + i] = from[i * ld + e];
@@ -143,13 +142,13 @@ TB_INLINE float soften_row(float* scores, int64_t visible, int64_t columns, floa
   const float now = seen > before ? seen : before;
   vfloat total = {};
   for (int64_t j = 0; j < columns; j += kLanes) {
-    const vfloat p = exp_below(load(scores + j) * scale - now);
+    const vfloat p = exp_below(fma(load(scores + j), splat(scale), splat(-now)));
     store(scores + j, p);
     total += p;
   }
-  const float factor = now == before ? 1.0f : expf(before - now);
+  const float factor = now == before ? 1.0f : exp_below(before - now);
   *max = now;
-  *sum_of_row = *sum_of_row * factor + sum(total);
+  *sum_of_row = fma(*sum_of_row, factor, sum(total));
   return factor;
 }
 
@@ -208,7 +207,7 @@ inline void attend(const Queries& block, float* scratch) {
     float* out = block.o + r * block.ldo;
 #pragma omp simd
     for (int64_t e = 0; e < E; ++e) out[e] = row[e] * inverse;
-    if (block.lse != nullptr) block.lse[r] = max[r] + logf(total[r]);
+    if (block.lse != nullptr) block.lse[r] = max[r] + log(total[r]);
   }
 }
 

@@ -5,7 +5,7 @@
 // Both operands are packed into panels (panels.h), by all threads, as much of them at a time as the scratch holds; then the
 // threads take rectangles of tiles of kTileRows x kTileColumns. A tile's sums stay in registers for a block of kDepth steps.
 // Each element is, in this order and whatever the number of threads: the residual, plus, block after block of kDepth, the sum
-// over the block in ascending k (fused multiply-adds where the instruction set has them).
+// over the block in ascending k, by fma().
 // With M <= kFewRows and b (N, K) nothing is packed: each element is one dot product in kLanes interleaved sums, the lanes
 // added pairwise, the rest of the depth after them.
 
@@ -49,7 +49,7 @@ inline void multiply_tile(const float* a, const float* b, int64_t depth, const f
     for (int i = 0; i < kTileRows; ++i) {
       const vfloat factor = splat(a[k * kTileRows + i]);
 #pragma GCC unroll 2
-      for (int v = 0; v < kTileVectors; ++v) sums[i][v] += factor * columns[v];
+      for (int v = 0; v < kTileVectors; ++v) sums[i][v] = fma(factor, columns[v], sums[i][v]);
     }
   }
 #pragma GCC unroll 12
@@ -153,13 +153,13 @@ inline void dot_products(const float* a, int64_t lda, const float* b, int64_t ld
     for (int j = 0; j < columns; ++j) {
       const vfloat factor = load(b + j * ldb + k);
 #pragma GCC unroll 8
-      for (int i = 0; i < rows; ++i) sums[i][j] += factor * load(a + i * lda + k);
+      for (int i = 0; i < rows; ++i) sums[i][j] = fma(factor, load(a + i * lda + k), sums[i][j]);
     }
   for (int i = 0; i < rows; ++i)
     for (int j = 0; j < columns; ++j) out[i][j] = sum(sums[i][j]);
   for (; k < K; ++k)
     for (int i = 0; i < rows; ++i)
-      for (int j = 0; j < columns; ++j) out[i][j] += a[i * lda + k] * b[j * ldb + k];
+      for (int j = 0; j < columns; ++j) out[i][j] = fma(a[i * lda + k], b[j * ldb + k], out[i][j]);
 }
 
 template <int rows, int columns>

@@ -104,7 +104,7 @@ TB_INLINE void multiply_columns(const Int8Product& product, int64_t n, int64_t a
   for (int r = 0; r < rows; ++r)
     for (int s = 0; s < streams; ++s) {
       const int64_t column = n + s * apart;
-      product.y[r * product.N + column] = float(totals[r][s]) * rounded(product.x_scale[r] * product.w_scale[column]);
+      product.y[r * product.N + column] = float(totals[r][s]) * (product.x_scale[r] * product.w_scale[column]);
     }
 }
 
@@ -130,7 +130,7 @@ float quantize_row(const float* x, int64_t K, int64_t width, int16_t* q) {
   // Of a row that is not finite, what is no number becomes one: its scale tells.
   const bool is_finite = gamma <= 3.4028235e38f;
 #pragma omp simd
-  for (int64_t k = 0; k < K; ++k) q[k] = is_finite ? int16_t(__builtin_irintf(x[k] * factor)) : int16_t(1);
+  for (int64_t k = 0; k < K; ++k) q[k] = is_finite ? nearest(x[k] * factor) : int16_t(1);
   for (int64_t k = K; k < width; ++k) q[k] = 0;
   return gamma / 127.0f;
 }

@@ -5,32 +5,6 @@
 
 namespace tb::TB_ISA {
 
-// Hides where a product came from, so that the compiler cannot fuse it with a sum: every instruction set then rounds twice,
-// and all of them give the same bits.
-#if defined(__x86_64__)
-static inline vfloat rounded(vfloat value) {
-#if TB_ISA_LEVEL == 2
-  asm("" : "+v"(value));
-#else
-  asm("" : "+x"(value));
-#endif
-  return value;
-}
-static inline float rounded(float value) {
-  asm("" : "+x"(value));
-  return value;
-}
-#else
-static inline vfloat rounded(vfloat value) {
-  asm("" : "+w"(value));
-  return value;
-}
-static inline float rounded(float value) {
-  asm("" : "+w"(value));
-  return value;
-}
-#endif
-
 // Bytes of a row of weights that are asked for before they are needed, where they are used once. The products of the lines at hand
 // fill the window of instructions in flight, so that without asking the memory rests while they are computed.
 constexpr int64_t kStreamAhead = 1024;
@@ -58,14 +32,14 @@ struct TernaryProduct {
 
   // The one epilogue: float32(sum) times the rounded product of the scales, rounded; then plus the residual, rounded.
   void finish(int64_t m, int64_t n, int32_t sum) const {
-    const float scaled = rounded(float(sum) * rounded(x_scale[m] * w.scale[n]));
+    const float scaled = float(sum) * (x_scale[m] * w.scale[n]);
     y[m * N + n] = residual == nullptr ? scaled : scaled + residual[m * N + n];
   }
 
   // kLanes columns at once: the same operations lane by lane.
   void finish_lanes(int64_t m, int64_t n, vint sums) const {
-    const vfloat factors = rounded(splat(x_scale[m]) * load(w.scale + n));
-    const vfloat scaled = rounded(__builtin_convertvector(sums, vfloat) * factors);
+    const vfloat factors = splat(x_scale[m]) * load(w.scale + n);
+    const vfloat scaled = __builtin_convertvector(sums, vfloat) * factors;
     store(y + m * N + n, residual == nullptr ? scaled : scaled + load(residual + m * N + n));
   }
 };

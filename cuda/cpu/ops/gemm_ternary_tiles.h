@@ -173,8 +173,8 @@ static inline void finish_full_tile(const TernaryProduct& product, int64_t m, in
   for (int i = 0; i < kTernaryRows; ++i)
 #pragma GCC unroll 2
     for (int v = 0; v < 2; ++v) {
-      const vfloat factors = rounded(splat(x_scale[i]) * scale[v]);
-      const vfloat scaled = rounded(__builtin_convertvector(sums[i][v] - row_sums[i], vfloat) * factors);
+      const vfloat factors = splat(x_scale[i]) * scale[v];
+      const vfloat scaled = __builtin_convertvector(sums[i][v] - row_sums[i], vfloat) * factors;
       const int64_t at = i * N + v * kLanes;
       store(y + at, has_residual ? scaled + load(residual + at) : scaled);
     }

@@ -39,7 +39,7 @@ TB_INLINE void activate_with_slope(vfloat x, vfloat* value, vfloat* slope) {
   } else {
     const vfloat s = sigmoid(x);
     *value = x * s;
-    *slope = s * (1.0f + x * (1.0f - s));
+    *slope = s * fma(x, 1.0f - s, splat(1.0f));
   }
 }
 
@@ -75,8 +75,8 @@ TB_INLINE void backward_row(const float* g, const float* gate, const float* up, 
   for (; j + kLanes <= F; j += kLanes) {
     activate_with_slope<Relu2>(load(gate + j), &value, &slope);
     const vfloat gradient = load(g + j), hidden = load(h + j);
-    store(partial + j, load(partial + j) + gradient * (hidden * r));
-    const vfloat dh = r * (gradient * load(weight + j) - hidden * c);
+    store(partial + j, fma(gradient, hidden * r, load(partial + j)));
+    const vfloat dh = r * fma(gradient, load(weight + j), -(hidden * c));
     const vfloat through = dh * load(up + j);
     store(dup + j, dh * value);
     store(dgate + j, through * slope);
@@ -85,8 +85,8 @@ TB_INLINE void backward_row(const float* g, const float* gate, const float* up, 
   const int64_t count = F - j;
   activate_with_slope<Relu2>(load_first(gate + j, count), &value, &slope);
   const vfloat gradient = load_first(g + j, count), hidden = load_first(h + j, count);
-  store_first(partial + j, load_first(partial + j, count) + gradient * (hidden * r), count);
-  const vfloat dh = r * (gradient * load_first(weight + j, count) - hidden * c);
+  store_first(partial + j, fma(gradient, hidden * r, load_first(partial + j, count)), count);
+  const vfloat dh = r * fma(gradient, load_first(weight + j, count), -(hidden * c));
   const vfloat through = dh * load_first(up + j, count);
   store_first(dup + j, dh * value, count);
   store_first(dgate + j, through * slope, count);

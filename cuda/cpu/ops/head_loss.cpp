@@ -5,7 +5,6 @@
 //   dx = dlogits . head;  dhead += dlogitsᵀ . x, chunk after chunk.
 // The sum of exponentials has one accumulator a vector lane, a fixed tree over the lanes; one thread a row. Ignored rows
 // (target < 0) have dlogits 0. Chunks are as many rows as fit the workspace: their number changes dhead by rounding alone.
-#include <math.h>
 #include <omp.h>
 
 #include "gemm_f32.h"
@@ -50,7 +49,7 @@ static float loss_row(float* logits, int64_t target, bool gradient, float grad_s
     for (int64_t j = 0; j < V; ++j) logits[j] *= factor;
     logits[target] -= grad_scale;
   }
-  return (max - target_logit) + logf(denominator);
+  return (max - target_logit) + log(denominator);
 }
 
 void head_loss(tb_context* context, const float* x, const float* head, const int32_t* targets, float* loss, float* dx,

@@ -24,11 +24,11 @@ TB_INLINE float sum_of_squares(const float* x, int64_t n) {
   for (; i + 4 * kLanes <= n; i += 4 * kLanes)
     for (int64_t part = 0; part < 4; ++part) {
       const vfloat value = load(x + i + part * kLanes);
-      total[part] += value * value;
+      total[part] = fma(value, value, total[part]);
     }
   for (; i < n; i += kLanes) {
     const vfloat value = i + kLanes <= n ? load(x + i) : load_first(x + i, n - i);
-    total[0] += value * value;
+    total[0] = fma(value, value, total[0]);
   }
   return sum((total[0] + total[1]) + (total[2] + total[3]));
 }
@@ -49,13 +49,13 @@ TB_INLINE float largest_magnitude(const float* h, float rstd, const float* weigh
 }
 
 TB_INLINE float mean_magnitude(const float* h, float rstd, const float* weight, int64_t D) {
-  float total = 0;
-#pragma omp simd reduction(+ : total)
-  for (int64_t j = 0; j < D; ++j) total += __builtin_fabsf(h[j] * rstd * weight[j]);
-  return total / float(D);
+  vfloat total = {};
+  int64_t j = 0;
+  for (; j + kLanes <= D; j += kLanes) total += magnitude(load(h + j) * rstd * load(weight + j));
+  if (j < D) total += magnitude(load_first(h + j, D - j) * rstd * load_first(weight + j, D - j));
+  return sum(total) / float(D);
 }
 
-// irint rather than adding and subtracting 1.5 * 2^23: the compiler may fuse that addition with the product before it.
 // Absmax needs no clamp: |n| <= gamma, so |n * (127 / gamma)| rounds to 127 at most.
 template <bool Clamp>
 TB_INLINE void round_row(const float* h, float rstd, const float* weight, float factor, int8_t* q, int64_t D) {
@@ -66,7 +66,7 @@ TB_INLINE void round_row(const float* h, float rstd, const float* weight, float 
       value = value > -8.0f ? value : -8.0f;
       value = value < 7.0f ? value : 7.0f;
     }
-    q[j] = int8_t(__builtin_irintf(value));
+    q[j] = int8_t(nearest(value));
   }
 }
 
@@ -97,11 +97,11 @@ TB_INLINE float weighted_dot(const float* g, const float* weight, const float* h
   for (; j + 2 * kLanes <= D; j += 2 * kLanes)
     for (int64_t part = 0; part < 2; ++part) {
       const int64_t at = j + part * kLanes;
-      total[part] += load(g + at) * load(weight + at) * load(h + at);
+      total[part] = fma(load(g + at) * load(weight + at), load(h + at), total[part]);
     }
   for (; j < D; j += kLanes) {
     const int64_t count = smaller(kLanes, D - j);
-    total[0] += load_first(g + j, count) * load_first(weight + j, count) * load_first(h + j, count);
+    total[0] = fma(load_first(g + j, count) * load_first(weight + j, count), load_first(h + j, count), total[0]);
   }
   return sum(total[0] + total[1]);
 }

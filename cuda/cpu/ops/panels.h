@@ -41,13 +41,13 @@ template <int R, int rows, class Change>
 static inline void turn_units(const char* const* row, int64_t offset, Change change, uint32_t* out) {
   Quad in[4] = {};
   for (int r = 0; r < rows; ++r) in[r] = change(Quad(*reinterpret_cast<const UnalignedQuad*>(row[r] + offset)));
-  const Quad low01 = __builtin_shuffle(in[0], in[1], Quad{0, 4, 1, 5});
-  const Quad high01 = __builtin_shuffle(in[0], in[1], Quad{2, 6, 3, 7});
-  const Quad low23 = __builtin_shuffle(in[2], in[3], Quad{0, 4, 1, 5});
-  const Quad high23 = __builtin_shuffle(in[2], in[3], Quad{2, 6, 3, 7});
+  const Quad low01 = shuffle<0, 4, 1, 5>(in[0], in[1]);
+  const Quad high01 = shuffle<2, 6, 3, 7>(in[0], in[1]);
+  const Quad low23 = shuffle<0, 4, 1, 5>(in[2], in[3]);
+  const Quad high23 = shuffle<2, 6, 3, 7>(in[2], in[3]);
   const Quad turned[4] = {
-      __builtin_shuffle(low01, low23, Quad{0, 1, 4, 5}), __builtin_shuffle(low01, low23, Quad{2, 3, 6, 7}),
-      __builtin_shuffle(high01, high23, Quad{0, 1, 4, 5}), __builtin_shuffle(high01, high23, Quad{2, 3, 6, 7})};
+      shuffle<0, 1, 4, 5>(low01, low23), shuffle<2, 3, 6, 7>(low01, low23),
+      shuffle<0, 1, 4, 5>(high01, high23), shuffle<2, 3, 6, 7>(high01, high23)};
   for (int unit = 0; unit < 4; ++unit) memcpy(out + unit * R, &turned[unit], rows * 4);
 }
 

@@ -47,15 +47,15 @@ void rmsnorm_backward(tb_context* context, const float* dy, const float* x, cons
         if (accumulate) {
 #pragma omp simd
           for (int64_t j = 0; j < D; ++j) {
-            partial[j] += g[j] * (h[j] * r);
-            out[j] += r * (g[j] * weight[j] - h[j] * c);
+            partial[j] = fma(g[j], h[j] * r, partial[j]);
+            out[j] = fma(r, fma(g[j], weight[j], -(h[j] * c)), out[j]);
           }
         } else {
 #pragma omp simd
           for (int64_t j = 0; j < D; ++j) {
             const float gradient = g[j], value = h[j];
-            partial[j] += gradient * (value * r);
-            out[j] = r * (gradient * weight[j] - value * c);
+            partial[j] = fma(gradient, value * r, partial[j]);
+            out[j] = r * fma(gradient, weight[j], -(value * c));
           }
         }
       }

@@ -5,7 +5,6 @@
 // Element by element in float32; one thread a token. For an int8 cache a head is rotated, then quantised by its largest magnitude.
 #include <omp.h>
 
-#include <cmath>
 #include <cstring>
 
 #include "vector.h"
@@ -28,8 +27,8 @@ TB_INLINE void rotate(const float* x, const float* angles, T* out, int64_t half)
 #pragma omp simd
   for (int64_t j = 0; j < half; ++j) {
     const float low = x[j], high = x[j + half], sine = Backward ? -s[j] : s[j];
-    round_into(low * c[j] - high * sine, out + j);
-    round_into(high * c[j] + low * sine, out + j + half);
+    round_into(fma(low, c[j], -(high * sine)), out + j);
+    round_into(fma(high, c[j], low * sine), out + j + half);
   }
 }
 
@@ -45,7 +44,7 @@ static float quantize_head(const float* x, int8_t* q, int64_t E) {
   }
   const float factor = 127.0f / gamma;
   const bool is_finite = gamma <= 3.4028235e38f;
-  for (int64_t e = 0; e < E; ++e) q[e] = is_finite ? int8_t(nearbyintf(x[e] * factor)) : int8_t(1);
+  for (int64_t e = 0; e < E; ++e) q[e] = is_finite ? int8_t(nearest(x[e] * factor)) : int8_t(1);
   return gamma / 127.0f;
 }
 

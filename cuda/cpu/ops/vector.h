@@ -1,8 +1,16 @@
 // Vectors as wide as the instruction set of this compilation, with the few operations that plain arithmetic lacks.
 //
+// The bits of a result follow from the source alone: the build forbids the compiler to fuse a product with a sum
+// (-ffp-contract=off), fused multiply-adds are written fma(), sums over floats have their order written out, and no function
+// of the C library that rounds takes part.
+//
+// fma(a, b, c): a * b + c, rounded once with AVX2 and AVX-512, twice in portable code, which has no such instruction.
 // exp(x): 2^k * p(r), k = round(x / ln 2), r = x - k ln 2 in two steps, p of degree 6 (1e-8 relative over |r| <= ln 2 / 2).
 //   Within 2 ulp of the true value. Results below 2^-126 are 0, so exp(-inf) = 0; above the largest float they are +inf;
 //   NaN gives NaN.
+// log(x): x = 2^k m with m in [sqrt(1/2), sqrt(2)), ln m = 2 atanh(s) with s = (m - 1) / (m + 1) and the odd series up to
+//   s^9, then + k ln 2. Within 2 ulp of the true value for positive normal x; subnormal x is taken as 2^-126.
+//   log(0) = -inf, log(+inf) = +inf; NaN and negative x give NaN.
 // sum(v), maximum(v): a fixed tree over the lanes. maximum() skips NaN.
 #pragma once
 
@@ -72,6 +80,23 @@ TB_INLINE void round_into(float value, float* to) { *to = value; }
 TB_INLINE void store(float* to, vfloat value) { *reinterpret_cast<vfloat_anywhere*>(to) = value; }
 TB_INLINE vfloat splat(float value) { return value - vfloat{}; }  // x - 0 is x, for -0 and NaN too
 
+TB_INLINE float fma(float a, float b, float c) {
+#if TB_ISA_LEVEL > 0
+  return __builtin_fmaf(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+TB_INLINE vfloat fma(vfloat a, vfloat b, vfloat c) {
+#if TB_ISA_LEVEL == 2
+  return _mm512_fmadd_ps(a, b, c);
+#elif TB_ISA_LEVEL == 1
+  return _mm256_fmadd_ps(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
 // a > b ? a : b and a < b ? a : b, so b where either is NaN: one instruction that the compiler makes of no expression.
 TB_INLINE vfloat larger(vfloat a, vfloat b) {
 #if !defined(__x86_64__)
@@ -96,13 +121,31 @@ TB_INLINE vfloat lesser(vfloat a, vfloat b) {
 #endif
 }
 
+// Elements i, j, k, l of the eight that a and b have; for vectors of four words.
+template <int i, int j, int k, int l, class Four>
+TB_INLINE Four shuffle(Four a, Four b) {
+#if defined(__clang__)
+  return __builtin_shufflevector(a, b, i, j, k, l);
+#else  // g++ has the other one from version 12 on
+  typedef int32_t Picks __attribute__((vector_size(16)));
+  return __builtin_shuffle(a, b, Picks{i, j, k, l});
+#endif
+}
+
+// The integer nearest to a value within +-2^22, half to even; of any other value an integer within 16 bits. Adding 1.5 * 2^23 leaves
+// it in the low bits: no conversion that C++ leaves undefined, no function of the C library, and every compiler vectorises it.
+TB_INLINE int16_t nearest(float value) { return int16_t(__builtin_bit_cast(uint32_t, value + 12582912.0f)); }
+
+TB_INLINE vfloat magnitude(vfloat v) {
+  return reinterpret_cast<vfloat>(reinterpret_cast<vint>(v) & 0x7fffffff);
+}
+
 TB_INLINE float4 halves_sum(vfloat v) {
 #if TB_ISA_LEVEL == 2
-  const auto half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
-                    __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
-  return __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+  const __m256 half = _mm256_add_ps(_mm512_maskz_extractf32x8_ps(0xff, v, 0), _mm512_maskz_extractf32x8_ps(0xff, v, 1));
+  return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 #elif TB_ISA_LEVEL == 1
-  return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+  return _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
 #else
   return v;
 #endif
@@ -110,7 +153,7 @@ TB_INLINE float4 halves_sum(vfloat v) {
 
 TB_INLINE float sum(vfloat v) {
   const float4 four = halves_sum(v);
-  const float4 two = four + __builtin_shufflevector(four, four, 2, 3, 0, 1);
+  const float4 two = four + shuffle<2, 3, 0, 1>(four, four);
   return two[0] + two[1];
 }
 
@@ -130,16 +173,16 @@ constexpr float kExpHighest = 88.722835f;  // the largest float
 TB_INLINE vfloat exp_parts(vfloat x, vint* k) {
   // Adding 1.5 * 2^23 leaves the rounded integer in the low bits.
   const vfloat shifter = splat(12582912.0f);
-  const vfloat shifted = x * 1.44269504f + shifter;
+  const vfloat shifted = fma(x, splat(1.44269504f), shifter);
   const vfloat whole = shifted - shifter;
   *k = reinterpret_cast<vint>(shifted) - reinterpret_cast<vint>(shifter);
-  const vfloat r = (x - whole * 0.693359375f) - whole * -2.12194440e-4f;
+  const vfloat r = fma(whole, splat(2.12194440e-4f), fma(whole, splat(-0.693359375f), x));
   vfloat p = splat(1.392617611993558e-3f);
-  p = p * r + 8.363173074513711e-3f;
-  p = p * r + 4.1666554662050534e-2f;
-  p = p * r + 1.666657702559799e-1f;
-  p = p * r + 0.5f;
-  return p * (r * r) + r + 1.0f;
+  p = fma(p, r, splat(8.363173074513711e-3f));
+  p = fma(p, r, splat(4.1666554662050534e-2f));
+  p = fma(p, r, splat(1.666657702559799e-1f));
+  p = fma(p, r, splat(0.5f));
+  return fma(p, r * r, r) + 1.0f;
 }
 
 TB_INLINE vfloat power_of_two(vint k) { return reinterpret_cast<vfloat>((k + 127) << 23); }
@@ -164,6 +207,23 @@ TB_INLINE vfloat exp(vfloat x) {
 TB_INLINE vfloat sigmoid(vfloat x) {
   const vfloat e = exp_below(lesser(-x, x));  // NaN: lesser gives its second
   return (x < 0.0f ? e : splat(1.0f)) / (1.0f + e);
+}
+
+TB_INLINE float exp_below(float x) { return exp_below(splat(x))[0]; }
+
+TB_INLINE float log(float x) {
+  if (!(x > 0) || x > 3.4028235e38f) return x == 0 ? -__builtin_inff() : x > 0 ? x : __builtin_nanf("");
+  const float normal = x < 1.17549435e-38f ? 1.17549435e-38f : x;
+  const uint32_t bits = __builtin_bit_cast(uint32_t, normal), above = bits - 0x3f3504f3u;  // sqrt(1/2)
+  const float exponent = float(int32_t(above) >> 23);
+  const float m = __builtin_bit_cast(float, (above & 0x007fffffu) + 0x3f3504f3u);
+  const float f = m - 1.0f, s = f / (2.0f + f), z = s * s;
+  float series = fma(z, 2.0f / 9.0f, 2.0f / 7.0f);
+  series = fma(z, series, 2.0f / 5.0f);
+  series = fma(z, series, 2.0f / 3.0f);
+  // ln m = 2 s + s z series = f - s (f - z series): f is exact, so what is rounded is small.
+  const float fraction = f - s * (f - z * series);
+  return fma(exponent, 0.693359375f, fma(exponent, -2.12194440e-4f, fraction));
 }
 
 // The first `count` floats and zeros; a store of the first `count`. For the ends of rows.
