@@ -15,6 +15,10 @@ import { bytesOfToken, type Spelling, spellingOf, type Vocabulary } from "./voca
 /** Bytes that an answer travels by at a time. */
 const PAGE_BYTES = 1 << 20;
 
+/** What Deno must allow before the package can be loaded. */
+const PERMISSIONS =
+  "--allow-read, --allow-ffi and --allow-env=NAPI_RS_NATIVE_LIBRARY_PATH,NAPI_RS_FORCE_WASI";
+
 /** What the worker is asked. */
 export type PackageRequest =
   | {
@@ -119,7 +123,7 @@ export class PackageTokenizer implements Tokenizer {
       const reason = error instanceof Error ? error.message : String(error);
       throw new TokenizerError(
         `Cannot load ${parts.file} as the native tokenizer does not run it (${parts.reason}) and the package ` +
-          `"tokenizers" failed: ${reason}; that package needs --allow-read, --allow-env and --allow-ffi`,
+          `"tokenizers" failed: ${reason}; that package needs ${PERMISSIONS}`,
         { file: parts.file, cause: error },
       );
     }
