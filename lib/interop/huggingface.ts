@@ -166,6 +166,7 @@ export function parseHuggingFaceConfig(text: string, path: string): HuggingFaceM
     eosTokenId: keys.tokenIds("eos_token_id"),
     padTokenId: keys.tokenId("pad_token_id"),
   };
+  keys.requireIdsBelow("vocab_size", ["bos_token_id", "eos_token_id", "pad_token_id"]);
   return { config, specialTokens, ownLayers: keys.names(OWN_LAYERS) };
 }
 
@@ -277,6 +278,19 @@ class ConfigKeys {
     const value = this.value(key) ?? null;
     if (value !== null && !isTokenId(value)) throw this.wrong(key, "a token id or null");
     return value;
+  }
+
+  /** Throws where one of these keys has an id that the vocabulary lacks. */
+  requireIdsBelow(sizeKey: string, keys: readonly string[]): void {
+    const size = this.value(sizeKey) as number;
+    const below = (value: unknown) => value == null || (value as number) < size;
+    const bad = keys.find((key) => ![this.value(key)].flat().every(below));
+    if (bad === undefined) return;
+    throw new InteropError(
+      `${
+        this.wrong(bad, `below ${sizeKey}, ${size}`).message
+      }; give the id that tokenizer.json has for it, or null`,
+    );
   }
 
   tokenIds(key: string): number | readonly number[] | null {

@@ -55,6 +55,25 @@ Deno.test("parseHuggingFaceConfig() gives back the special tokens", () => {
   assertEquals(parseHuggingFaceConfig(text, "config.json").specialTokens, special);
 });
 
+for (
+  const [key, value] of [
+    ["bos_token_id", 999999],
+    ["eos_token_id", CONFIG.vocabSize],
+    ["eos_token_id", [2, 999999]],
+    ["pad_token_id", 999999],
+  ] as const
+) {
+  Deno.test(`parseHuggingFaceConfig() names file and key when ${key} is ${JSON.stringify(value)}, beyond the vocabulary`, () => {
+    const fields = { ...JSON.parse(formatHuggingFaceConfig(CONFIG)), [key]: value };
+    assertThrows(
+      () => parseHuggingFaceConfig(JSON.stringify(fields), "run/config.json"),
+      InteropError,
+      `Cannot read run/config.json as ${key} must be below vocab_size, ${CONFIG.vocabSize}: current value is ` +
+        JSON.stringify(value),
+    );
+  });
+}
+
 Deno.test("formatHuggingFaceConfig() asks transformers to quantise latent weights on the fly", () => {
   const fields = JSON.parse(formatHuggingFaceConfig(CONFIG));
   assertEquals(fields.quantization_config, {
