@@ -54,9 +54,11 @@ function read(stage: unknown, key: string, file: string): number[] {
   if (type === "Sequence") {
     const { processors } = stage;
     if (!Array.isArray(processors)) throw fail("be an array", processors, `${key}.processors`);
-    // What a later one puts there goes before what is there.
-    return processors.map((inner, i) => read(inner, `${key}.processors[${i}]`, file)).reverse()
-      .flat();
+    const ids = processors.map((inner, i) => read(inner, `${key}.processors[${i}]`, file));
+    // The package takes what one of them made of a text for a pair of texts.
+    const adding = processors.filter((inner) => inner.type !== "ByteLevel").length;
+    if (adding > 1) throw fail("hold one that adds tokens at most", adding, `${key}.processors`);
+    return ids.flat();
   }
   if (type !== "TemplateProcessing") {
     const known = "ByteLevel, TemplateProcessing, BertProcessing, RobertaProcessing or Sequence";
