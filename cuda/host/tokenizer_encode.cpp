@@ -60,19 +60,18 @@ AddedTokenFinder::Match AddedTokenFinder::find(const uint8_t* p, const uint8_t* 
       continue;
     }
     const Entry* found = nullptr;
+    const auto hidden = [&](const Entry& entry) { return skip_special && entry.token->special; };
     if ((first_[*p] & 1) && end - p > 1) {
       const size_t key = size_t(p[0]) << 8 | p[1];
       for (uint32_t i = buckets_[key]; i < buckets_[key + 1] && found == nullptr; i++) {
         const std::string& content = entries_[i].content;
-        if (content.size() > 1 && content.size() <= size_t(end - p) && memcmp(content.data(), p, content.size()) == 0)
+        if (content.size() > 1 && content.size() <= size_t(end - p) && memcmp(content.data(), p, content.size()) == 0 &&
+            !hidden(entries_[i]))
           found = &entries_[i];
       }
     }
-    if (found == nullptr && (first_[*p] & 2)) found = &entries_[single_[*p]];
-    if (found == nullptr) continue;
-    const uint8_t* const after = p + found->content.size();
-    if (!(skip_special && found->token->special)) return {p, after, found->token};
-    p = after - 1;
+    if (found == nullptr && (first_[*p] & 2) && !hidden(entries_[single_[*p]])) found = &entries_[single_[*p]];
+    if (found != nullptr) return {p, p + found->content.size(), found->token};
   }
   return {end, end, nullptr};
 }
@@ -204,18 +203,17 @@ std::string TokenizerCoder::build(const uint8_t* spec, size_t count) {
 namespace {
 
 // Calls plain(start, end) for the text between added tokens and puts the ids of those. As `tokenizers` does, a token that
-// strips its left side takes white space back to the end of the match before it.
+// strips its left side takes white space back to the end of the match before it, and matches are looked for right behind a
+// token, even in white space that its right side strips: one that ends in there leaves the rest of it to the text.
 template <typename Plain>
 void split_added(const AddedTokenFinder& finder, const CharClasses& classes, const uint8_t* p, const uint8_t* end,
                  bool specials_as_text, IdWriter& out, Plain plain) {
   const uint8_t* from = p;
-  const uint8_t* search = p;
-  while (search < end) {
-    const AddedTokenFinder::Match match = finder.find(search, end, specials_as_text);
+  while (p < end) {
+    const AddedTokenFinder::Match match = finder.find(p, end, specials_as_text);
     if (match.token == nullptr) break;
     const uint8_t* start = match.start;
-    const uint8_t* stop = match.end;
-    search = match.end;
+    const uint8_t* stop = p = match.end;
     if (match.token->strip_left) {
       while (start > from) {
         const uint8_t* q = start - 1;
@@ -228,7 +226,6 @@ void split_added(const AddedTokenFinder& finder, const CharClasses& classes, con
     if (start > from) plain(from, start);
     out.put(match.token->id);
     from = stop;
-    search = std::max(search, from);
   }
   if (from < end) plain(from, end);
 }

@@ -22,7 +22,7 @@ class AddedTokenFinder {
   void finish();
   bool empty() const { return entries_.empty(); }
 
-  // The first match at or after `from`; without special tokens where skip_special.
+  // The first match at or after `from`; as if there were no special tokens where skip_special.
   Match find(const uint8_t* from, const uint8_t* end, bool skip_special) const;
 
  private:

@@ -70,8 +70,12 @@ export function describeTokenizing(report: TokenizeInputReport): string {
     return `${path}: ${count(tokens, "token")}, ${count(documents, "document")}${held}`;
   });
   const { textBytes, seconds, tokens, tokenizerPath, vocabSize, wantedVocabSize } = report;
-  // In plain digits, as a config takes it.
+  const starts = report.startTokens.length === 0
+    ? ""
+    : ` begins with ${report.startTokens.join("")},`;
   lines.push(
+    `each document${starts} ends with ${report.endToken}`,
+    // In plain digits, as a config takes it.
     `${tokenizerPath}: a vocabulary of ${vocabSize} tokens; set model.vocab_size to ${vocabSize}`,
     `${formatBytes(textBytes)} of text in ${formatDuration(1000 * seconds)}, ${
       formatBytes(textBytes / seconds)

@@ -87,6 +87,8 @@ export class TokenDataset {
   readonly vocabSize: number;
   /** Tokens of all shards. */
   readonly tokenCount: number;
+  /** Ids before each document's own; null where no file says so. */
+  readonly startIds: readonly number[] | null;
   readonly library: TokenFileLibrary;
 
   private constructor(shards: readonly TokenShard[], options: TokenDatasetOptions) {
@@ -94,14 +96,15 @@ export class TokenDataset {
     this.library = options.library;
     this.vocabSize = options.vocabSize;
     this.tokenCount = shards.reduce((sum, shard) => sum + shard.info.tokenCount, 0);
+    this.startIds = commonStart(shards);
   }
 
   /**
    * Opens files, folders and patterns, in the order given. A folder stands for its *.tokens and *.bin files without those whose
    * name says `val` (held out beside the training files); a `*` in a file name stands for any characters.
    *
-   * @throws {DataError} Where one is missing, damaged, of another vocabulary or made with another tokenizer; nothing
-   * then stays open.
+   * @throws {DataError} Where one is missing, damaged, of another vocabulary or made with another tokenizer, or where documents of
+   * two begin differently; nothing then stays open.
    */
   static open(paths: string | readonly string[], options: TokenDatasetOptions): TokenDataset {
     const { library, advice = "normal" } = options;
@@ -163,6 +166,47 @@ function checkVocabulary(path: string, info: TokenFileInfo, options: TokenDatase
       { path },
     );
   }
+}
+
+/** What the documents of all files begin with, as far as the files say so. */
+function commonStart(shards: readonly TokenShard[]): readonly number[] | null {
+  const known = shards.filter(({ info }) => info.startIds !== null);
+  for (const { path, info } of known) {
+    requireSameStart(known[0]!.path, known[0]!.info.startIds, { path, startIds: info.startIds });
+  }
+  return known[0]?.info.startIds ?? null;
+}
+
+/**
+ * Makes sure that documents of two sources begin alike, where both say how.
+ *
+ * @throws {DataError} naming both sources and their ids.
+ */
+export function requireSameStart(
+  source: string,
+  startIds: readonly number[] | null,
+  other: { readonly path: string; readonly startIds: readonly number[] | null },
+): void {
+  if (startIds === null || other.startIds === null || sameIds(startIds, other.startIds)) return;
+  throw new DataError(
+    `Cannot use ${other.path} with ${source} as documents must begin alike: they begin with ${
+      describeStart(other.startIds)
+    }, not with ${
+      describeStart(startIds)
+    }. Tokenize the text again with the same tokenizer.json (and tokenizer_config.json)`,
+    { path: other.path },
+  );
+}
+
+/** Whether documents begin alike. */
+export function sameIds(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((id, i) => id === b[i]);
+}
+
+/** Ids before a document in words. */
+export function describeStart(ids: readonly number[]): string {
+  if (ids.length === 0) return "no token of their own";
+  return ids.length === 1 ? `the id ${ids[0]}` : `the ids ${ids.join(", ")}`;
 }
 
 /** A path with the key that gave it. */

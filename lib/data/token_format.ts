@@ -4,6 +4,7 @@
  * @module
  */
 import { crc32 } from "node:zlib";
+import { MOST_START_IDS } from "../tokenizer/start_of_text.ts";
 import { DataError } from "./errors.ts";
 
 /** Bytes before the first token of a TitanBit token file: one page, so that a mapping's tokens are page-aligned. */
@@ -11,6 +12,7 @@ export const HEADER_BYTES = 4096;
 
 const MAGIC = "TITANTOK";
 const VERSION = 1;
+const START_COUNT_OFFSET = 80;
 const CHECKSUM_OFFSET = HEADER_BYTES - 4;
 const LLMC_HEADER_BYTES = 1024;
 const LLMC_KINDS = new Map<number, { version: number; tokenWidth: TokenWidth }>([
@@ -39,6 +41,8 @@ export interface TokenFileInfo {
   readonly documentCount: number | null;
   /** Id after each document. */
   readonly endOfDocumentId: number | null;
+  /** Ids before each document's own; none in a file that was written before there was the field. */
+  readonly startIds: readonly number[] | null;
   /** SHA-256 of the tokenizer.json that made the ids, in hex. */
   readonly tokenizerHash: string | null;
 }
@@ -50,6 +54,7 @@ export interface TitanBitHeader {
   tokenCount: number;
   documentCount: number;
   endOfDocumentId: number | null;
+  startIds: readonly number[];
   tokenizerHash: string | null;
 }
 
@@ -70,6 +75,8 @@ export function encodeHeader(header: TitanBitHeader): Uint8Array {
   view.setBigUint64(32, BigInt(header.documentCount), true);
   view.setBigInt64(40, BigInt(header.endOfDocumentId ?? -1), true);
   if (header.tokenizerHash !== null) bytes.set(fromHex(header.tokenizerHash), 48);
+  view.setUint32(START_COUNT_OFFSET, header.startIds.length, true);
+  header.startIds.forEach((id, i) => view.setUint32(START_COUNT_OFFSET + 4 + 4 * i, id, true));
   view.setUint32(CHECKSUM_OFFSET, crc32(bytes.subarray(0, CHECKSUM_OFFSET)), true);
   return bytes;
 }
@@ -127,6 +134,7 @@ function decodeHeader(
     vocabSize: null,
     documentCount: null,
     endOfDocumentId: null,
+    startIds: null,
     tokenizerHash: null,
   };
 }
@@ -198,17 +206,37 @@ function decodeOwn(view: DataView, file: { path: string; bytes: number }): Token
   const tokenCount = Number(view.getBigUint64(24, true));
   const endOfDocumentId = Number(view.getBigInt64(40, true));
   const hash = toHex(head.subarray(48, 80));
+  const vocabSize = Number(view.getBigUint64(16, true));
+  const startIds = decodeStart(view, { path, vocabSize });
   checkLength({ path, bytes, header: HEADER_BYTES, tokenCount, tokenWidth });
   return {
     format: "titanbit",
     tokenWidth,
     tokenCount,
     dataOffset: HEADER_BYTES,
-    vocabSize: Number(view.getBigUint64(16, true)),
+    vocabSize,
     documentCount: Number(view.getBigUint64(32, true)),
     endOfDocumentId: endOfDocumentId < 0 ? null : endOfDocumentId,
+    startIds,
     tokenizerHash: /^0*$/.test(hash) ? null : hash,
   };
+}
+
+function decodeStart(
+  view: DataView,
+  { path, vocabSize }: { path: string; vocabSize: number },
+): readonly number[] {
+  const count = view.getUint32(START_COUNT_OFFSET, true);
+  const ids = Array.from(
+    { length: Math.min(count, MOST_START_IDS) },
+    (_, i) => view.getUint32(START_COUNT_OFFSET + 4 + 4 * i, true),
+  );
+  if (count <= MOST_START_IDS && ids.every((id) => id < vocabSize)) return ids;
+  throw new DataError(
+    `Cannot read ${path} as a document begins with at most ${MOST_START_IDS} ids below the vocabulary's ${vocabSize}: its header has ` +
+      `${count}, ${ids.join(", ")}. Update TitanBit or make the file again`,
+    { path },
+  );
 }
 
 function decodeLlmc(view: DataView, file: { path: string; bytes: number }): TokenFileInfo {
@@ -241,6 +269,7 @@ function decodeLlmc(view: DataView, file: { path: string; bytes: number }): Toke
     vocabSize: null,
     documentCount: null,
     endOfDocumentId: null,
+    startIds: null,
     tokenizerHash: null,
   };
 }

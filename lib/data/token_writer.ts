@@ -14,6 +14,8 @@ export interface TokenFileWriterOptions {
   tokenWidth: TokenWidth;
   /** Id after each document. @default {null} */
   endOfDocumentId?: number | null;
+  /** Ids before each document's own. @default none */
+  startIds?: readonly number[];
   /** SHA-256 of the tokenizer.json, in hex. @default {null} */
   tokenizerHash?: string | null;
 }
@@ -119,13 +121,14 @@ export class TokenFileWriter {
     if (this.#closed) return;
     this.#closed = true;
     this.#flush();
-    const { tokenWidth, vocabSize, endOfDocumentId, tokenizerHash } = this.#options;
+    const { tokenWidth, vocabSize, endOfDocumentId, startIds, tokenizerHash } = this.#options;
     const header = encodeHeader({
       tokenWidth,
       vocabSize,
       tokenCount: this.#flushed,
       documentCount: this.#documents,
       endOfDocumentId: endOfDocumentId ?? null,
+      startIds: startIds ?? [],
       tokenizerHash: tokenizerHash ?? null,
     });
     this.#file.writeAt(header, 0);

@@ -7,10 +7,11 @@
 import { join } from "@std/path";
 import { FILES } from "../checkpoint/layout.ts";
 import { DataError } from "../data/errors.ts";
-import { TokenDataset } from "../data/shards.ts";
+import { requireSameStart, TokenDataset } from "../data/shards.ts";
 import { findSourceFiles } from "../data/text/source_files.ts";
 import { tokenizeCorpus, type TokenizeProgress } from "../data/tokenize/tokenize_corpus.ts";
 import type { NativeLibrary } from "../ffi/library.ts";
+import type { SpecialTokens } from "../interop/huggingface.ts";
 import type { BitNetTransformer } from "../model/transformer.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import {
@@ -48,6 +49,8 @@ export interface EvaluationDataOptions {
   readonly tokenizer: Tokenizer | null;
   /** Where that lies, for messages. @default null */
   readonly tokenizerPath?: string | null;
+  /** What the documents began with that the model was trained on. @default what the tokenizer puts before a text */
+  readonly startIds?: readonly number[];
   /** Field of JSON lines or column of parquet that holds the text. @default "text" */
   readonly textField?: string;
   readonly observer?: TextObserver;
@@ -60,6 +63,7 @@ export interface EvaluatedModel {
   readonly model: BitNetTransformer;
   readonly tokenizer: Tokenizer | null;
   readonly path?: string;
+  readonly specialTokens?: SpecialTokens;
 }
 
 /**
@@ -83,7 +87,7 @@ export async function evaluateText(
 
 /** {@linkcode openEvaluationData} for a model: its vocabulary, its tokenizer, its library. */
 export function openTextFor(
-  { model, tokenizer, path: folder }: EvaluatedModel,
+  { model, tokenizer, path: folder, specialTokens }: EvaluatedModel,
   path: string,
   options: Pick<EvaluationDataOptions, "textField" | "observer" | "signal"> = {},
 ): Promise<TokenDataset> {
@@ -92,6 +96,7 @@ export function openTextFor(
     library: model.device.library,
     vocabSize: model.config.vocabSize,
     tokenizer,
+    ...(specialTokens?.startIds !== undefined && { startIds: specialTokens.startIds }),
     ...(folder !== undefined && { tokenizerPath: join(folder, FILES.tokenizer) }),
   });
 }
@@ -105,7 +110,7 @@ export function scoreText(
 ): Evaluation {
   const { seqLen, observer, path, ...rest } = options;
   using evaluator = new LanguageModelEvaluator(model, {
-    tokenBytes: tokenizer === null ? null : new TokenBytes(tokenizer),
+    tokenBytes: tokenizer === null ? null : new TokenBytes(tokenizer, dataset.startIds ?? []),
     ...(seqLen !== undefined && { seqLen }),
   });
   const found = evaluator.run(dataset, {
@@ -123,8 +128,8 @@ export function scoreText(
  * Opens a token file, or tokenizes a text file or folder as `tokenize` would, into a temporary file that is gone once it is
  * opened: the figures of a text and of its token file are the same.
  *
- * @throws {DataError} where the path is missing, holds nothing, is of no known kind or of another vocabulary, or is text and
- * the model has no tokenizer.
+ * @throws {DataError} where the path is missing, holds nothing, is of no known kind or of another vocabulary, where its documents
+ * begin differently from those that the model was trained on, or where it is text and the model has no tokenizer.
  */
 export async function openEvaluationData(
   path: string,
@@ -139,7 +144,17 @@ export async function openEvaluationData(
       tokenizerPath: options.tokenizerPath ?? null,
       advice: "sequential",
     });
-  if (/\.(tokens|bin)$/.test(path)) return open(path);
+  const { startIds } = options;
+  if (/\.(tokens|bin)$/.test(path)) {
+    const dataset = open(path);
+    try {
+      requireSameStart("the model", startIds ?? null, { path, startIds: dataset.startIds });
+      return dataset;
+    } catch (error) {
+      dataset[Symbol.dispose]();
+      throw error;
+    }
+  }
   const source = await findSourceFiles(path);
   if (tokenizer === null) {
     throw new DataError(
@@ -166,6 +181,7 @@ export async function openEvaluationData(
       tokenizer,
       library,
       workers: 1,
+      ...(startIds !== undefined && { startIds }),
       ...(textField !== undefined && { textField }),
       ...(signal !== undefined && { signal }),
       ...(observer !== undefined && {

@@ -13,11 +13,14 @@ export class TokenBytes {
   /** Marks the end of a document; null where the tokenizer has no such token. */
   readonly endId: number | null;
   readonly #tokenizer: Tokenizer;
+  readonly #startIds: readonly number[];
   readonly #inside: Int32Array; // (V)
   readonly #first: Int32Array; // (V)
 
-  constructor(tokenizer: Tokenizer) {
+  /** `startIds`: before each document's own, @default none */
+  constructor(tokenizer: Tokenizer, startIds: readonly number[] = []) {
     this.endId = tokenizer.eosId;
+    this.#startIds = startIds;
     this.#tokenizer = tokenizer;
     this.#inside = new Int32Array(tokenizer.vocabSize).fill(UNKNOWN);
     this.#first = new Int32Array(tokenizer.vocabSize).fill(UNKNOWN);
@@ -30,12 +33,12 @@ export class TokenBytes {
    * Throws `RangeError` for an id beyond the vocabulary.
    */
   of(id: number, previous: number): number {
-    const begins = previous === this.endId;
+    const begins = previous === (this.#startIds.at(-1) ?? this.endId);
     const known = begins ? this.#first : this.#inside;
     const bytes = known[id] ?? UNKNOWN;
     if (bytes !== UNKNOWN) return bytes;
     const { specialIds } = this.#tokenizer;
-    const found = specialIds.has(id) || id === this.endId
+    const found = specialIds.has(id) || id === this.endId || this.#startIds.includes(id)
       ? 0
       : begins
       ? this.#tokenizer.decodeBytes([id]).length

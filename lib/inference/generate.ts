@@ -7,6 +7,7 @@
 import type { CacheDType } from "../tensor/dtype.ts";
 import type { BitNetTransformer } from "../model/transformer.ts";
 import { StreamDecoder } from "../tokenizer/stream_decoder.ts";
+import { withStart } from "../tokenizer/start_of_text.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import {
   BatchGenerator,
@@ -84,7 +85,8 @@ const DEFAULT_SEQUENCES = 16;
 /**
  * Yields the text that continues `prompt`, in pieces of whole characters, each as soon as its last token is chosen.
  *
- * The prompt begins a document: the id that config.json names for that comes first, where it names one.
+ * The prompt begins a document, as those did that the model was trained on: what its config.json names for that comes first, or
+ * else what the tokenizer puts before a text, unless the prompt spells that itself.
  *
  * Throws as {@linkcode TokenGenerator.generate} does, and `TypeError` for a model without a tokenizer.
  */
@@ -118,10 +120,10 @@ export function* generateTexts(
   const tokenizer = tokenizerOf(loaded);
   const { maxTokens = 256, contextLength = loaded.contextLength, stopTexts = [], names } = options;
   const sequences = options.sequences ?? Math.max(1, Math.min(DEFAULT_SEQUENCES, prompts.length));
-  const start = loaded.specialTokens.bosTokenId;
+  const { startIds = tokenizer.startIds } = loaded.specialTokens;
   const ids = prompts.map((prompt) => {
     const encoded = tokenizer.encode(prompt);
-    return encoded.length === 0 || start === null ? encoded : [start, ...encoded];
+    return encoded.length === 0 ? encoded : withStart(encoded, startIds);
   });
   for (const [prompt, { length }] of ids.entries()) {
     const which = promptName(prompt, { count: prompts.length, names });

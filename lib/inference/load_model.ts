@@ -23,6 +23,7 @@ import type { ProjectionSpec } from "../model/projection.ts";
 import { BitNetTransformer } from "../model/transformer.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { TokenizerError } from "../tokenizer/errors.ts";
+import { startTokenBeside } from "../tokenizer/start_of_text.ts";
 import { type Tokenizer, tokenizerFromJson } from "../tokenizer/tokenizer.ts";
 import { Int8Head } from "./int8_head.ts";
 import { PackedBitLinear, WeightPacker } from "./packed_linear.ts";
@@ -108,12 +109,7 @@ export async function loadModel(
   const contextLength = Math.min(folder.config.maxSeqLen, trainedOn(folder.path) ?? Infinity);
   const model = await loadWeights(folder, options);
   try {
-    const tokenizer = folder.tokenizerJson === null
-      ? null
-      : await tokenizerFromJson(folder.tokenizerJson, {
-        name: join(folder.path, FILES.tokenizer),
-        library: model.device.library,
-      });
+    const tokenizer = await loadTokenizer(folder, model);
     if (tokenizer !== null) requireFits(tokenizer, folder);
     return {
       model,
@@ -134,6 +130,20 @@ export async function loadModel(
     model[Symbol.dispose]();
     throw error;
   }
+}
+
+async function loadTokenizer(
+  { path, tokenizerJson }: ModelFolder,
+  model: BitNetTransformer,
+): Promise<Tokenizer | null> {
+  if (tokenizerJson === null) return null;
+  const name = join(path, FILES.tokenizer);
+  const startToken = await startTokenBeside(name);
+  return await tokenizerFromJson(tokenizerJson, {
+    name,
+    library: model.device.library,
+    ...(startToken !== undefined && { startToken }),
+  });
 }
 
 /** The copy that a run saved is taken as it is: the run could use it. */

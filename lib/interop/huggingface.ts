@@ -16,6 +16,8 @@ export interface SpecialTokens {
   /** One id, or several that all end a text. */
   readonly eosTokenId: number | readonly number[] | null;
   readonly padTokenId: number | null;
+  /** What prompts begin with, as the documents it was trained on did; left out where nothing says so: then the tokenizer does. */
+  readonly startIds?: readonly number[];
 }
 
 /** A model without special tokens. */
@@ -39,7 +41,8 @@ export interface HuggingFaceModel {
   readonly ownLayers: readonly string[];
 }
 
-/** Key that transformers doesn't know, and passes over. */
+/** Keys that transformers doesn't know, and passes over. */
+const START_IDS = "titanbit_start_token_ids";
 const OWN_LAYERS = "titanbit_own_layers";
 
 /** Lists every parameter in the order the forward pass meets them. A tied head is the embedding. */
@@ -107,6 +110,7 @@ export function formatHuggingFaceConfig(
     eos_token_id: specialTokens.eosTokenId,
     pad_token_id: specialTokens.padTokenId,
     torch_dtype: dtype,
+    ...(specialTokens.startIds !== undefined && { [START_IDS]: specialTokens.startIds }),
     ...(ownLayers.length > 0 && { [OWN_LAYERS]: ownLayers }),
     ...(ternary && {
       activation_quant: config.activationQuant,
@@ -161,11 +165,15 @@ export function parseHuggingFaceConfig(text: string, path: string): HuggingFaceM
   } catch (error) {
     throw new InteropError(`Cannot read ${path}: ${(error as Error).message}`, { cause: error });
   }
+  const startIds = keys.value(START_IDS) === undefined ? null : keys.tokenIds(START_IDS);
+  if (typeof startIds === "number") throw keys.wrong(START_IDS, "token ids");
   const specialTokens = {
     bosTokenId: keys.tokenId("bos_token_id"),
     eosTokenId: keys.tokenIds("eos_token_id"),
     padTokenId: keys.tokenId("pad_token_id"),
+    ...(startIds !== null && { startIds }),
   };
+  keys.requireIdsBelow("vocab_size", ["bos_token_id", "eos_token_id", "pad_token_id", START_IDS]);
   return { config, specialTokens, ownLayers: keys.names(OWN_LAYERS) };
 }
 
@@ -277,6 +285,19 @@ class ConfigKeys {
     const value = this.value(key) ?? null;
     if (value !== null && !isTokenId(value)) throw this.wrong(key, "a token id or null");
     return value;
+  }
+
+  /** Throws where one of these keys has an id that the vocabulary lacks. */
+  requireIdsBelow(sizeKey: string, keys: readonly string[]): void {
+    const size = this.value(sizeKey) as number;
+    const below = (value: unknown) => value == null || (value as number) < size;
+    const bad = keys.find((key) => ![this.value(key)].flat().every(below));
+    if (bad === undefined) return;
+    throw new InteropError(
+      `${
+        this.wrong(bad, `below ${sizeKey}, ${size}`).message
+      }; give the id that tokenizer.json has for it, or null`,
+    );
   }
 
   tokenIds(key: string): number | readonly number[] | null {

@@ -7,8 +7,8 @@
 
 import { bytesOfByteLevelToken } from "./byte_alphabet.ts";
 import { TokenizerError } from "./errors.ts";
-import { type NativePlan, show, type TokenizerJson } from "./tokenizer_json.ts";
-import { byteOfFallbackToken, bytesOfToken, type Vocabulary } from "./vocabulary.ts";
+import { mergePairOf, type NativePlan, show, type TokenizerJson } from "./tokenizer_json.ts";
+import { byteOfFallbackToken, bytesOfId, bytesOfToken, type Vocabulary } from "./vocabulary.ts";
 
 const MAGIC = 0x314b4254; // "TBK1"
 const HEADER_WORDS = 16;
@@ -23,6 +23,8 @@ export interface SpecSource {
   readonly json: TokenizerJson;
   readonly plan: NativePlan;
   readonly vocabulary: Vocabulary;
+  /** Names of the tokens that are hidden where special ones are read as text. */
+  readonly specials: ReadonlySet<string>;
   /** Name of the file, for messages. */
   readonly file: string;
 }
@@ -33,7 +35,7 @@ export interface SpecSource {
  * Throws {@linkcode TokenizerError} where a merge names a token that the vocabulary lacks.
  */
 export function writeNativeSpec(source: SpecSource): Uint8Array | { unsupported: string } {
-  const { json, plan, vocabulary } = source;
+  const { json, plan, vocabulary, specials } = source;
   const tokens = layTokens(source);
   const merges = layMerges(source);
   for (let i = 0; i < merges.length; i++) {
@@ -42,6 +44,8 @@ export function writeNativeSpec(source: SpecSource): Uint8Array | { unsupported:
       return { unsupported: `a merge of ${show(vocabulary.names[merges[i]!])}, which is no text` };
     }
   }
+  const changed = changedToken(source, merges);
+  if (changed !== null) return { unsupported: changed };
   const missing = missingByte(plan, tokens.types, vocabulary);
   if (missing !== null) return { unsupported: missing };
   const added = json.added_tokens.filter((token) => token.content !== "");
@@ -82,7 +86,7 @@ export function writeNativeSpec(source: SpecSource): Uint8Array | { unsupported:
   at += 12 * added.length;
   added.forEach((token, i) => {
     const flags = Number(token.normalized ?? !token.special) | Number(token.lstrip ?? false) << 1 |
-      Number(token.rstrip ?? false) << 2 | Number(token.special ?? false) << 3;
+      Number(token.rstrip ?? false) << 2 | Number(specials.has(token.content)) << 3;
     entries.set([vocabulary.ids.get(token.content)!, flags, contents[i]!.length], 3 * i);
     spec.set(contents[i]!, at);
     at += contents[i]!.length;
@@ -106,11 +110,11 @@ function layTokens({ plan, vocabulary, json }: SpecSource): Tokens {
   let bytes = new Uint8Array(8 * vocabulary.size + 1024);
   let end = 0;
   // The decoder sees normalized added tokens as the normalizer leaves them.
-  const decoded = new Map<string, string>();
-  for (const { content, normalized } of plan.normalizes ? json.added_tokens : []) {
-    const prefix = plan.prefix === "always" ? "▁" : "";
-    if (normalized) decoded.set(content, prefix + content.replaceAll(" ", "▁"));
-  }
+  const decoded = new Map(
+    normalizedContents(json, plan).map((
+      [content, normal],
+    ) => [vocabulary.ids.get(content)!, normal]),
+  );
   for (let id = 0; id < vocabulary.size; id++) {
     const name = vocabulary.names[id];
     types[id] = name === undefined
@@ -119,7 +123,10 @@ function layTokens({ plan, vocabulary, json }: SpecSource): Tokens {
       ? typeInModel(name, plan)
       : TYPE.added;
     if (name !== undefined) {
-      const token = bytesOfToken(decoded.get(name) ?? name, plan.algorithm);
+      const normal = decoded.get(id);
+      const token = normal !== undefined
+        ? bytesOfToken(normal, plan.algorithm)
+        : bytesOfId(vocabulary, id, plan.algorithm);
       if (end + token.length > bytes.length) {
         const larger = new Uint8Array(2 * (end + token.length));
         larger.set(bytes.subarray(0, end));
@@ -131,6 +138,29 @@ function layTokens({ plan, vocabulary, json }: SpecSource): Tokens {
     offsets[id + 1] = end;
   }
   return { types, offsets, bytes: bytes.subarray(0, end) };
+}
+
+/** Normalized added tokens and what the normalizer makes of them. */
+function normalizedContents(json: TokenizerJson, plan: NativePlan): [string, string][] {
+  if (!plan.normalizes) return [];
+  const prefix = plan.prefix === "always" ? "▁" : "";
+  return json.added_tokens.filter(({ normalized, content }) => normalized && content !== "")
+    .map(({ content }) => [content, prefix + content.replaceAll(" ", "▁")]);
+}
+
+/** A token has one spelling natively: one that the model makes and that decodes as something else is the package's. */
+function changedToken({ json, plan, vocabulary }: SpecSource, merges: Uint32Array): string | null {
+  const changed = new Map<number, string>();
+  for (const [content, normal] of normalizedContents(json, plan)) {
+    const id = vocabulary.ids.get(content)!;
+    if (normal !== content && vocabulary.inModel[id] === 1) changed.set(id, content);
+  }
+  const made = [...changed].find(([id, content]) => {
+    if ([...content].length === 1) return true;
+    for (let i = 2; i < merges.length; i += 3) if (merges[i] === id) return true;
+    return false;
+  });
+  return made === undefined ? null : `${show(made[1])} is a normalized added token and the model's`;
 }
 
 function typeInModel(name: string, plan: NativePlan): number {
@@ -149,10 +179,8 @@ function layMerges({ json, vocabulary, file }: SpecSource): Uint32Array {
   const triples = new Uint32Array(3 * merges.length);
   for (let i = 0; i < merges.length; i++) {
     const merge: unknown = merges[i];
-    const pair = typeof merge === "string" ? merge.split(" ") : merge;
-    if (!Array.isArray(pair) || pair.length !== 2 || pair.some((p) => typeof p !== "string")) {
-      throw wrongMerge(file, `model.merges[${i}]`, merge);
-    }
+    const pair = mergePairOf(merge);
+    if (pair === null) throw wrongMerge(file, `model.merges[${i}]`, merge);
     const left = ids.get(pair[0]) ?? -1;
     const right = ids.get(pair[1]) ?? -1;
     const result = ids.get(pair[0] + pair[1]) ?? -1;

@@ -20,11 +20,14 @@ const REPLACE = 2;
 export interface NativeTokenizerParts {
   readonly library: NativeLibrary;
   readonly spec: Uint8Array;
+  /** Makes the one for special tokens read as text; null where `spec` serves. */
+  readonly plainSpec: (() => Uint8Array) | null;
   readonly vocabulary: Vocabulary;
   readonly json: Uint8Array;
   readonly hash: string;
   readonly bosId: number | null;
   readonly eosId: number | null;
+  readonly startIds: readonly number[];
   readonly file: string;
 }
 
@@ -35,6 +38,7 @@ export class NativeTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly bosId: number | null;
   readonly eosId: number | null;
+  readonly startIds: readonly number[];
   readonly hash: string;
   readonly json: Uint8Array;
   readonly specialIds: ReadonlySet<number>;
@@ -44,7 +48,9 @@ export class NativeTokenizer implements Tokenizer {
   readonly #count = new BigInt64Array(1);
   readonly #oneEnd = new Float64Array(1);
   readonly #oneIdEnd = new Float64Array(1);
+  readonly #parts: Pick<NativeTokenizerParts, "library" | "plainSpec" | "file">;
   #handle: bigint;
+  #plain = 0n; // made when special tokens are first read as text, where that needs a model of its own
   #text = new Uint8Array(4096);
   #ids = new Uint32Array(8192);
   #decoded = new Uint8Array(4096);
@@ -55,27 +61,13 @@ export class NativeTokenizer implements Tokenizer {
     this.specialIds = parts.vocabulary.specialIds;
     this.bosId = parts.bosId;
     this.eosId = parts.eosId;
+    this.startIds = parts.startIds;
     this.hash = parts.hash;
     this.json = parts.json;
     this.#vocabulary = parts.vocabulary;
     this.#symbols = parts.library.symbols;
-    const handle = new BigUint64Array(1);
-    const reason = new Uint8Array(512);
-    const status = this.#symbols.tb_tokenizer_create(
-      parts.spec as Uint8Array<ArrayBuffer>,
-      BigInt(parts.spec.length),
-      handle,
-      reason,
-      BigInt(reason.length),
-    );
-    if (status !== 0) {
-      const text = new TextDecoder().decode(reason.subarray(0, reason.indexOf(0)));
-      throw new TokenizerError(
-        `Cannot load ${parts.file} into the native tokenizer: ${text}; repair the file or give another`,
-        { file: parts.file },
-      );
-    }
-    this.#handle = handle[0]!;
+    this.#parts = { library: parts.library, plainSpec: parts.plainSpec, file: parts.file };
+    this.#handle = create(parts, parts.spec);
   }
 
   encode(text: string | Uint8Array): Uint32Array {
@@ -117,7 +109,7 @@ export class NativeTokenizer implements Tokenizer {
     idEnds: Float64Array<ArrayBuffer>,
     options: EncodeBatchOptions,
   ): Uint32Array {
-    const handle = this.#open();
+    const handle = options.specialsAsText ? this.#openPlain() : this.#open();
     const endId = options.endId ?? -1;
     if (endId !== -1 && !(Number.isInteger(endId) && endId >= 0 && endId < this.vocabSize)) {
       throw new RangeError(
@@ -194,6 +186,14 @@ export class NativeTokenizer implements Tokenizer {
     return this.#handle;
   }
 
+  #openPlain(): bigint {
+    const handle = this.#open();
+    const { plainSpec } = this.#parts;
+    if (plainSpec === null) return handle;
+    if (this.#plain === 0n) this.#plain = create(this.#parts, plainSpec());
+    return this.#plain;
+  }
+
   #failed(what: string, status: number): TokenizerError {
     return new TokenizerError(
       status === 3
@@ -203,9 +203,32 @@ export class NativeTokenizer implements Tokenizer {
   }
 
   [Symbol.dispose](): void {
-    if (this.#handle !== 0n) this.#symbols.tb_tokenizer_destroy(this.#handle);
-    this.#handle = 0n;
+    for (const handle of [this.#handle, this.#plain]) {
+      if (handle !== 0n) this.#symbols.tb_tokenizer_destroy(handle);
+    }
+    this.#handle = this.#plain = 0n;
   }
+}
+
+function create(
+  { library, file }: Pick<NativeTokenizerParts, "library" | "file">,
+  spec: Uint8Array,
+): bigint {
+  const handle = new BigUint64Array(1);
+  const reason = new Uint8Array(512);
+  const status = library.symbols.tb_tokenizer_create(
+    spec as Uint8Array<ArrayBuffer>,
+    BigInt(spec.length),
+    handle,
+    reason,
+    BigInt(reason.length),
+  );
+  if (status === 0) return handle[0]!;
+  const text = new TextDecoder().decode(reason.subarray(0, reason.indexOf(0)));
+  throw new TokenizerError(
+    `Cannot load ${file} into the native tokenizer: ${text}; repair the file or give another`,
+    { file },
+  );
 }
 
 const encoder = new TextEncoder();

@@ -9,11 +9,16 @@
 import { TokenizerError } from "./errors.ts";
 import { idOutOfRange } from "./native_tokenizer.ts";
 import type { EncodeBatchOptions, EncodedBatch, Tokenizer } from "./tokenizer.ts";
-import { type AddedTokenJson, isObject, type TokenizerJson } from "./tokenizer_json.ts";
-import { bytesOfToken, type Spelling, spellingOf, type Vocabulary } from "./vocabulary.ts";
+import { hideSpecials } from "./hide_specials.ts";
+import type { StageJson, TokenizerJson } from "./tokenizer_json.ts";
+import { bytesOfId, type Spelling, spellingOf, type Vocabulary } from "./vocabulary.ts";
 
 /** Bytes that an answer travels by at a time. */
 const PAGE_BYTES = 1 << 20;
+
+/** What Deno must allow before the package can be loaded. */
+const PERMISSIONS =
+  "--allow-read, --allow-ffi and --allow-env=NAPI_RS_NATIVE_LIBRARY_PATH,NAPI_RS_FORCE_WASI";
 
 /** What the worker is asked. */
 export type PackageRequest =
@@ -40,6 +45,9 @@ export interface PackageTokenizerParts {
   readonly hash: string;
   readonly bosId: number | null;
   readonly eosId: number | null;
+  readonly startIds: readonly number[];
+  /** Names of the tokens that are hidden where special ones are read as text. */
+  readonly specials: ReadonlySet<string>;
   readonly file: string;
   readonly reason: string;
 }
@@ -51,6 +59,7 @@ export class PackageTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly bosId: number | null;
   readonly eosId: number | null;
+  readonly startIds: readonly number[];
   readonly hash: string;
   readonly json: Uint8Array;
   readonly specialIds: ReadonlySet<number>;
@@ -74,6 +83,7 @@ export class PackageTokenizer implements Tokenizer {
     this.specialIds = parts.vocabulary.specialIds;
     this.bosId = parts.bosId;
     this.eosId = parts.eosId;
+    this.startIds = parts.startIds;
     this.hash = parts.hash;
     this.json = parts.json;
     this.#vocabulary = parts.vocabulary;
@@ -93,8 +103,14 @@ export class PackageTokenizer implements Tokenizer {
       truncation: null,
       padding: null,
     };
-    const json = JSON.stringify(whole);
-    const plainJson = JSON.stringify({ ...whole, added_tokens: hideSpecials(parts.parsed) });
+    const { parsed, specials } = parts;
+    const hidden = hideSpecials(parsed, specials);
+    const json = JSON.stringify({ ...whole, model: refuseLoss(whole.model) });
+    const plainJson = JSON.stringify({
+      ...whole,
+      added_tokens: hidden.added_tokens,
+      model: refuseLoss(hidden.model),
+    });
     const worker = new Worker(new URL("./package_worker.ts", import.meta.url), { type: "module" });
     try {
       const loaded = new Promise<string | null>((resolve, reject) => {
@@ -119,7 +135,7 @@ export class PackageTokenizer implements Tokenizer {
       const reason = error instanceof Error ? error.message : String(error);
       throw new TokenizerError(
         `Cannot load ${parts.file} as the native tokenizer does not run it (${parts.reason}) and the package ` +
-          `"tokenizers" failed: ${reason}; that package needs --allow-read, --allow-env and --allow-ffi`,
+          `"tokenizers" failed: ${reason}; that package needs ${PERMISSIONS}`,
         { file: parts.file, cause: error },
       );
     }
@@ -153,7 +169,21 @@ export class PackageTokenizer implements Tokenizer {
     ids.forEach((id, i) => {
       if (!(id >= 0 && id < this.vocabSize)) throw idOutOfRange(id, i, this.vocabSize);
     });
-    return decoder.decode(this.#ask({ op: "decode", ids: [...ids] }));
+    let text = "";
+    let from = 0;
+    const decodeUpTo = (end: number) => {
+      if (end > from) {
+        text += decoder.decode(this.#ask({ op: "decode", ids: [...ids.slice(from, end)] }));
+      }
+      from = end + 1;
+    };
+    ids.forEach((id, i) => {
+      if (!this.#vocabulary.literalIds.has(id)) return;
+      decodeUpTo(i);
+      text += this.#vocabulary.names[id];
+    });
+    decodeUpTo(ids.length);
+    return text;
   }
 
   decodeBytes(ids: Uint32Array | readonly number[]): Uint8Array {
@@ -162,8 +192,7 @@ export class PackageTokenizer implements Tokenizer {
 
   tokenBytes(id: number): Uint8Array {
     if (!(id >= 0 && id < this.vocabSize)) throw idOutOfRange(id, 0, this.vocabSize);
-    const name = this.#vocabulary.names[id];
-    return name === undefined ? new Uint8Array(0) : bytesOfToken(name, this.#spelling);
+    return bytesOfId(this.#vocabulary, id, this.#spelling);
   }
 
   tokenName(id: number): string | null {
@@ -209,22 +238,12 @@ export class PackageTokenizer implements Tokenizer {
   }
 }
 
-/**
- * The added tokens without the special ones, for reading those as text. The package numbers added tokens that the model's
- * vocabulary lacks one after the other, so such special tokens keep their place under a name that no text holds.
- */
-function hideSpecials(json: TokenizerJson): AddedTokenJson[] {
-  const vocab = json.model["vocab"];
-  const inModel = Array.isArray(vocab)
-    ? new Set(vocab.map((entry) => String(Array.isArray(entry) ? entry[0] : entry)))
-    : new Set(isObject(vocab) ? Object.keys(vocab) : []);
-  return json.added_tokens
-    .filter((token) => !token.special || !inModel.has(token.content))
-    .map((token) =>
-      token.special
-        ? { ...token, content: `\u{10fffe}${token.id}\u{10fffe}`, normalized: false }
-        : token
-    );
+/** An `unk_token` that no vocabulary has: the package then fails where a BPE model would drop a character without a word. */
+export const NO_UNKNOWN = "\u{10fffe}no token\u{10fffe}";
+
+function refuseLoss(model: StageJson): StageJson {
+  if (model.type !== "BPE" && !("merges" in model)) return model;
+  return { ...model, unk_token: model["unk_token"] ?? NO_UNKNOWN };
 }
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });

@@ -8,7 +8,7 @@
 /// <reference lib="deno.worker" />
 
 import type { Tokenizer } from "tokenizers";
-import { CONTROL, type PackageRequest } from "./package_tokenizer.ts";
+import { CONTROL, NO_UNKNOWN, type PackageRequest } from "./package_tokenizer.ts";
 
 let tokenizer: Tokenizer;
 let plainTokenizer: Tokenizer | null = null; // made when special tokens are first read as text
@@ -59,7 +59,7 @@ async function encode(
   specialsAsText: boolean,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const engine = specialsAsText ? plainTokenizer ??= makePlainTokenizer() : tokenizer;
-  const encodings = await engine.encodeBatch(texts, { addSpecialTokens: false });
+  const encodings = await encodeAll(engine, texts);
   const ids = encodings.map((encoding) => encoding.getIds());
   const words = new Uint32Array(ids.reduce((sum, part) => sum + 1 + part.length, 0));
   let at = 0;
@@ -69,4 +69,40 @@ async function encode(
     at += 1 + part.length;
   }
   return new Uint8Array(words.buffer);
+}
+
+async function encodeAll(engine: Tokenizer, texts: string[]) {
+  try {
+    return await engine.encodeBatch(texts, { addSpecialTokens: false });
+  } catch (error) {
+    if (!String(error).includes(NO_UNKNOWN)) throw error;
+    throw new Error(
+      `model.unk_token must stand for characters that have no token: current value is null${await firstLost(
+        engine,
+        texts,
+      )}; give the file one, train a vocabulary that falls back on bytes, or take the character out of the text`,
+    );
+  }
+}
+
+/** Where the first character stands that has no token: a normalizer may make it of others, and then it isn't found. */
+async function firstLost(engine: Tokenizer, texts: string[]): Promise<string> {
+  const known = new Set<string>();
+  for (const text of texts) {
+    let at = 0;
+    for (const character of text) {
+      if (!known.has(character)) {
+        try {
+          await engine.encode(character, null, { addSpecialTokens: false });
+          known.add(character);
+        } catch {
+          const code = character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0");
+          const around = JSON.stringify(text.slice(Math.max(0, at - 20), at + 20));
+          return `, and ${JSON.stringify(character)} (U+${code}) has none, in ${around}`;
+        }
+      }
+      at += character.length;
+    }
+  }
+  return "";
 }

@@ -9,9 +9,11 @@
 
 import { type NativeLibrary, openLibrary } from "../ffi/library.ts";
 import { TokenizerError } from "./errors.ts";
+import { hideSpecials, modelSpells } from "./hide_specials.ts";
 import { writeNativeSpec } from "./native_spec.ts";
 import { NativeTokenizer } from "./native_tokenizer.ts";
 import { PackageTokenizer } from "./package_tokenizer.ts";
+import { startIdsOf, startTokenBeside } from "./start_of_text.ts";
 import { parseTokenizerJson, planNative } from "./tokenizer_json.ts";
 import { readVocabulary } from "./vocabulary.ts";
 
@@ -26,7 +28,7 @@ export interface EncodedBatch {
 export interface EncodeBatchOptions {
   /** Written after each document. */
   readonly endId?: number;
-  /** Reads the names of special tokens as plain text instead of as those tokens. Default: false. */
+  /** Reads the names of special tokens as plain text: no text gives the id of one. Default: false. */
   readonly specialsAsText?: boolean;
 }
 
@@ -40,6 +42,11 @@ export interface Tokenizer {
   readonly bosId: number | null;
   /** Marks the end of a document. */
   readonly eosId: number | null;
+  /**
+   * What the file's own rule puts before a text, document or prompt: its post_processor, or add_bos_token of the
+   * tokenizer_config.json beside it. Encoding leaves that to the caller.
+   */
+  readonly startIds: readonly number[];
   /** SHA-256 of the bytes of tokenizer.json, in hex. */
   readonly hash: string;
   /** The bytes of tokenizer.json, so that a checkpoint can keep a copy. */
@@ -86,6 +93,8 @@ export interface LoadTokenizerOptions {
   readonly bosToken?: string;
   /** Name of the token that ends a document, where it is none of the usual ones. */
   readonly eosToken?: string;
+  /** Name of the token that begins every text, null for none. Default: by the file's own rule. */
+  readonly startToken?: string | null;
   /** `tokenizers` forces the npm package, for comparisons. Default: native wherever it speaks the file's dialect. */
   readonly engine?: "tokenizers";
 }
@@ -143,10 +152,14 @@ export async function loadTokenizer(
       { file: path, cause: error },
     );
   }
-  return await create(json, path, options);
+  const beside = "startToken" in options ? undefined : await startTokenBeside(path);
+  return await create(json, path, {
+    ...options,
+    ...(beside !== undefined && { startToken: beside }),
+  });
 }
 
-/** Loads a tokenizer from the bytes of a tokenizer.json, as {@linkcode loadTokenizer} does. */
+/** Loads a tokenizer from the bytes of a tokenizer.json, as {@linkcode loadTokenizer} does from the file alone. */
 export function tokenizerFromJson(
   json: Uint8Array,
   options: LoadTokenizerOptions & { readonly name?: string } = {},
@@ -173,22 +186,56 @@ async function create(
     );
   };
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new Uint8Array(bytes)));
+  const { startToken } = options;
   const common = {
     vocabulary,
     json: bytes,
     hash: hash.toHex(),
     bosId: named(options.bosToken, BOS_NAMES, "bosToken"),
     eosId: named(options.eosToken, EOS_NAMES, "eosToken"),
+    startIds: startToken === undefined
+      ? startIdsOf(json.post_processor, { vocabSize: vocabulary.size, file })
+      : startToken === null
+      ? []
+      : [named(startToken, [], "startToken")!],
     file,
   };
+  // Marks of a document's borders are special, whatever the file calls them.
+  const { bosId, eosId, startIds } = common;
+  const marks = [bosId, eosId, ...startIds].filter((id) => id !== null);
+  const specials = new Set(
+    [...vocabulary.specialIds, ...marks].flatMap((id) => vocabulary.names[id] ?? []),
+  );
   let reason = 'the option engine is "tokenizers"';
   if (options.engine !== "tokenizers") {
     const plan = planNative(json);
-    const spec = "unsupported" in plan ? plan : writeNativeSpec({ json, plan, vocabulary, file });
+    const source = { json, vocabulary, specials, file };
+    const spec = "unsupported" in plan ? plan : writeNativeSpec({ ...source, plan });
     if (spec instanceof Uint8Array) {
-      return new NativeTokenizer({ ...common, library: options.library ?? openLibrary(), spec });
+      return new NativeTokenizer({
+        ...common,
+        library: options.library ?? openLibrary(),
+        spec,
+        plainSpec: modelSpells(json, specials) ? () => plainSpec(bytes, { specials, file }) : null,
+      });
     }
     reason = spec.unsupported;
   }
-  return await PackageTokenizer.load({ ...common, parsed: json, reason });
+  return await PackageTokenizer.load({ ...common, parsed: json, specials, reason });
+}
+
+/** The specification by which no text becomes a special token; read anew, as it is made at most once. */
+function plainSpec(
+  bytes: Uint8Array,
+  { specials, file }: { specials: ReadonlySet<string>; file: string },
+): Uint8Array {
+  const parsed = parseTokenizerJson(bytes, file);
+  const json = { ...parsed, ...hideSpecials(parsed, specials) };
+  const plan = planNative(json);
+  if (!("unsupported" in plan)) {
+    const vocabulary = readVocabulary(json, file);
+    const spec = writeNativeSpec({ json, plan, vocabulary, specials, file });
+    if (spec instanceof Uint8Array) return spec;
+  }
+  throw new Error(`${file} without its special tokens is none that the native engine runs`);
 }

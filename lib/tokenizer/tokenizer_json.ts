@@ -28,6 +28,7 @@ export interface TokenizerJson {
   readonly added_tokens: readonly AddedTokenJson[];
   readonly normalizer: StageJson | null;
   readonly pre_tokenizer: StageJson | null;
+  readonly post_processor: unknown;
   readonly decoder: StageJson | null;
   readonly model: StageJson;
 }
@@ -108,6 +109,7 @@ export function parseTokenizerJson(bytes: Uint8Array, file: string): TokenizerJs
     added_tokens: added,
     normalizer: stage("normalizer"),
     pre_tokenizer: stage("pre_tokenizer"),
+    post_processor: parsed["post_processor"],
     decoder: stage("decoder"),
     // Old files leave the model's type out; what has merges is BPE.
     model: {
@@ -272,6 +274,13 @@ export function flatten(stage: StageJson | null, key: string): StageJson[] {
   if (stage.type !== "Sequence") return [stage];
   const stages = stage[key];
   return Array.isArray(stages) ? stages.flatMap((inner) => flatten(inner, key)) : [];
+}
+
+/** The two tokens of an entry of `model.merges`, an array or a text with one space; null where it is neither. */
+export function mergePairOf(merge: unknown): readonly [string, string] | null {
+  const pair: unknown = typeof merge === "string" ? merge.split(" ") : merge;
+  if (!Array.isArray(pair) || pair.length !== 2) return null;
+  return pair.every((part) => typeof part === "string") ? pair as [string, string] : null;
 }
 
 /** Whether a value is a JSON object. */

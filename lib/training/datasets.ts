@@ -6,7 +6,7 @@
 
 import type { DataConfig } from "../config/run_config.ts";
 import { DataError } from "../data/errors.ts";
-import { TokenDataset } from "../data/shards.ts";
+import { describeStart, requireSameStart, sameIds, TokenDataset } from "../data/shards.ts";
 import type { NativeLibrary } from "../ffi/library.ts";
 import { TokenizerError } from "../tokenizer/errors.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -36,18 +36,28 @@ async function loadConfigured(file: string): Promise<Tokenizer> {
   }
 }
 
-/** Opens what a run trains and validates on, owned by `resources`. Throws `DataError` for what can't be. */
+/**
+ * Opens what a run trains and validates on, owned by `resources`. Warns where documents begin otherwise than the tokenizer begins
+ * a text: the model learns what is there, and its prompts begin like that.
+ *
+ * Throws `DataError` for what can't be opened, and where documents begin differently in the two.
+ */
 export function openDatasets(
   data: DataConfig,
   options: {
     resources: DisposableStack;
     library: NativeLibrary;
     vocabSize: number;
-    tokenizerHash: string | null;
+    tokenizer: Tokenizer | null;
+    warn: (message: string) => void;
   },
 ): { train: TokenDataset; validation: TokenDataset | null } {
-  const { resources, ...rest } = options;
-  const shared = { ...rest, tokenizerPath: data.tokenizer };
+  const { resources, tokenizer, warn, ...rest } = options;
+  const shared = {
+    ...rest,
+    tokenizerHash: tokenizer?.hash ?? null,
+    tokenizerPath: data.tokenizer,
+  };
   const train = resources.use(
     TokenDataset.open(data.train, { ...shared, key: "data.train", advice: "random" }),
   );
@@ -58,6 +68,21 @@ export function openDatasets(
     throw new DataError(
       `Cannot validate on ${data.validation} (data.validation) as it must hold at least 2 tokens: current count is ${validation.tokenCount}`,
       { path: data.validation! },
+    );
+  }
+  if (validation !== null) {
+    const { startIds } = validation;
+    requireSameStart(String(data.train), train.startIds, { path: data.validation!, startIds });
+  }
+  if (
+    tokenizer !== null && train.startIds !== null && !sameIds(train.startIds, tokenizer.startIds)
+  ) {
+    warn(
+      `The documents of ${data.train} (data.train) begin with ${
+        describeStart(train.startIds)
+      } while ${data.tokenizer} puts ${
+        describeStart(tokenizer.startIds)
+      } before a text: the model's prompts will begin as the documents do. Tokenize the text again to have both by the tokenizer's rule`,
     );
   }
   return { train, validation };

@@ -31,12 +31,15 @@ export class RunCheckpoints {
   readonly #tokenizer: Tokenizer | null;
   readonly #observer: TrainingObserver;
   readonly #ownLayers: readonly string[];
+  readonly #startIds: readonly number[] | null;
   #failure: string | null = null;
 
   constructor(
     config: RunConfig,
     parts: {
       tokenizer: Tokenizer | null;
+      /** What documents begin with; null where nothing says so. */
+      startIds: readonly number[] | null;
       observer: TrainingObserver;
       /** Kinds of layers that are a program's own. */
       ownLayers: readonly string[];
@@ -46,6 +49,7 @@ export class RunCheckpoints {
     this.#tokenizer = parts.tokenizer;
     this.#observer = parts.observer;
     this.#ownLayers = parts.ownLayers;
+    this.#startIds = parts.startIds;
   }
 
   /** Why the last one could not be written; null where it was. */
@@ -107,13 +111,12 @@ export class RunCheckpoints {
       runConfig: runConfigToYaml(config),
       ownLayers: this.#ownLayers,
       tokenizerJson: this.#tokenizer?.json ?? null,
-      ...(this.#tokenizer !== null && {
-        specialTokens: {
-          bosTokenId: this.#tokenizer.bosId,
-          eosTokenId: this.#tokenizer.eosId,
-          padTokenId: null,
-        },
-      }),
+      specialTokens: {
+        bosTokenId: this.#tokenizer?.bosId ?? null,
+        eosTokenId: this.#tokenizer?.eosId ?? null,
+        padTokenId: null,
+        ...(this.#startIds !== null && { startIds: this.#startIds }),
+      },
     });
   }
 

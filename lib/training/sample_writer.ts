@@ -10,6 +10,7 @@ import type { SampleRecord } from "../metrics/records.ts";
 import { KvCache } from "../model/kv_cache.ts";
 import type { BitNetTransformer } from "../model/transformer.ts";
 import { StreamDecoder } from "../tokenizer/stream_decoder.ts";
+import { MOST_START_IDS, withStart } from "../tokenizer/start_of_text.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
 /** Prompt tokens that run at a time. */
@@ -38,14 +39,19 @@ export class SampleWriter implements Disposable {
    */
   constructor(
     model: BitNetTransformer,
-    options: { samples: SamplesConfig; tokenizer: Tokenizer; seqLen: number },
+    options: {
+      samples: SamplesConfig;
+      tokenizer: Tokenizer;
+      /** Before each prompt's own, as before each document's. */
+      startIds: readonly number[];
+      seqLen: number;
+    },
   ) {
-    const { samples, tokenizer, seqLen } = options;
+    const { samples, tokenizer, startIds, seqLen } = options;
     this.#config = samples;
     this.#tokenizer = tokenizer;
     this.#prompts = samples.prompts.map((text) => {
-      const encoded = tokenizer.encode(text);
-      const ids = tokenizer.bosId === null ? encoded : [tokenizer.bosId, ...encoded];
+      const ids = withStart(tokenizer.encode(text), startIds);
       if (ids.length + samples.maxTokens > seqLen) {
         throw new RangeError(
           `Cannot write samples as a prompt and its continuation must fit training.seq_len (${seqLen} tokens): ` +
@@ -115,10 +121,10 @@ export class SampleWriter implements Disposable {
   }
 }
 
-/** Tokens of the longest prompt and its continuation at most: a token has a byte or more, and two more may begin a text. */
+/** Tokens of the longest prompt and its continuation at most: a token has a byte or more, and a space and others may begin a text. */
 function sampleCapacity(samples: SamplesConfig, seqLen: number): number {
   const bytes = samples.prompts.map((prompt) => new TextEncoder().encode(prompt).length);
-  return Math.min(seqLen, Math.max(...bytes) + 2 + samples.maxTokens);
+  return Math.min(seqLen, Math.max(...bytes) + 1 + MOST_START_IDS + samples.maxTokens);
 }
 
 /** Bytes of device memory that samples take at most, from a model that was only planned. */

@@ -141,18 +141,24 @@ export class Trainer implements Disposable {
       dataset,
       evaluator: new LanguageModelEvaluator(this.model, {
         pass: this.#pass,
-        tokenBytes: tokenizer === null ? null : new TokenBytes(tokenizer),
+        tokenBytes: tokenizer === null ? null : new TokenBytes(tokenizer, dataset.startIds ?? []),
       }),
     };
     const { samples } = config.logging;
     // The config has no interval without a tokenizer.
     this.#samples = samples.everySteps === 0 || tokenizer === null ? null : resources.use(
-      new SampleWriter(this.model, { samples, tokenizer, seqLen: training.seqLen }),
+      new SampleWriter(this.model, {
+        ...{ samples, tokenizer, seqLen: training.seqLen },
+        startIds: parts.train.startIds ?? tokenizer.startIds,
+      }),
     );
     const { observer } = options;
     this.#observer = observer;
     const ownLayers = Object.keys(options.layers ?? {});
-    this.#checkpoints = new RunCheckpoints(config, { tokenizer, observer, ownLayers });
+    this.#checkpoints = new RunCheckpoints(config, {
+      ...{ tokenizer, observer, ownLayers },
+      startIds: parts.train.startIds ?? tokenizer?.startIds ?? null,
+    });
     this.#records = new RunRecords(config, { observer, device });
     this.#state = parts.resumed ?? {
       step: 0,
@@ -217,7 +223,8 @@ export class Trainer implements Disposable {
       resources,
       library: device.library,
       vocabSize: model.vocabSize,
-      tokenizerHash: tokenizer?.hash ?? null,
+      tokenizer,
+      warn: (message) => options.observer.warn(message),
     });
     const parts = { config, options, resources, device, train, validation, tokenizer, resumed };
     const trainer = new Trainer(parts);

@@ -105,6 +105,7 @@ for (const tokenWidth of [2, 4] as const) {
           tokenCount: 25,
           documentCount: 1,
           endOfDocumentId: null,
+          startIds: [],
           tokenizerHash: null,
         }));
         Deno.writeFileSync(path, dropped);
@@ -170,6 +171,7 @@ Deno.test("BatchLoader reads both ends of a shard beyond 4 GiB", () =>
         tokenCount,
         documentCount: 1,
         endOfDocumentId: null,
+        startIds: [],
         tokenizerHash: null,
       }));
       file.writeSync(new Uint8Array(Uint16Array.of(11, 12, 13).buffer));

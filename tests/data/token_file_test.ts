@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import { DataError } from "../../lib/data/errors.ts";
+import { TokenDataset } from "../../lib/data/shards.ts";
 import { HEADER_BYTES, readTokenFileInfo, tokenWidthFor } from "../../lib/data/token_format.ts";
 import { TokenFileWriter } from "../../lib/data/token_writer.ts";
-import { inFolder, sequence, writeTokens } from "./support.ts";
+import { inFolder, sequence, testLibrary, writeTokens } from "./support.ts";
 
 const HASH = "0123456789abcdef".repeat(4);
 
@@ -32,6 +33,7 @@ Deno.test("readTokenFileInfo() gives back every field that TokenFileWriter was g
       vocabSize: 128256,
       tokenWidth: 4,
       endOfDocumentId: 128001,
+      startIds: [128000, 7],
       tokenizerHash: HASH,
     });
     assertEquals(readTokenFileInfo(path), {
@@ -42,8 +44,42 @@ Deno.test("readTokenFileInfo() gives back every field that TokenFileWriter was g
       vocabSize: 128256,
       documentCount: 1,
       endOfDocumentId: 128001,
+      startIds: [128000, 7],
       tokenizerHash: HASH,
     });
+  }));
+
+Deno.test("readTokenFileInfo() finds documents without a first token in a file from before there was a field for it", () =>
+  inFolder((folder) => {
+    const path = writeTokens(`${folder}/a.tokens`, { ids: sequence(10) });
+    // Those headers are zeros from byte 80 on.
+    assertEquals(Deno.readFileSync(path).subarray(80, 4092).every((byte) => byte === 0), true);
+    assertEquals(readTokenFileInfo(path).startIds, []);
+  }));
+
+Deno.test("readTokenFileInfo() refuses a first token beyond the vocabulary", () =>
+  inFolder((folder) => {
+    const path = writeTokens(`${folder}/a.tokens`, {
+      ...{ ids: sequence(10), vocabSize: 20, startIds: [20] },
+    });
+    assertThrows(() => readTokenFileInfo(path), DataError, "its header has 1, 20");
+  }));
+
+Deno.test("TokenDataset.open() names both files when their documents begin differently", () =>
+  inFolder((folder) => {
+    const paths = [[1], []].map((startIds, i) =>
+      writeTokens(`${folder}/${i}.tokens`, { ids: sequence(10), startIds })
+    );
+    const options = { library: testLibrary(), vocabSize: 50000 };
+    assertThrows(
+      () => TokenDataset.open(paths, options),
+      DataError,
+      `Cannot use ${paths[1]} with ${
+        paths[0]
+      } as documents must begin alike: they begin with no token of their own, not with the id 1`,
+    );
+    using alone = TokenDataset.open(paths[0]!, options);
+    assertEquals(alone.startIds, [1]);
   }));
 
 Deno.test("TokenFileWriter writes tokens as little-endian numbers after one page when they come in many pieces", () =>

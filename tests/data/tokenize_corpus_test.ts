@@ -106,6 +106,33 @@ Deno.test("tokenizeCorpus() writes each document's ids with the end-of-text id b
     );
   }));
 
+Deno.test("tokenizeCorpus() begins each document with what the tokenizer puts before a text, once", () =>
+  inFolder(async (folder) => {
+    const documents = writeCorpus(folder);
+    // A text of several units, and one that spells the token.
+    documents.push(story(9000), "<|endoftext|>the end");
+    documents.slice(-2).forEach((text, i) =>
+      Deno.writeTextFileSync(`${folder}/in/z${i}.txt`, text)
+    );
+    const json = JSON.parse(new TextDecoder().decode(smallTokenizerJson()));
+    json.post_processor = { type: "RobertaProcessing", sep: ["</s>", 9], cls: ["the", 7] };
+    using tokenizer = await tokenizerFromJson(toBytes(json), { library: cpuLibrary() });
+    for (const workers of [1, 2]) {
+      const report = await run(folder, { tokenizer, workers, unitBytes: 3000 });
+      const plain = (text: string) =>
+        tokenizer.encodeBatch([new TextEncoder().encode(text)], { specialsAsText: true }).ids;
+      assertEquals(
+        tokensOf(`${folder}/out.tokens`),
+        documents.flatMap((text) => [7, ...plain(text), END]),
+      );
+      assertEquals(readTokenFileInfo(`${folder}/out.tokens`).startIds, [7]);
+      assertEquals([report.startTokens, report.endToken], [
+        [tokenizer.tokenName(7)],
+        "<|endoftext|>",
+      ]);
+    }
+  }));
+
 Deno.test("tokenizeCorpus() writes the same bytes whatever the number of workers", () =>
   inFolder(async (folder) => {
     writeCorpus(folder);

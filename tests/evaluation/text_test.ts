@@ -108,6 +108,30 @@ Deno.test("openEvaluationData() names the file when it was made with another tok
     );
   }));
 
+Deno.test("openEvaluationData() begins a text's documents as the model's did, and refuses a token file of others", () =>
+  withModel(async ({ device, folder }) => {
+    using tokenizer = await byteTokenizer();
+    const options = { library: device.library, tokenizer, startIds: [END_ID] };
+    const text = join(folder, "a.txt");
+    Deno.writeTextFileSync(text, "ab");
+    using dataset = await open(text, options);
+    assertEquals([dataset.tokenCount, dataset.startIds], [4, [END_ID]]);
+    const path = join(folder, "a.tokens");
+    writeTokens(path, { ids: [1, 2, 3], vocabSize: 257 });
+    await assertRejects(
+      () => open(path, options),
+      DataError,
+      `Cannot use ${path} with the model as documents must begin alike`,
+    );
+  }));
+
+Deno.test("TokenBytes finds the beginning of a document behind its first token", async () => {
+  using tokenizer = await spacedTokenizer();
+  const bytes = new TokenBytes(tokenizer, [1]);
+  const [id] = tokenizer.encode("a");
+  assertEquals([bytes.of(1, tokenizer.eosId!), bytes.of(id!, 1), bytes.of(id!, id!)], [0, 1, 2]);
+});
+
 for (const name of ["missing.txt", "missing.tokens"]) {
   Deno.test(`openEvaluationData() names the path when there is no ${name}`, () =>
     withModel(async ({ device, folder }) => {

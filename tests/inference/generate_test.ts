@@ -131,16 +131,17 @@ for (const [what, prompt, options, message] of WRONG) {
 /** A saved and loaded model over bytes. */
 function withByteModel(
   body: (loaded: LoadedModel) => void,
-  options: { bosTokenId?: number; tokenizer?: boolean } = {},
+  options: { startIds?: readonly number[]; starts?: boolean; tokenizer?: boolean } = {},
 ): Promise<void> {
   return withFolder(async (folder) => {
     using model = createModel({ vocabSize: 260 });
     const path = await saveModel(folder, model, {
-      tokenizerJson: options.tokenizer === false ? null : byteTokenizerJson(),
+      tokenizerJson: options.tokenizer === false
+        ? null
+        : byteTokenizerJson({ starts: options.starts ?? false }),
       specialTokens: {
-        bosTokenId: options.bosTokenId ?? null,
-        eosTokenId: null,
-        padTokenId: null,
+        ...{ bosTokenId: END_ID, eosTokenId: null, padTokenId: null },
+        ...(options.startIds !== undefined && { startIds: options.startIds }),
       },
     });
     using loaded = await loadModel(path, { device: { kind: "cpu", threads: 1 } });
@@ -177,16 +178,26 @@ Deno.test("generateText() stops at the model's context when the text is longer",
     assertEquals([report.stop, report.promptTokens + report.tokens], ["context_full", 32]);
   }));
 
-Deno.test("generateText() begins with the model's first token when config.json names one", () =>
-  withByteModel((loaded) => {
-    const { report } = drain(generateText(loaded, "Hello", { maxTokens: 1 }));
-    assertEquals(report.promptTokens, 6);
-  }, { bosTokenId: 256 }));
+// What config.json calls bos_token_id is the same in all of them.
+const STARTS: [string, { startIds?: readonly number[]; starts?: boolean }, string, number][] = [
+  ["none when neither the tokenizer nor the model says so", {}, "Hello", 5],
+  ["the tokenizer's own when the model says nothing", { starts: true }, "Hello", 6],
+  ["the one of the model's documents", { startIds: [END_ID] }, "Hello", 6],
+  ["none when the model's documents had none", { startIds: [], starts: true }, "Hello", 5],
+  ["one alone when the prompt spells it", { starts: true }, "<|endoftext|>Hello", 6],
+];
+for (const [what, options, prompt, tokens] of STARTS) {
+  Deno.test(`generateText() gives a prompt a first token: ${what}`, () =>
+    withByteModel((loaded) => {
+      const { report } = drain(generateText(loaded, prompt, { maxTokens: 1 }));
+      assertEquals(report.promptTokens, tokens);
+    }, options));
+}
 
-Deno.test("generateText() refuses an empty prompt when a first token is named all the same", () =>
+Deno.test("generateText() refuses an empty prompt when there is a first token all the same", () =>
   withByteModel((loaded) => {
     assertThrows(() => generateText(loaded, "").next(), RangeError, "at least one token");
-  }, { bosTokenId: 256 }));
+  }, { starts: true }));
 
 Deno.test("generateText() names the folder when the model has no tokenizer", () =>
   withByteModel((loaded) => {

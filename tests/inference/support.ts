@@ -57,8 +57,8 @@ export async function saveModel(
 export const END_ID = 256;
 export const BYTE_VOCAB = 257;
 
-/** A tokenizer.json whose tokens are the 256 bytes, and `<|endoftext|>`. */
-export function byteTokenizerJson(): Uint8Array {
+/** A tokenizer.json whose tokens are the 256 bytes, and `<|endoftext|>`; where `starts`, texts begin with that, too. */
+export function byteTokenizerJson({ starts = false } = {}): Uint8Array {
   const vocab: Record<string, number> = {};
   for (let byte = 0; byte < 256; byte++) vocab[BYTE_CHARACTERS[byte]!] = byte;
   const added = {
@@ -78,7 +78,17 @@ export function byteTokenizerJson(): Uint8Array {
     added_tokens: [added],
     normalizer: null,
     pre_tokenizer: { type: "ByteLevel", ...pieces },
-    post_processor: null,
+    post_processor: !starts ? null : {
+      type: "TemplateProcessing",
+      single: [
+        { SpecialToken: { id: "<|endoftext|>", type_id: 0 } },
+        { Sequence: { id: "A", type_id: 0 } },
+      ],
+      pair: [],
+      special_tokens: {
+        "<|endoftext|>": { id: "<|endoftext|>", ids: [END_ID], tokens: ["<|endoftext|>"] },
+      },
+    },
     decoder: { type: "ByteLevel", ...pieces },
     model: {
       type: "BPE",

@@ -50,10 +50,30 @@ Deno.test("parseHuggingFaceConfig() gives back an unquantised config", () => {
 });
 
 Deno.test("parseHuggingFaceConfig() gives back the special tokens", () => {
-  const special = { bosTokenId: 1, eosTokenId: [2, 3], padTokenId: null };
+  const special = { bosTokenId: 1, eosTokenId: [2, 3], padTokenId: null, startIds: [1] };
   const text = formatHuggingFaceConfig(CONFIG, special);
   assertEquals(parseHuggingFaceConfig(text, "config.json").specialTokens, special);
 });
+
+for (
+  const [key, value] of [
+    ["bos_token_id", 999999],
+    ["eos_token_id", CONFIG.vocabSize],
+    ["eos_token_id", [2, 999999]],
+    ["pad_token_id", 999999],
+    ["titanbit_start_token_ids", [1, 999999]],
+  ] as const
+) {
+  Deno.test(`parseHuggingFaceConfig() names file and key when ${key} is ${JSON.stringify(value)}, beyond the vocabulary`, () => {
+    const fields = { ...JSON.parse(formatHuggingFaceConfig(CONFIG)), [key]: value };
+    assertThrows(
+      () => parseHuggingFaceConfig(JSON.stringify(fields), "run/config.json"),
+      InteropError,
+      `Cannot read run/config.json as ${key} must be below vocab_size, ${CONFIG.vocabSize}: current value is ` +
+        JSON.stringify(value),
+    );
+  });
+}
 
 Deno.test("formatHuggingFaceConfig() asks transformers to quantise latent weights on the fly", () => {
   const fields = JSON.parse(formatHuggingFaceConfig(CONFIG));

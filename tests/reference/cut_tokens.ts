@@ -27,7 +27,10 @@ function cutTokens(from: string, to: string, most: number): void {
   if (documents === 0) {
     throw new Error(`Cannot cut ${from} as no document fits into ${most} tokens`);
   }
-  using writer = new TokenFileWriter(to, { ...info, vocabSize });
+  using writer = new TokenFileWriter(to, {
+    ...{ ...info, vocabSize },
+    startIds: info.startIds ?? [],
+  });
   writer.write(kept);
   writer.endDocuments(documents);
   writer.commit();

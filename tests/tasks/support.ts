@@ -6,6 +6,12 @@ import { byteTokenizerJson, saveModel, tinyConfig, withFolder } from "../inferen
 
 const ROOT = fromFileUrl(new URL("../..", import.meta.url));
 
+/** The permissions that deno.json gives a task. */
+export function taskPermissions(name: string): string[] {
+  const { tasks } = JSON.parse(Deno.readTextFileSync(`${ROOT}deno.json`));
+  return tasks[name].command.split(" ").filter((word: string) => word.startsWith("--allow-"));
+}
+
 /** What a command printed and how it ended. */
 export interface Finished {
   readonly code: number;
@@ -13,7 +19,7 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** Starts `tasks/<name>.ts` in a process with the permissions it has as a task, its standard input from a file. */
+/** Starts `tasks/<name>.ts` in a process with the permissions of its task, its standard input from a file. */
 export function startTask(
   name: string,
   args: readonly string[],
@@ -22,8 +28,7 @@ export function startTask(
   return new Deno.Command("sh", {
     args: [
       ...["-c", 'exec deno "$@" < "$0"', options.stdin ?? "/dev/null"],
-      ...["run", "--no-prompt", "--no-check", "--allow-read", "--allow-write", "--allow-ffi"],
-      "--allow-env=TITANBIT_LIB,TITANBIT_THREADS,TITANBIT_TRACE,GOMP_SPINCOUNT,OMP_WAIT_POLICY,NAPI_RS_NATIVE_LIBRARY_PATH",
+      ...["run", "--no-prompt", "--no-check", ...taskPermissions(name)],
       `${ROOT}tasks/${name}.ts`,
       ...args,
     ],

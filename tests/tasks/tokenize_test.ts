@@ -6,6 +6,7 @@ import { readTokenFileInfo } from "../../lib/data/token_format.ts";
 import { loadTokenizer } from "../../lib/tokenizer/tokenizer.ts";
 import { inFolder } from "../data/support.ts";
 import { cpuLibrary, smallTokenizerJson } from "../data/text_support.ts";
+import { taskPermissions } from "./support.ts";
 
 const TASK = fromFileUrl(new URL("../../tasks/tokenize.ts", import.meta.url));
 const CONFIG = fromFileUrl(new URL("../../deno.json", import.meta.url));
@@ -15,9 +16,7 @@ function start(folder: string, args: readonly string[]): Deno.ChildProcess {
   return new Deno.Command("deno", {
     args: [
       ...["run", "--no-prompt", "--no-check", "--config", CONFIG],
-      ...["--allow-read", "--allow-write", "--allow-ffi"],
-      "--allow-env=TITANBIT_LIB,TITANBIT_THREADS,TITANBIT_TRACE,GOMP_SPINCOUNT,OMP_WAIT_POLICY,NAPI_RS_NATIVE_LIBRARY_PATH",
-      ...[TASK, ...args],
+      ...[...taskPermissions("tokenize"), TASK, ...args],
     ],
     cwd: folder,
     stdin: "null",

@@ -12,7 +12,9 @@ import { planRun } from "../../lib/training/fit.ts";
 import { describePlan } from "../../lib/training/memory_plan.ts";
 import { sampleBytes, SampleWriter } from "../../lib/training/sample_writer.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
-import { byteTokenizerJson } from "../inference/support.ts";
+import { DataError } from "../../lib/data/errors.ts";
+import { writeTokens } from "../data/support.ts";
+import { byteTokenizerJson, END_ID } from "../inference/support.ts";
 import { hasCuda, onEveryDevice } from "../support/devices.ts";
 import { recorder, tensorsOf, type TinyRun, tinyRun } from "./support.ts";
 
@@ -89,6 +91,46 @@ for (const device of hasCuda() ? ["cpu", "cuda"] : ["cpu"]) {
   });
 }
 
+for (const starts of [true, false]) {
+  Deno.test(`a run's prompts begin as its documents do, and its checkpoint says so: ${starts ? "by the tokenizer" : "in an older file"}`, async () => {
+    await using run = await tinyRun();
+    const file = join(run.folder, "text.tokens");
+    const ids = Array.from({ length: 2000 }, (_, i) => i % 40);
+    writeTokens(file, { ids, vocabSize: 257, startIds: starts ? [END_ID] : [] });
+    const set = [...await settings(run), `data.train=${file}`, "data.validation=null"];
+    await Deno.writeFile(join(run.folder, "tokenizer.json"), byteTokenizerJson({ starts: true }));
+    const observer = recorder();
+    using trainer = await Trainer.open(run.config(...set, "training.eval_every=0"), {
+      ...{ observer, version: "test" },
+    });
+    const { checkpoint } = await trainer.run();
+    const counts = samplesOf(observer.records).map((one) => one.prompt_tokens - one.prompt.length);
+    assertEquals([...new Set(counts)], [starts ? 1 : 0]);
+    const told = observer.warnings.filter((text) => text.includes("begin with no token"));
+    assertEquals(told.length, starts ? 0 : 1);
+    if (!starts) {
+      assertStringIncludes(told[0]!, `tokenizer.json puts the id ${END_ID} before a text`);
+    }
+    using loaded = await loadModel(checkpoint!, { device: "cpu" });
+    assertEquals(loaded.specialTokens.startIds, starts ? [END_ID] : []);
+  });
+}
+
+Deno.test("Trainer.open() names both files when validation begins documents differently", async () => {
+  await using run = await tinyRun();
+  const files = [[1], []].map((startIds, i) =>
+    writeTokens(join(run.folder, `${i}.tokens`), {
+      ...{ ids: Array(400).fill(1), vocabSize: 64, startIds },
+    })
+  );
+  const set = [`data.train=${files[0]}`, `data.validation=${files[1]}`];
+  await assertRejects(
+    () => Trainer.open(run.config(...set), { observer: recorder(), version: "test" }),
+    DataError,
+    `Cannot use ${files[1]} with ${files[0]} as documents must begin alike`,
+  );
+});
+
 Deno.test("a run that goes back writes the texts of its steps again", async () => {
   await using run = await tinyRun();
   const set = [
@@ -124,7 +166,7 @@ Deno.test("SampleWriter tells of weights that are no numbers, and goes on when t
   onEveryDevice((device) => {
     using model = BitNetTransformer.create(config.model, { device, seed: 5 });
     const { samples } = config.logging;
-    using writer = new SampleWriter(model, { samples, tokenizer, seqLen: 32 });
+    using writer = new SampleWriter(model, { samples, tokenizer, startIds: [], seqLen: 32 });
     const write = () => [...writer.write({ step: 3, tokens: 96 })];
     const before = write();
     assertEquals(before.map(({ step, tokens }) => [step, tokens]), [[3, 96], [3, 96]]);

@@ -27,8 +27,8 @@ export async function* encodeUnits(
   options: EncoderPoolOptions,
 ): AsyncGenerator<EncodedUnit, void, undefined> {
   const { tokenizer, library, workers, ...rest } = options;
-  const { textField, invalidUtf8, cut, tokenWidth, endOfDocumentId } = rest;
-  const encodeOptions = { textField, invalidUtf8, cut, tokenWidth, endOfDocumentId };
+  const { textField, invalidUtf8, cut, tokenWidth, startIds, endOfDocumentId } = rest;
+  const encodeOptions = { textField, invalidUtf8, cut, tokenWidth, startIds, endOfDocumentId };
   if (workers === 1) {
     const encoder = new UnitEncoder(tokenizer, encodeOptions);
     for await (const unit of units) yield encoder.encode(unit);

@@ -42,6 +42,8 @@ export interface TokenizeOptions {
   /** Training file to write, `*.tokens`. */
   output: string;
   tokenizer: Tokenizer;
+  /** Ids before each document's own. @default the tokenizer's */
+  startIds?: readonly number[];
   /** Where a copy of the tokenizer goes, with the token files or not at all. @default {null} */
   saveTokenizer?: string | null;
   library: NativeLibrary;
@@ -73,6 +75,9 @@ export interface TokenizeReport extends TokenizeProgress {
   readonly files: readonly WrittenFile[];
   /** Of the tokenizer; a model's must be at least as large. */
   readonly vocabSize: number;
+  /** What each document begins and ends with, by the tokens' names. */
+  readonly startTokens: readonly string[];
+  readonly endToken: string;
   /** Share of the documents that was to be held out. */
   readonly valFraction: number;
   /** Malformed UTF-8 sequences that became U+FFFD. */
@@ -94,6 +99,7 @@ export async function tokenizeCorpus(options: TokenizeOptions): Promise<Tokenize
   const started = performance.now();
   const { source, tokenizer, library, workers, textField = "text", signal } = options;
   const { eosId } = tokenizer;
+  const { startIds = tokenizer.startIds } = options;
   if (eosId === null) {
     throw new DataError(
       "Cannot mark the ends of documents as the tokenizer has no end-of-text token " +
@@ -108,6 +114,7 @@ export async function tokenizeCorpus(options: TokenizeOptions): Promise<Tokenize
     vocabSize: tokenizer.vocabSize,
     tokenWidth: tokenWidthFor(tokenizer.vocabSize),
     endOfDocumentId: eosId,
+    startIds,
     tokenizerHash: tokenizer.hash,
   };
   await prepareOutput(fileOptions);
@@ -127,6 +134,7 @@ export async function tokenizeCorpus(options: TokenizeOptions): Promise<Tokenize
     invalidUtf8: options.invalidUtf8 ?? "replace",
     cut,
     tokenWidth: fileOptions.tokenWidth,
+    startIds,
     endOfDocumentId: eosId,
   });
   using writer = new CorpusWriter(fileOptions);
@@ -150,6 +158,8 @@ export async function tokenizeCorpus(options: TokenizeOptions): Promise<Tokenize
     tokens: files.reduce((sum, file) => sum + file.tokens, 0),
     files,
     vocabSize: tokenizer.vocabSize,
+    startTokens: startIds.map((id) => tokenizer.tokenName(id)!),
+    endToken: tokenizer.tokenName(eosId)!,
     valFraction: fileOptions.valFraction,
     replaced: totals.replaced,
     empty: totals.empty,

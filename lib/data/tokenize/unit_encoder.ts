@@ -14,6 +14,8 @@ import type { TokenArray } from "../token_writer.ts";
 export interface EncodeOptions extends ExtractOptions {
   cut: TextCut;
   tokenWidth: TokenWidth;
+  /** Ids before each document's own. */
+  startIds: readonly number[];
   /** Id after each document. */
   endOfDocumentId: number;
 }
@@ -23,7 +25,7 @@ export const PART = { first: 1, last: 2, bad: 4 } as const;
 
 /** The ids of a unit. */
 export interface EncodedUnit {
-  /** Ids of all parts, one after the other, with the end-of-document id behind each document. */
+  /** Ids of all parts, one after the other, with the start ids before and the end-of-document id behind each document. */
   readonly tokens: TokenArray;
   /** End of each part within `tokens`. */
   readonly ends: Float64Array;
@@ -50,14 +52,14 @@ export class UnitEncoder {
 
   /** Encodes a unit; depends on nothing but the unit, so that the order of units and workers doesn't matter. */
   encode(unit: WorkUnit): EncodedUnit {
-    const { cut, tokenWidth, endOfDocumentId } = this.#options;
+    const { cut, tokenWidth, startIds, endOfDocumentId } = this.#options;
     const { parts, problems, empty, replaced, textBytes } = extractText(unit, this.#options);
     // A text that spells out "<|endoftext|>" must not end a document.
     const texts = parts.map((part) => part.bytes);
     const { ids, ends } = texts.length === 0
       ? { ids: new Uint32Array(0), ends: new Float64Array(0) }
       : this.#tokenizer.encodeBatch(texts, { specialsAsText: true });
-    const capacity = ids.length + parts.length;
+    const capacity = ids.length + parts.length * (1 + startIds.length);
     const tokens = tokenWidth === 2 ? new Uint16Array(capacity) : new Uint32Array(capacity);
     const partEnds = new Float64Array(parts.length);
     const flags = new Uint8Array(parts.length);
@@ -68,6 +70,10 @@ export class UnitEncoder {
       const end = ends[i]!;
       if (part.problem !== null) badParts.set(i, part.problem);
       else {
+        if (part.first) {
+          tokens.set(startIds, length);
+          length += startIds.length;
+        }
         const from = Math.min(end, part.first ? start : start + cut.extraIds);
         tokens.set(ids.subarray(from, end), length);
         length += end - from;
