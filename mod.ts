@@ -63,7 +63,8 @@ export { ComputeWeight } from "./lib/model/compute_weight.ts";
 export { Linear } from "./lib/model/linear.ts";
 export { RmsNorm } from "./lib/model/rms_norm.ts";
 export { Block, type BlockMemory } from "./lib/model/block.ts";
-export { Head } from "./lib/model/head.ts";
+export { Head, type LossGradient, type LossMemory } from "./lib/model/head.ts";
+export { type LogitLoss, type LogitRows } from "./lib/model/logit_loss.ts";
 export {
   type BackwardOptions,
   declareWeight,
@@ -100,6 +101,7 @@ export {
   type GemmTernaryForwardOperands,
 } from "./lib/kernels/gemm_ternary.ts";
 export { quantizeWeight, type QuantizeWeightOperands } from "./lib/kernels/quantize_weight.ts";
+export { crossEntropy, type CrossEntropyOperands } from "./lib/kernels/cross_entropy.ts";
 
 // Devices and memory
 export { Device, type DeviceOptions } from "./lib/ffi/device.ts";

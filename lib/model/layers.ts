@@ -12,10 +12,11 @@ import type { BitNetConfig } from "./config.ts";
 import { FeedForward } from "./feed_forward.ts";
 import { Head } from "./head.ts";
 import { Linear } from "./linear.ts";
+import type { LogitLoss } from "./logit_loss.ts";
 import { ParameterStore, type StackedParameter } from "./parameters.ts";
 import type { Projection, ProjectionFactory, ProjectionSpec } from "./projection.ts";
 
-/** Constructors of the layers; each can be replaced without editing the library. */
+/** Constructors of the layers, and the loss; each can be replaced without editing the library. */
 export interface Layers {
   /** Linear layers of the blocks. @default BitLinear, or Linear under `quantization: none` */
   readonly projection: ProjectionFactory;
@@ -25,6 +26,8 @@ export interface Layers {
   readonly feedForward: (context: LayerContext, layer: number) => FeedForward;
   /** The head; `embedding` is its weight too where they are tied. @default Head */
   readonly head: (context: LayerContext, embedding: StackedParameter) => Head;
+  /** What training minimises, where it is not the cross-entropy, which stays what evaluations give. @default null */
+  readonly loss: LogitLoss | null;
 }
 
 /** What a layer is constructed with: the config, and where its parameters and derived tensors go. */
@@ -66,5 +69,6 @@ export function defaultLayers(config: BitNetConfig): Layers {
     attention: (context, layer) => new Attention(context, layer),
     feedForward: (context, layer) => new FeedForward(context, layer),
     head: (context, embedding) => new Head(context, embedding),
+    loss: null,
   };
 }

@@ -36,7 +36,10 @@ export interface CreateOptions {
 
 /** Result of {@linkcode BitNetTransformer.forward}. */
 export interface ForwardResult {
-  /** Mean cross-entropy in nats over the tokens that have a label; null without labels. */
+  /**
+   * Mean cross-entropy in nats over the tokens that have a label, or mean of the loss of its own that a model trains with; null without
+   * labels.
+   */
   readonly loss: number | null;
   /** (N, V) float32, computed when first read, since a training step never needs it whole. Valid until the next forward. */
   readonly logits: Float32Array;
@@ -194,7 +197,7 @@ export class BitNetTransformer implements Disposable {
         throw new RangeError("Cannot compute a loss as no position has a label to predict");
       }
       this.#gradScale = 1 / count;
-      loss = pass.loss({ scale: this.#gradScale });
+      loss = pass.loss({ scale: this.#gradScale, trained: this.#training });
     }
     let logits: Float32Array | null = null;
     return {

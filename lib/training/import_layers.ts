@@ -6,7 +6,7 @@
 
 import type { Layers } from "../model/layers.ts";
 
-const NAMES: readonly (keyof Layers)[] = ["projection", "attention", "feedForward", "head"];
+const NAMES: readonly (keyof Layers)[] = ["projection", "attention", "feedForward", "head", "loss"];
 
 /**
  * The export `layers` of the module at `address`.
