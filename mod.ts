@@ -65,6 +65,7 @@ export { RmsNorm } from "./lib/model/rms_norm.ts";
 export { Block, type BlockMemory } from "./lib/model/block.ts";
 export { Head, type LossGradient, type LossMemory } from "./lib/model/head.ts";
 export { type LogitLoss, type LogitRows } from "./lib/model/logit_loss.ts";
+export { type Log, MetricLog, type MetricValue } from "./lib/model/metric_log.ts";
 export {
   type BackwardOptions,
   declareWeight,
@@ -102,6 +103,7 @@ export {
 } from "./lib/kernels/gemm_ternary.ts";
 export { quantizeWeight, type QuantizeWeightOperands } from "./lib/kernels/quantize_weight.ts";
 export { crossEntropy, type CrossEntropyOperands } from "./lib/kernels/cross_entropy.ts";
+export { norm, type ReductionOperands, sum } from "./lib/kernels/reduce.ts";
 
 // Devices and memory
 export { Device, type DeviceOptions } from "./lib/ffi/device.ts";
@@ -125,7 +127,13 @@ export { type LoadedRunConfig, loadRunConfig } from "./lib/config/load.ts";
 export { ConfigError } from "./lib/config/errors.ts";
 export { type RunConfig } from "./lib/config/run_config.ts";
 export { type RunOptions, runTraining, TrainingError } from "./lib/training/run.ts";
-export type { TrainingObserver } from "./lib/training/observer.ts";
+export {
+  LoopRecorder,
+  type LoopRecorderOptions,
+  type LoopStep,
+} from "./lib/training/loop_recorder.ts";
+export type { MetricsRecord } from "./lib/metrics/records.ts";
+export type { RunObserver, TrainingObserver } from "./lib/training/observer.ts";
 export type { RunResult } from "./lib/training/trainer.ts";
 export { planMemory } from "./lib/training/memory_plan.ts";
 

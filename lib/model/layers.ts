@@ -13,6 +13,7 @@ import { FeedForward } from "./feed_forward.ts";
 import { Head } from "./head.ts";
 import { Linear } from "./linear.ts";
 import type { LogitLoss } from "./logit_loss.ts";
+import { type Log, MetricLog } from "./metric_log.ts";
 import { ParameterStore, type StackedParameter } from "./parameters.ts";
 import type { Projection, ProjectionFactory, ProjectionSpec } from "./projection.ts";
 
@@ -41,6 +42,8 @@ export class LayerContext {
   /** Every projection made, in order. */
   readonly projections: Projection[] = [];
   readonly layers: Layers;
+  /** Metrics of the layers' own. */
+  readonly metrics: MetricLog = new MetricLog();
 
   constructor(
     config: BitNetConfig,
@@ -51,10 +54,15 @@ export class LayerContext {
     this.layers = { ...defaultLayers(config), ...options.layers };
   }
 
+  /** Logs metrics of a layer's own, for the next record of a step. */
+  get log(): Log {
+    return this.metrics.log;
+  }
+
   /** Makes a projection by the model's factory. */
   projection(spec: Pick<ProjectionSpec, "parts" | "inFeatures">): Projection {
-    const { config, parameters, derived, dtype } = this;
-    const projection = this.layers.projection({ config, parameters, derived, dtype, ...spec });
+    const { config, parameters, derived, dtype, log } = this;
+    const projection = this.layers.projection({ config, parameters, derived, dtype, log, ...spec });
     this.projections.push(projection);
     return projection;
   }

@@ -12,6 +12,7 @@ import { Block } from "./block.ts";
 import type { BitNetConfig } from "./config.ts";
 import type { Head } from "./head.ts";
 import { LayerContext, type Layers } from "./layers.ts";
+import type { MetricLog } from "./metric_log.ts";
 import type { ParameterStore, StackedParameter } from "./parameters.ts";
 import { Pass, type PassOptions } from "./pass.ts";
 import type { ActivationDType } from "../tensor/dtype.ts";
@@ -145,6 +146,11 @@ export class BitNetTransformer implements Disposable {
   /** Latent weights and gradients. */
   get parameters(): ParameterStore {
     return this.#context.parameters;
+  }
+
+  /** Metrics of one's own: what layers logged, and what a loop logs beside them. */
+  get metrics(): MetricLog {
+    return this.#context.metrics;
   }
 
   /** Bytes of what is derived from the weights: ternary values and their scales, copies in the activation dtype. */
