@@ -64,6 +64,15 @@ export { Linear } from "./lib/model/linear.ts";
 export { RmsNorm } from "./lib/model/rms_norm.ts";
 export { Block, type BlockMemory } from "./lib/model/block.ts";
 export { Head, type LossGradient, type LossMemory } from "./lib/model/head.ts";
+export {
+  type CheckedPass,
+  type CheckedTensor,
+  checkGradients,
+  type CheckOptions,
+  type GradientCheck,
+  type GradientError,
+} from "./lib/model/check_gradients.ts";
+export { checkLayerGradients, type LayerCheckOptions } from "./lib/model/check_layer_gradients.ts";
 export { type LogitLoss, type LogitRows } from "./lib/model/logit_loss.ts";
 export { type Log, MetricLog, type MetricValue } from "./lib/model/metric_log.ts";
 export {
