@@ -56,7 +56,7 @@ export {
 } from "./lib/model/transformer.ts";
 export { type TokenIds } from "./lib/model/token_batch.ts";
 export { defaultLayers, LayerContext, type Layers } from "./lib/model/layers.ts";
-export { Attention, type AttentionMemory } from "./lib/model/attention.ts";
+export { Attention, type AttentionMemory, type Positions } from "./lib/model/attention.ts";
 export { FeedForward, type FeedForwardMemory } from "./lib/model/feed_forward.ts";
 export { BitLinear, type TernaryMatrix } from "./lib/model/bit_linear.ts";
 export { ComputeWeight } from "./lib/model/compute_weight.ts";
@@ -84,7 +84,7 @@ export {
 } from "./lib/model/projection.ts";
 export { PassMemory, type PassShape, type ProjectionInput } from "./lib/model/activations.ts";
 export { Pass, type PassOptions } from "./lib/model/pass.ts";
-export { KvCache } from "./lib/model/kv_cache.ts";
+export { type CachedLayer, KvCache } from "./lib/model/kv_cache.ts";
 export {
   type Parameter,
   type ParameterGroup,
@@ -111,6 +111,36 @@ export {
   type GemmTernaryForwardOperands,
 } from "./lib/kernels/gemm_ternary.ts";
 export { quantizeWeight, type QuantizeWeightOperands } from "./lib/kernels/quantize_weight.ts";
+export { type GateName, type NormOutputs, type QuantizerName } from "./lib/kernels/quantizer.ts";
+export {
+  rmsnormBackward,
+  type RmsnormBackwardOperands,
+  rmsnormForward,
+  type RmsnormForwardOperands,
+} from "./lib/kernels/rmsnorm.ts";
+export {
+  gluNormBackward,
+  type GluNormBackwardOperands,
+  gluNormForward,
+  type GluNormForwardOperands,
+} from "./lib/kernels/glu_norm.ts";
+export { ropeTable } from "./lib/model/rope.ts";
+export {
+  ropeBackward,
+  type RopeBackwardOperands,
+  ropeForward,
+  type RopeForwardOperands,
+} from "./lib/kernels/rope.ts";
+export {
+  attentionBackward,
+  type AttentionBackwardOperands,
+  attentionDecode,
+  type AttentionDecodeOperands,
+  attentionForward,
+  type AttentionForwardOperands,
+  ropeAttentionDecode,
+  type RopeAttentionDecodeOperands,
+} from "./lib/kernels/attention.ts";
 export { crossEntropy, type CrossEntropyOperands } from "./lib/kernels/cross_entropy.ts";
 export { norm, type ReductionOperands, sum } from "./lib/kernels/reduce.ts";
 
@@ -120,7 +150,7 @@ export { type DeviceKind } from "./lib/ffi/library.ts";
 export { NativeError } from "./lib/ffi/errors.ts";
 export { Tensor } from "./lib/tensor/tensor.ts";
 export { Arena } from "./lib/tensor/arena.ts";
-export { type DType } from "./lib/tensor/dtype.ts";
+export { type ActivationDType, type DType } from "./lib/tensor/dtype.ts";
 
 // Optimisation
 export { AdamW, type AdamWOptions, type AdamWState, type AdamWStep } from "./lib/optim/adamw.ts";
