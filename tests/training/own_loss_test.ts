@@ -6,14 +6,17 @@ import type { StepRecord, ValidationRecord } from "../../lib/metrics/records.ts"
 import { memoryShapeOf, planMemory } from "../../lib/training/memory_plan.ts";
 import { runTraining, TrainingError } from "../../lib/training/run.ts";
 import {
+  type ActivationDType,
   BitNetConfig,
   BitNetTransformer,
   crossEntropy,
+  type Device,
   type Layers,
   loadModel,
   type LogitLoss,
 } from "../../mod.ts";
 import { assertClose } from "../support/compare.ts";
+import { cudaTest } from "../support/devices.ts";
 import { layers as smooth } from "./smooth_layers.ts";
 import { recorder, tensorsOf, type TinyRun, tinyRun } from "./support.ts";
 
@@ -51,11 +54,17 @@ const plain: LogitLoss = ({ logits, targets, loss, dlogits, scale }) =>
   crossEntropy({ logits, targets, loss, dlogits, gradScale: scale });
 
 /** Loss and gradients of a model over some sequences. */
-function gradientsOf(config: BitNetConfig, options: { ids: number[][]; layers: Partial<Layers> }) {
-  using model = BitNetTransformer.create(config, {
-    device: { kind: "cpu", threads: 2 },
-    layers: options.layers,
-  });
+function gradientsOf(
+  config: BitNetConfig,
+  options: {
+    ids: number[][];
+    layers: Partial<Layers>;
+    device?: Device;
+    dtype?: ActivationDType;
+  },
+) {
+  const { device = { kind: "cpu", threads: 2 } as const, dtype = "float32", layers } = options;
+  using model = BitNetTransformer.create(config, { device, dtype, layers });
   const { loss } = model.forward(options.ids, { labels: options.ids });
   model.backward();
   return {
@@ -163,6 +172,30 @@ Deno.test("a loss of its own can be taught by another model that runs the same t
     ...model.parameters.all.flatMap(({ grad }) => [...grad!.toFloat32Array()].map(Math.abs)),
   );
   assert(loss! > 3 && largest < 1e-6, `loss ${loss}, largest gradient ${largest}`);
+});
+
+cudaTest("a loss of its own that is the cross-entropy gives its loss and gradients", (device) => {
+  const ids = [1, 2].map((seed) =>
+    Array.from({ length: 300 }, (_, t) => (7919 * seed * (t + 1)) % 2000)
+  );
+  const config = new BitNetConfig({
+    ...{ vocabSize: 2000, hiddenSize: 64, numLayers: 1, numHeads: 2 },
+  });
+  for (const [dtype, tolerance] of [["float32", 1e-4], ["bfloat16", 2 ** -6]] as const) {
+    const expected = gradientsOf(config, { ids, layers: {}, device, dtype });
+    const actual = gradientsOf(config, { ids, layers: { loss: plain }, device, dtype });
+    assertClose({
+      name: `loss in ${dtype}`,
+      actual: [actual.loss],
+      expected: [expected.loss],
+      absolute: 1e-4,
+    });
+    for (const [index, { name, values }] of actual.gradients.entries()) {
+      const wanted = expected.gradients[index]!.values;
+      const largest = wanted.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+      assertClose({ name, actual: values, expected: wanted, absolute: tolerance * largest });
+    }
+  }
 });
 
 Deno.test("planMemory() gives a loss of its own the memory of the cross-entropy", async () => {
