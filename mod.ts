@@ -56,14 +56,25 @@ export {
 } from "./lib/model/transformer.ts";
 export { type TokenIds } from "./lib/model/token_batch.ts";
 export { defaultLayers, LayerContext, type Layers } from "./lib/model/layers.ts";
-export { Attention, type AttentionMemory } from "./lib/model/attention.ts";
+export { Attention, type AttentionMemory, type Positions } from "./lib/model/attention.ts";
 export { FeedForward, type FeedForwardMemory } from "./lib/model/feed_forward.ts";
 export { BitLinear, type TernaryMatrix } from "./lib/model/bit_linear.ts";
 export { ComputeWeight } from "./lib/model/compute_weight.ts";
 export { Linear } from "./lib/model/linear.ts";
 export { RmsNorm } from "./lib/model/rms_norm.ts";
 export { Block, type BlockMemory } from "./lib/model/block.ts";
-export { Head } from "./lib/model/head.ts";
+export { Head, type LossGradient, type LossMemory } from "./lib/model/head.ts";
+export {
+  type CheckedPass,
+  type CheckedTensor,
+  checkGradients,
+  type CheckOptions,
+  type GradientCheck,
+  type GradientError,
+} from "./lib/model/check_gradients.ts";
+export { checkLayerGradients, type LayerCheckOptions } from "./lib/model/check_layer_gradients.ts";
+export { type LogitLoss, type LogitRows } from "./lib/model/logit_loss.ts";
+export { type Log, MetricLog, type MetricValue } from "./lib/model/metric_log.ts";
 export {
   type BackwardOptions,
   declareWeight,
@@ -73,7 +84,7 @@ export {
 } from "./lib/model/projection.ts";
 export { PassMemory, type PassShape, type ProjectionInput } from "./lib/model/activations.ts";
 export { Pass, type PassOptions } from "./lib/model/pass.ts";
-export { KvCache } from "./lib/model/kv_cache.ts";
+export { type CachedLayer, KvCache } from "./lib/model/kv_cache.ts";
 export {
   type Parameter,
   type ParameterGroup,
@@ -100,6 +111,38 @@ export {
   type GemmTernaryForwardOperands,
 } from "./lib/kernels/gemm_ternary.ts";
 export { quantizeWeight, type QuantizeWeightOperands } from "./lib/kernels/quantize_weight.ts";
+export { type GateName, type NormOutputs, type QuantizerName } from "./lib/kernels/quantizer.ts";
+export {
+  rmsnormBackward,
+  type RmsnormBackwardOperands,
+  rmsnormForward,
+  type RmsnormForwardOperands,
+} from "./lib/kernels/rmsnorm.ts";
+export {
+  gluNormBackward,
+  type GluNormBackwardOperands,
+  gluNormForward,
+  type GluNormForwardOperands,
+} from "./lib/kernels/glu_norm.ts";
+export { ropeTable } from "./lib/model/rope.ts";
+export {
+  ropeBackward,
+  type RopeBackwardOperands,
+  ropeForward,
+  type RopeForwardOperands,
+} from "./lib/kernels/rope.ts";
+export {
+  attentionBackward,
+  type AttentionBackwardOperands,
+  attentionDecode,
+  type AttentionDecodeOperands,
+  attentionForward,
+  type AttentionForwardOperands,
+  ropeAttentionDecode,
+  type RopeAttentionDecodeOperands,
+} from "./lib/kernels/attention.ts";
+export { crossEntropy, type CrossEntropyOperands } from "./lib/kernels/cross_entropy.ts";
+export { norm, type ReductionOperands, sum } from "./lib/kernels/reduce.ts";
 
 // Devices and memory
 export { Device, type DeviceOptions } from "./lib/ffi/device.ts";
@@ -107,7 +150,7 @@ export { type DeviceKind } from "./lib/ffi/library.ts";
 export { NativeError } from "./lib/ffi/errors.ts";
 export { Tensor } from "./lib/tensor/tensor.ts";
 export { Arena } from "./lib/tensor/arena.ts";
-export { type DType } from "./lib/tensor/dtype.ts";
+export { type ActivationDType, type DType } from "./lib/tensor/dtype.ts";
 
 // Optimisation
 export { AdamW, type AdamWOptions, type AdamWState, type AdamWStep } from "./lib/optim/adamw.ts";
@@ -123,7 +166,13 @@ export { type LoadedRunConfig, loadRunConfig } from "./lib/config/load.ts";
 export { ConfigError } from "./lib/config/errors.ts";
 export { type RunConfig } from "./lib/config/run_config.ts";
 export { type RunOptions, runTraining, TrainingError } from "./lib/training/run.ts";
-export type { TrainingObserver } from "./lib/training/observer.ts";
+export {
+  LoopRecorder,
+  type LoopRecorderOptions,
+  type LoopStep,
+} from "./lib/training/loop_recorder.ts";
+export type { MetricsRecord } from "./lib/metrics/records.ts";
+export type { RunObserver, TrainingObserver } from "./lib/training/observer.ts";
 export type { RunResult } from "./lib/training/trainer.ts";
 export { planMemory } from "./lib/training/memory_plan.ts";
 

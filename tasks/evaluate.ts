@@ -16,6 +16,7 @@ import { loadFlaggedModel, MODEL_FLAGS } from "../lib/cli/model_flags.ts";
 import type { TokenDataset } from "../lib/data/shards.ts";
 import { openTextFor, scoreText } from "../lib/evaluation/text.ts";
 import type { LoadedModel } from "../lib/inference/load_model.ts";
+import { importLayersFile } from "../lib/training/import_layers.ts";
 
 export const command: Command = {
   name: "evaluate",
@@ -52,7 +53,10 @@ export const command: Command = {
     "deno task evaluate --checkpoint checkpoints/quickstart --data data/sotu/heldout --json",
   ],
   async run(args) {
-    using loaded = await loadFlaggedModel(args);
+    const layersFile = args.optionalString("layers");
+    using loaded = await loadFlaggedModel(args, {
+      ...(layersFile !== undefined && { layers: (await importLayersFile(layersFile)).layers }),
+    });
     const data = args.string("data");
     const seqLen = args.optionalInteger("seq-len") ?? loaded.contextLength;
     const stride = args.optionalInteger("stride") ?? Math.ceil(seqLen / 2);

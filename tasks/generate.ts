@@ -16,6 +16,7 @@ import { MOST_SEQUENCES } from "../lib/inference/decoder.ts";
 import { generateTexts, sampleSeeds } from "../lib/inference/generate.ts";
 import type { LoadModelOptions } from "../lib/inference/load_model.ts";
 import type { CacheDType } from "../lib/tensor/dtype.ts";
+import { importLayersFile } from "../lib/training/import_layers.ts";
 
 export const command: Command = {
   name: "generate",
@@ -112,7 +113,9 @@ export const command: Command = {
       );
     }
     const prompts = await readPrompts(args, samples);
+    const layersFile = args.optionalString("layers");
     using loaded = await loadFlaggedModel(args, {
+      ...(layersFile !== undefined && { layers: (await importLayersFile(layersFile)).layers }),
       head: args.string("head") as LoadModelOptions["head"] & string,
     });
     const cache = args.optionalString("cache");

@@ -9,6 +9,7 @@ import meta from "../deno.json" with { type: "json" };
 import { findLatest, listCheckpoints } from "../lib/checkpoint/find.ts";
 import { FILES } from "../lib/checkpoint/layout.ts";
 import { type Command, main, UsageError } from "../lib/cli/command.ts";
+import { LAYERS_FLAG } from "../lib/cli/model_flags.ts";
 import { onInterrupt } from "../lib/cli/interrupt.ts";
 import { tell } from "../lib/cli/progress.ts";
 import { TrainingReport } from "../lib/cli/training_report.ts";
@@ -17,6 +18,7 @@ import { loadRunConfig } from "../lib/config/load.ts";
 import type { RunConfig } from "../lib/config/run_config.ts";
 import { runConfigToYaml } from "../lib/config/print.ts";
 import { Dashboard, DEFAULT_PORT } from "../lib/dashboard/server.ts";
+import { importLayersFile } from "../lib/training/import_layers.ts";
 import { fitRun, planRun } from "../lib/training/fit.ts";
 import { describeDevice } from "../lib/training/machine.ts";
 import { describePlan } from "../lib/training/memory_plan.ts";
@@ -71,12 +73,14 @@ export const command: Command = {
       max: 65535,
       bare: String(DEFAULT_PORT),
     },
+    LAYERS_FLAG,
     { name: "print-config", kind: "boolean", help: "print the complete config and exit" },
   ],
   examples: [
     "deno task train --config configs/quickstart.yaml",
     "deno task train --config configs/quickstart.yaml --dashboard",
     "deno task train --config configs/quickstart.yaml --resume latest",
+    "deno task train --config configs/quickstart.yaml --layers row_layers.ts",
     "deno task train --config configs/125m.yaml --set optimizer.lr=1e-3 --set checkpoint.run=lr1e-3",
   ],
   async run(args) {
@@ -97,12 +101,15 @@ export const command: Command = {
       console.log(runConfigToYaml(loaded.config, loaded).trimEnd());
       return 0;
     }
+    const layersFile = args.optionalString("layers");
+    const own = layersFile === undefined ? null : await importLayersFile(layersFile);
+    const withLayers = own === null ? {} : { layers: own.layers };
     const device = describeDevice(loaded.config.training.device);
-    const fitted = fitRun(loaded, device);
+    const fitted = fitRun(loaded, device, withLayers);
     const { config } = fitted;
-    const own = given !== undefined && resolve(given) === resolve(runFolder(config));
-    const resume = own ? "latest" : checkpoint;
-    console.error(`memory  ${describePlan(planRun(config, device.dtype))}`);
+    const ofThisRun = given !== undefined && resolve(given) === resolve(runFolder(config));
+    const resume = ofThisRun ? "latest" : checkpoint;
+    console.error(`memory  ${describePlan(planRun(config, device.dtype, withLayers))}`);
     const { steps } = config.training;
     const heading = runConfigToYaml(config, fitted);
     const report = new TrainingReport({ steps, style: config.logging.console, heading });
@@ -115,6 +122,7 @@ export const command: Command = {
       ...(resume !== undefined && { resume }),
       version: meta.version,
       faults,
+      ...(own !== null && { layers: own.address }),
       observer: report,
       signal: interrupt.signal,
     });

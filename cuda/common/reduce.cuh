@@ -58,4 +58,21 @@ __device__ __forceinline__ int block_max(int value) {
   return value;
 }
 
+// fmaxf passes over NaN: a row of nothing else gives what the threads began with.
+template <int Threads>
+__device__ __forceinline__ float block_max(float value) {
+  static_assert(Threads % kWarp == 0 && Threads <= 1024, "whole warps");
+  constexpr int kWarps = Threads / kWarp;
+#pragma unroll
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, offset));
+  __shared__ float largest[kWarps];
+  __syncthreads();  // the maxima of an earlier call have been read
+  if (threadIdx.x % kWarp == 0) largest[threadIdx.x / kWarp] = value;
+  __syncthreads();
+  value = largest[0];
+#pragma unroll
+  for (int warp = 1; warp < kWarps; ++warp) value = fmaxf(value, largest[warp]);
+  return value;
+}
+
 }  // namespace tb

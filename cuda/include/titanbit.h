@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define TB_ABI_VERSION 7
+#define TB_ABI_VERSION 8
 #define TB_API __attribute__((visibility("default")))
 
 typedef int32_t tb_status;
@@ -294,6 +294,15 @@ TB_API tb_status tb_head_loss(tb_context* context, tb_dtype dtype, const void* x
                               const int32_t* targets, float* loss, void* dx /*[null]*/, float* dhead /*[null]*/,
                               float grad_scale, void* workspace, int64_t workspace_bytes, int64_t N, int64_t D,
                               int64_t V);
+
+/* Cross-entropy of logits (N, V) f32 against t = (1 - teacher_weight) ((1 - smoothing) onehot(targets) + smoothing / V) +
+ * teacher_weight softmax(teacher), teacher (N, V) f32, given exactly where its weight is above 0; smoothing and teacher_weight are 0 to 1.
+ * loss (N) f32. dlogits (N, V) of dlogits_dtype = grad_scale * dloss/dlogits; in TB_F32 it may be the logits. Targets as tb_head_loss
+ * takes them. */
+TB_API tb_status tb_cross_entropy(tb_context* context, const float* logits, const int32_t* targets,
+                                  const float* teacher /*[null]*/, float smoothing, float teacher_weight, float* loss,
+                                  tb_dtype dlogits_dtype, void* dlogits /*[null]*/, float grad_scale, int64_t N,
+                                  int64_t V);
 
 /* ---- Choosing tokens ---------------------------------------------------------------------------------------- */
 

@@ -24,18 +24,6 @@ __device__ __forceinline__ float exponential(float x) {
   return Fast ? __expf(x) : expf(x);
 }
 
-__device__ __forceinline__ float block_larger(float value) {
-  __shared__ float largest[kThreads / kWarp];
-#pragma unroll
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, offset));
-  if (threadIdx.x % kWarp == 0) largest[threadIdx.x / kWarp] = value;
-  __syncthreads();
-  value = largest[0];
-#pragma unroll
-  for (int warp = 1; warp < kThreads / kWarp; ++warp) value = fmaxf(value, largest[warp]);
-  return value;
-}
-
 // One row of logits to its loss and, with Gradient, dlogits, which may be the logits. Count neighbours at once; V divides by it.
 template <int Count, bool Gradient, typename T>
 __global__ void __launch_bounds__(kThreads) cross_entropy(const float* logits, const int32_t* __restrict__ targets,
@@ -68,7 +56,7 @@ __global__ void __launch_bounds__(kThreads) cross_entropy(const float* logits, c
     for (int i = 0; i < Count; ++i)  // top is -inf too where there was nothing else
       sum += values[i] == -__int_as_float(0x7f800000) ? 0.0f : exponential<kFast>(values[i] - top);
   }
-  const float max = block_larger(top);
+  const float max = block_max<kThreads>(top);
   // A thread without columns has top -inf and sum 0.
   const float denominator = block_sum<kThreads>(sum == 0.0f ? 0.0f : sum * exponential<kFast>(top - max));
   const float target_logit = from[target];

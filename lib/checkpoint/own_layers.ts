@@ -10,18 +10,24 @@ import { CheckpointError } from "./errors.ts";
  * Refuses a model without the layers that it was trained with: its weights mean nothing to others.
  *
  * @param layers What takes the place of BitNet's own, by kind.
+ * @param options.trains Whether the model is trained on: its loss must be the program's own again then, which a model that only runs has
+ * no use for.
  * @throws {CheckpointError} naming the kinds that are missing.
  */
 export function requireOwnLayers(
   model: { readonly path: string; readonly ownLayers: readonly string[] },
-  layers: object = {},
+  layers: object | undefined,
+  options: { trains: boolean },
 ): void {
-  const missing = model.ownLayers.filter((kind) => !Object.hasOwn(layers, kind));
+  const given = Object.keys(layers ?? {});
+  const missing = model.ownLayers.filter((kind) =>
+    !given.includes(kind) && (options.trains || kind !== "loss")
+  );
   if (missing.length === 0) return;
   throw new CheckpointError(
     `Cannot use ${model.path} as its layers of kind ${
       missing.join(", ")
     } must be those of the program that trained it: current value is ` +
-      "BitNet's; run it from a program that gives the same `layers` (docs/research.md)",
+      "BitNet's; give their module with --layers FILE, or `layers` from a program (docs/research.md)",
   );
 }

@@ -18,9 +18,18 @@ export const CHECKPOINT_FLAG: Flag = {
   help: "a checkpoint, a run's folder (its newest sound one is taken) or a Hugging Face folder",
 };
 
+/** Layers of the user's own. */
+export const LAYERS_FLAG: Flag = {
+  name: "layers",
+  kind: "string",
+  placeholder: "FILE",
+  help: "module that exports `layers` in the place of BitNet's own, see docs/research.md",
+};
+
 /** Which model to run, and on what. */
 export const MODEL_FLAGS: readonly Flag[] = [
   CHECKPOINT_FLAG,
+  LAYERS_FLAG,
   {
     name: "device",
     kind: "string",
@@ -46,10 +55,10 @@ export const HEAD_FLAG: Flag = {
     "weights of the head: as trained, bfloat16 (CUDA), or in 8 bits, a quarter to read; auto is int8 on the CPU",
 };
 
-/** Loads the model that {@linkcode MODEL_FLAGS} name; says on stderr which newer checkpoints were passed over, and where the tokenizer may be another's. */
+/** Loads the model that {@linkcode MODEL_FLAGS} name, with the layers that the caller has imported; says on stderr which newer checkpoints were passed over, and where the tokenizer may be another's. */
 export async function loadFlaggedModel(
   args: ParsedArgs,
-  options: Pick<LoadModelOptions, "head"> = {},
+  options: Pick<LoadModelOptions, "head" | "layers"> = {},
 ): Promise<LoadedModel> {
   const threads = args.optionalInteger("threads");
   const loaded = await loadModel(args.string("checkpoint"), {

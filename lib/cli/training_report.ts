@@ -132,6 +132,7 @@ export class TrainingReport {
       ...(record.mfu_bf16 === null ? [] : [`MFU ${formatPercent(record.mfu_bf16)}`]),
       ...describeTernary(this.#ternary),
       ...(record.skipped === 0 ? [] : [`${record.skipped} skipped`]),
+      ...describeMetrics(record.metrics ?? {}),
     ];
     return parts.join("  ");
   }
@@ -143,4 +144,17 @@ function describeTernary(record: TernaryRecord | null): string[] {
   const { zero_share, flip_rate } = record;
   const flips = flip_rate === null ? [] : [`flips ${formatPercent(flip_rate)}`];
   return [`zeros ${formatPercent(zero_share)}`, ...flips];
+}
+
+/** Metrics of the program's own that a line has room for. */
+const MOST_METRICS = 4;
+
+function describeMetrics(metrics: NonNullable<StepRecord["metrics"]>): string[] {
+  const named = Object.entries(metrics);
+  const shown = named.slice(0, MOST_METRICS)
+    .map(([name, value]) =>
+      `${name} ${value === null ? "–" : String(Number(value.toPrecision(4)))}`
+    );
+  const others = named.length - shown.length;
+  return others === 0 ? shown : [...shown, `and ${others} more`];
 }

@@ -11,7 +11,7 @@ import { withPermissions } from "./permissions.ts";
 import { SYMBOLS } from "./symbols.ts";
 
 /** The version of `titanbit.h` that this TypeScript speaks. */
-export const ABI_VERSION = 7;
+export const ABI_VERSION = 8;
 
 /** Which build of the library to use: `auto` takes CUDA where a card is, else the CPU. */
 export type DeviceKind = "auto" | "cuda" | "cpu";

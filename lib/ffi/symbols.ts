@@ -6,6 +6,7 @@
 
 import { CORE_SYMBOLS } from "./symbols/core.ts";
 import { DECODE_SYMBOLS } from "./symbols/decode.ts";
+import { HEAD_SYMBOLS } from "./symbols/head.ts";
 import { PEER_SYMBOLS } from "./symbols/peer.ts";
 import { STATISTICS_SYMBOLS } from "./symbols/statistics.ts";
 import { TOKEN_FILE_SYMBOLS } from "./symbols/token_file.ts";
@@ -14,6 +15,7 @@ import { TOKENIZER_SYMBOLS } from "./symbols/tokenizer.ts";
 export const SYMBOLS = {
   ...CORE_SYMBOLS,
   ...DECODE_SYMBOLS,
+  ...HEAD_SYMBOLS,
   ...PEER_SYMBOLS,
   ...STATISTICS_SYMBOLS,
   ...TOKEN_FILE_SYMBOLS,

@@ -186,7 +186,7 @@ async function loadWeights(
   folder: ModelFolder,
   options: LoadModelOptions,
 ): Promise<BitNetTransformer> {
-  requireOwnLayers(folder, options.layers);
+  requireOwnLayers(folder, options.layers, { trains: false });
   const projections: PackedBitLinear[] = [];
   const { layers = {} } = options;
   const packed = (options.packed ?? true) && folder.config.quantization === "ternary" &&

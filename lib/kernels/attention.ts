@@ -8,15 +8,71 @@ import { activationCode, cacheCode } from "../tensor/dtype.ts";
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
 import { addressOf, expectCache, sizesOf } from "./operand.ts";
 
+/** Operands of {@linkcode attentionForward}: B sequences of T tokens, H query and G key/value heads of E numbers; float32 or bfloat16. */
+export interface AttentionForwardOperands {
+  /** (B, H, T, E). */
+  q: Tensor;
+  /** (B, G, T, E). */
+  k: Tensor;
+  /** (B, G, T, E). */
+  v: Tensor;
+  /** (B*T, H*E): overwritten. */
+  o: Tensor;
+  /** (B, H, T) float32: log of each row's sum of exponentials, for the backward pass. */
+  lse: Tensor;
+  /** Factor of q kᵀ, E^-0.5 in most models. */
+  scale: number;
+}
+
+/** Operands of {@linkcode attentionBackward}. */
+export interface AttentionBackwardOperands extends AttentionForwardOperands {
+  /** (B*T, H*E): gradient of o. */
+  dout: Tensor;
+  /** (B, H, T) float32: scratch. */
+  delta: Tensor;
+  /** (B, H, T, E): overwritten. */
+  dq: Tensor;
+  /** (B, G, T, E): overwritten. */
+  dk: Tensor;
+  /** (B, G, T, E): overwritten. */
+  dv: Tensor;
+}
+
+/** Operands of {@linkcode attentionDecode}; letters as in {@linkcode AttentionForwardOperands}. */
+export interface AttentionDecodeOperands {
+  /** (B) int32: tokens that the caches held before. */
+  start: Tensor;
+  /** (B, H, T, E). */
+  q: Tensor;
+  /** (B, G, capacity, E) of q's dtype, int8, or on the CPU bfloat16. */
+  kCache: Tensor;
+  /** As kCache. */
+  vCache: Tensor;
+  /** (B, G, capacity) float32, where the caches are int8. */
+  kScale?: Tensor | null;
+  /** As kScale. */
+  vScale?: Tensor | null;
+  /** (B*T, H*E): overwritten. */
+  o: Tensor;
+  /** Factor of q kᵀ. */
+  scale: number;
+}
+
+/** Operands of {@linkcode ropeAttentionDecode}. */
+export interface RopeAttentionDecodeOperands extends AttentionDecodeOperands {
+  /** (B*T, (H + 2G) * E): all heads of q, then of k, then of v. */
+  qkv: Tensor;
+  /** (positions, E) float32: E/2 cosines, then E/2 sines a row. */
+  cosSin: Tensor;
+}
+
 /**
  * `o` (B*T, H*E) = softmax(scale * q kᵀ, causal) v of `q` (B, H, T, E), `k` and `v` (B, G, T, E). `lse` (B, H, T) float32
  * receives the log of each row's sum of exponentials. Query head h reads key/value head h / (H / G).
  *
  * Throws `NativeError` where G does not divide H or E is above 256.
  */
-export function attentionForward(
-  operands: { q: Tensor; k: Tensor; v: Tensor; o: Tensor; lse: Tensor; scale: number },
-): void {
+export function attentionForward(operands: AttentionForwardOperands): void {
   const op = "tb_attention_forward";
   const { q, k, v, o, lse, scale } = operands;
   const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" });
@@ -51,21 +107,7 @@ export function attentionForward(
  * `dout` (B*T, H*E) and the forward pass's tensors -> `dq` (B, H, T, E), `dk` and `dv` (B, G, T, E), all overwritten.
  * `delta` (B, H, T) float32 is scratch.
  */
-export function attentionBackward(
-  operands: {
-    dout: Tensor;
-    q: Tensor;
-    k: Tensor;
-    v: Tensor;
-    o: Tensor;
-    lse: Tensor;
-    delta: Tensor;
-    dq: Tensor;
-    dk: Tensor;
-    dv: Tensor;
-    scale: number;
-  },
-): void {
+export function attentionBackward(operands: AttentionBackwardOperands): void {
   const op = "tb_attention_backward";
   const { dout, q, k, v, o, lse, delta, dq, dk, dv, scale } = operands;
   const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" });
@@ -108,18 +150,7 @@ export function attentionBackward(
  * of sequence b sees the tokens 0 .. `start[b]` + t. `start` (B) int32. The caches are of q's dtype; bfloat16 on the
  * CPU too; or int8, each token's head times its scale of `kScale` and `vScale` (B, G, capacity) float32.
  */
-export function attentionDecode(
-  operands: {
-    q: Tensor;
-    kCache: Tensor;
-    vCache: Tensor;
-    kScale?: Tensor | null;
-    vScale?: Tensor | null;
-    start: Tensor;
-    o: Tensor;
-    scale: number;
-  },
-): void {
+export function attentionDecode(operands: AttentionDecodeOperands): void {
   const op = "tb_attention_decode";
   const { q, kCache, vCache, kScale, vScale, start, o, scale } = operands;
   const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" });
@@ -159,21 +190,7 @@ export function attentionDecode(
  *
  * Throws what either of the two does.
  */
-export function ropeAttentionDecode(
-  operands: {
-    qkv: Tensor;
-    /** (positions, E) float32: E/2 cosines, then E/2 sines a row. */
-    cosSin: Tensor;
-    start: Tensor;
-    q: Tensor;
-    kCache: Tensor;
-    vCache: Tensor;
-    kScale?: Tensor | null;
-    vScale?: Tensor | null;
-    o: Tensor;
-    scale: number;
-  },
-): void {
+export function ropeAttentionDecode(operands: RopeAttentionDecodeOperands): void {
   const op = "tb_rope_attention_decode";
   const { qkv, cosSin, start, q, kCache, vCache, kScale, vScale, o, scale } = operands;
   const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" });

@@ -16,19 +16,39 @@ import {
   type QuantizerName,
 } from "./quantizer.ts";
 
+/** Operands of {@linkcode gluNormForward}: N rows, D of the outputs is F. */
+export interface GluNormForwardOperands extends NormOutputs {
+  /** (N, 2F) float32 or bfloat16: gate, then up. */
+  gateUp: Tensor;
+  act: GateName;
+  /** (F) float32. */
+  weight: Tensor;
+  eps: number;
+  quantizer: QuantizerName;
+}
+
+/** Operands of {@linkcode gluNormBackward}: N rows; `dy`, `gateUp` and `dgateUp` share their dtype. */
+export interface GluNormBackwardOperands {
+  /** (N, F): gradient of the normalised values. */
+  dy: Tensor;
+  /** (N, 2F): the forward pass's. */
+  gateUp: Tensor;
+  act: GateName;
+  /** (F) float32. */
+  weight: Tensor;
+  /** (N) float32: the forward pass's. */
+  rstd: Tensor;
+  /** (N, 2F): overwritten; not `gateUp`. */
+  dgateUp: Tensor;
+  /** (F) float32: added to. */
+  dweight: Tensor;
+}
+
 /**
  * h = act(gate) * up for each row of `gateUp` (N, 2F) = [gate | up], then RMSNorm over F with `weight` (F) float32 and the
  * quantiser, as `rmsnormForward` does. h itself is not kept.
  */
-export function gluNormForward(
-  operands: NormOutputs & {
-    gateUp: Tensor;
-    act: GateName;
-    weight: Tensor;
-    eps: number;
-    quantizer: QuantizerName;
-  },
-): void {
+export function gluNormForward(operands: GluNormForwardOperands): void {
   const op = "tb_glu_norm_forward";
   const { gateUp, act, weight, eps, quantizer, q, scale, y, rstd } = operands;
   const [F] = sizesOf(weight, { op, dimensions: "F" });
@@ -61,17 +81,7 @@ export function gluNormForward(
  * Gradients of the gated norm: `dy` (N, F) gives `dgateUp` (N, 2F), which must not be `gateUp`; `dweight` (F) float32 is
  * added to. `rstd` (N) is the forward pass's.
  */
-export function gluNormBackward(
-  operands: {
-    dy: Tensor;
-    gateUp: Tensor;
-    act: GateName;
-    weight: Tensor;
-    rstd: Tensor;
-    dgateUp: Tensor;
-    dweight: Tensor;
-  },
-): void {
+export function gluNormBackward(operands: GluNormBackwardOperands): void {
   const op = "tb_glu_norm_backward";
   const { dy, gateUp, act, weight, rstd, dgateUp, dweight } = operands;
   const [N, F] = sizesOf(dy, { op, dimensions: "N, F" });

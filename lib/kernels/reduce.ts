@@ -7,18 +7,24 @@
 import { activationCode } from "../tensor/dtype.ts";
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
 
+/** Operands of {@linkcode sum} and {@linkcode norm}. */
+export interface ReductionOperands {
+  /** Of any shape; float32, of a norm bfloat16 too. */
+  x: Tensor;
+  /** (1) float32. */
+  out: Tensor;
+  /** @default false */
+  accumulate?: boolean;
+}
+
 /**
  * `out` (1) = scale * sum of `x`, added to what `out` holds with `accumulate`; float32, summed in double in blocks of fixed
  * size.
  */
 export function sum(
-  operands: {
-    x: Tensor;
-    out: Tensor;
+  operands: ReductionOperands & {
     /** @default 1 */
     scale?: number;
-    /** @default false */
-    accumulate?: boolean;
   },
 ): void {
   const op = "tb_sum";
@@ -43,14 +49,7 @@ export function sum(
  * `out` (1) float32 = sqrt(sum of x²) of `x`, float32 or bfloat16, summed in double. With `accumulate` the square of what `out`
  * holds is added under the root, for a norm over several tensors. Not finite where any value is not.
  */
-export function norm(
-  operands: {
-    x: Tensor;
-    out: Tensor;
-    /** @default false */
-    accumulate?: boolean;
-  },
-): void {
+export function norm(operands: ReductionOperands): void {
   const op = "tb_norm";
   const { x, out, accumulate } = operands;
   expectTensor(out, { op, dtype: "float32", shape: [1] });

@@ -14,20 +14,41 @@ import {
   type QuantizerName,
 } from "./quantizer.ts";
 
+/** Operands of {@linkcode rmsnormForward}: N rows of D. */
+export interface RmsnormForwardOperands extends NormOutputs {
+  /** (N, D) float32 or bfloat16. */
+  x: Tensor;
+  /** (D) float32. */
+  weight: Tensor;
+  eps: number;
+  quantizer: QuantizerName;
+}
+
+/** Operands of {@linkcode rmsnormBackward}: N rows of D; `dy`, `x` and `dx` are float32 or bfloat16, each as it likes. */
+export interface RmsnormBackwardOperands {
+  /** (N, D): gradient of the normalised values. */
+  dy: Tensor;
+  /** (N, D): the forward pass's. */
+  x: Tensor;
+  /** (D) float32. */
+  weight: Tensor;
+  /** (N) float32: the forward pass's. */
+  rstd: Tensor;
+  /** (N, D): overwritten, or added to with `accumulate`. */
+  dx: Tensor;
+  /** (D) float32: added to. */
+  dweight: Tensor;
+  /** @default false */
+  accumulate?: boolean;
+}
+
 /**
  * n = x * rsqrt(mean(x²) + eps) * weight for each row of `x` (N, D), `weight` (D) float32.
  *
  * With a quantiser, `q` (N, D) int8 and `scale` (N) float32 receive n ~ q * scale, and `y` n itself where it is given;
  * without one, `y` (N, D) receives n.
  */
-export function rmsnormForward(
-  operands: NormOutputs & {
-    x: Tensor;
-    weight: Tensor;
-    eps: number;
-    quantizer: QuantizerName;
-  },
-): void {
+export function rmsnormForward(operands: RmsnormForwardOperands): void {
   const op = "tb_rmsnorm_forward";
   const { x, weight, eps, quantizer, q, scale, y, rstd } = operands;
   const [N, D] = sizesOf(x, { op, dimensions: "N, D" });
@@ -60,18 +81,7 @@ export function rmsnormForward(
  * `dy` (N, D), `x` (N, D), `weight` (D) and `rstd` (N) of the forward pass give `dx` (N, D), which is overwritten, or added
  * to with `accumulate`. `dweight` (D) float32 is added to. `dy`, `x` and `dx` have an activation dtype each.
  */
-export function rmsnormBackward(
-  operands: {
-    dy: Tensor;
-    x: Tensor;
-    weight: Tensor;
-    rstd: Tensor;
-    dx: Tensor;
-    dweight: Tensor;
-    /** @default false */
-    accumulate?: boolean;
-  },
-): void {
+export function rmsnormBackward(operands: RmsnormBackwardOperands): void {
   const op = "tb_rmsnorm_backward";
   const { dy, x, weight, rstd, dx, dweight, accumulate } = operands;
   const [N, D] = sizesOf(x, { op, dimensions: "N, D" });

@@ -8,6 +8,40 @@ import { activationCode, cacheCode } from "../tensor/dtype.ts";
 import { expectTensor, type Tensor } from "../tensor/tensor.ts";
 import { addressOf, expectCache, expectOptional, sizesOf } from "./operand.ts";
 
+/** Operands of {@linkcode ropeForward}: B sequences of T tokens, H query and G key/value heads of E numbers. */
+export interface RopeForwardOperands {
+  /** (B*T, (H + 2G) * E) float32 or bfloat16: all heads of q, then of k, then of v. */
+  qkv: Tensor;
+  /** (positions, E) float32: E/2 cosines, then E/2 sines a row, as `ropeTable` makes it. */
+  cosSin: Tensor;
+  /** (B) int32: token that each sequence is written from. @default zeros */
+  start?: Tensor | null;
+  /** (B, H, T, E) of qkv's dtype: overwritten. */
+  q: Tensor;
+  /** (B, G, capacity, E): written from `start` on; capacity is T where there is no cache. */
+  k: Tensor;
+  /** As k. */
+  v: Tensor;
+  /** (B, G, capacity) float32, where k is int8. */
+  kScale?: Tensor | null;
+  /** As kScale. */
+  vScale?: Tensor | null;
+}
+
+/** Operands of {@linkcode ropeBackward}; all but `cosSin` share their dtype. */
+export interface RopeBackwardOperands {
+  /** (B, H, T, E). */
+  dq: Tensor;
+  /** (B, G, T, E). */
+  dk: Tensor;
+  /** (B, G, T, E). */
+  dv: Tensor;
+  /** (positions, E) float32: the forward pass's. */
+  cosSin: Tensor;
+  /** (B*T, (H + 2G) * E): overwritten. */
+  dqkv: Tensor;
+}
+
 /**
  * `qkv` (B*T, (H + 2G) * E) -> `q` (B, H, T, E) and, rotated too, `k` and, as it is, `v` (B, G, capacity, E), written from
  * token `start[b]` on. Halves are rotated, by the angles of token `start[b] + t`.
@@ -17,18 +51,7 @@ import { addressOf, expectCache, expectOptional, sizesOf } from "./operand.ts";
  *
  * `cosSin` (positions, E) float32 holds E/2 cosines, then E/2 sines a row. `start` (B) int32 may be left out: zeros.
  */
-export function ropeForward(
-  operands: {
-    qkv: Tensor;
-    cosSin: Tensor;
-    start?: Tensor | null;
-    q: Tensor;
-    k: Tensor;
-    v: Tensor;
-    kScale?: Tensor | null;
-    vScale?: Tensor | null;
-  },
-): void {
+export function ropeForward(operands: RopeForwardOperands): void {
   const op = "tb_rope_forward";
   const { qkv, cosSin, start, q, k, v, kScale, vScale } = operands;
   const [B, H, T, E] = sizesOf(q, { op, dimensions: "B, H, T, E" });
@@ -67,9 +90,7 @@ export function ropeForward(
 }
 
 /** `dq` (B, H, T, E), `dk` and `dv` (B, G, T, E) -> `dqkv` (B*T, (H + 2G) * E), for sequences that start at token 0. */
-export function ropeBackward(
-  operands: { dq: Tensor; dk: Tensor; dv: Tensor; cosSin: Tensor; dqkv: Tensor },
-): void {
+export function ropeBackward(operands: RopeBackwardOperands): void {
   const op = "tb_rope_backward";
   const { dq, dk, dv, cosSin, dqkv } = operands;
   const [B, H, T, E] = sizesOf(dq, { op, dimensions: "B, H, T, E" });

@@ -195,7 +195,8 @@ export function prometheusName(series: Series): string {
 }
 
 function plainName({ name, unit }: Series): string {
-  return unit.suffix === "" ? name : `${name}_${unit.suffix}`;
+  const plain = name.replaceAll(".", "_");
+  return unit.suffix === "" ? plain : `${plain}_${unit.suffix}`;
 }
 
 function escape(text: string): string {

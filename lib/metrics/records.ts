@@ -54,6 +54,8 @@ export interface StepRecord {
   readonly mfu_mixed: number | null;
   /** Optimizer steps that were skipped since the run began. */
   readonly skipped: number;
+  /** Metrics of a program's own by their names, null where not finite; absent where none was logged. */
+  readonly metrics?: Readonly<Record<string, number | null>>;
 }
 
 /** An evaluation on held-out tokens. */

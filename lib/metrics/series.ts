@@ -32,8 +32,8 @@ const UNITS = {
 
 /** One number of one type of record. */
 export interface Series {
-  readonly type: MetricsRecord["type"];
-  /** Field of the record. */
+  readonly type: MetricsRecord["type"] | "metrics";
+  /** Field of the record; of a program's own metrics, which stand under `metrics` of a step's, the name. */
   readonly field: string;
   /** Without prefix and unit. */
   readonly name: string;
@@ -126,8 +126,17 @@ const BY_TYPE = Map.groupBy(SERIES, ({ type }) => type);
 export function seriesOf(record: MetricsRecord): SeriesValue[] {
   if (record.type === "checkpoint" && record.error !== null) return [];
   const fields = record as unknown as Record<string, unknown>;
-  return (BY_TYPE.get(record.type) ?? []).map((series) => {
+  const values = (BY_TYPE.get(record.type) ?? []).map((series) => {
     const value = fields[series.field];
     return { series, value: typeof value === "number" ? value : null };
   });
+  if (record.type !== "step" || record.metrics === undefined) return values;
+  const own = Object.entries(record.metrics);
+  return [...values, ...own.map(([name, value]) => ({ series: ownSeries(name), value }))];
+}
+
+/** The series of a metric of a program's own. */
+export function ownSeries(name: string): Series {
+  const help = "A metric of the program's own.";
+  return { type: "metrics", field: name, name: `metrics.${name}`, unit: UNITS.number, help };
 }

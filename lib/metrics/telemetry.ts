@@ -24,7 +24,7 @@ import type { MetricsSink } from "./sinks.ts";
 export class TelemetrySink implements MetricsSink {
   readonly #meter: Meter;
   readonly #tracer: Tracer;
-  readonly #gauges = new Map<Series, Gauge>();
+  readonly #gauges = new Map<string, Gauge>();
   readonly #stepTimes: Histogram;
   readonly #spikes: Counter;
   readonly #rollbacks: Counter;
@@ -82,13 +82,14 @@ export class TelemetrySink implements MetricsSink {
   }
 
   #gauge(series: Series): Gauge {
-    let gauge = this.#gauges.get(series);
+    const name = otlpName(series);
+    let gauge = this.#gauges.get(name);
     if (gauge === undefined) {
-      gauge = this.#meter.createGauge(otlpName(series), {
+      gauge = this.#meter.createGauge(name, {
         description: series.help,
         unit: series.unit.ucum,
       });
-      this.#gauges.set(series, gauge);
+      this.#gauges.set(name, gauge);
     }
     return gauge;
   }

@@ -12,10 +12,12 @@ import type { BitNetConfig } from "./config.ts";
 import { FeedForward } from "./feed_forward.ts";
 import { Head } from "./head.ts";
 import { Linear } from "./linear.ts";
+import type { LogitLoss } from "./logit_loss.ts";
+import { type Log, MetricLog } from "./metric_log.ts";
 import { ParameterStore, type StackedParameter } from "./parameters.ts";
 import type { Projection, ProjectionFactory, ProjectionSpec } from "./projection.ts";
 
-/** Constructors of the layers; each can be replaced without editing the library. */
+/** Constructors of the layers, and the loss; each can be replaced without editing the library. */
 export interface Layers {
   /** Linear layers of the blocks. @default BitLinear, or Linear under `quantization: none` */
   readonly projection: ProjectionFactory;
@@ -25,6 +27,8 @@ export interface Layers {
   readonly feedForward: (context: LayerContext, layer: number) => FeedForward;
   /** The head; `embedding` is its weight too where they are tied. @default Head */
   readonly head: (context: LayerContext, embedding: StackedParameter) => Head;
+  /** What training minimises, where it is not the cross-entropy, which stays what evaluations give. @default null */
+  readonly loss: LogitLoss | null;
 }
 
 /** What a layer is constructed with: the config, and where its parameters and derived tensors go. */
@@ -38,6 +42,8 @@ export class LayerContext {
   /** Every projection made, in order. */
   readonly projections: Projection[] = [];
   readonly layers: Layers;
+  /** Metrics of the layers' own. */
+  readonly metrics: MetricLog = new MetricLog();
 
   constructor(
     config: BitNetConfig,
@@ -48,10 +54,15 @@ export class LayerContext {
     this.layers = { ...defaultLayers(config), ...options.layers };
   }
 
+  /** Logs metrics of a layer's own, for the next record of a step. */
+  get log(): Log {
+    return this.metrics.log;
+  }
+
   /** Makes a projection by the model's factory. */
   projection(spec: Pick<ProjectionSpec, "parts" | "inFeatures">): Projection {
-    const { config, parameters, derived, dtype } = this;
-    const projection = this.layers.projection({ config, parameters, derived, dtype, ...spec });
+    const { config, parameters, derived, dtype, log } = this;
+    const projection = this.layers.projection({ config, parameters, derived, dtype, log, ...spec });
     this.projections.push(projection);
     return projection;
   }
@@ -66,5 +77,6 @@ export function defaultLayers(config: BitNetConfig): Layers {
     attention: (context, layer) => new Attention(context, layer),
     feedForward: (context, layer) => new FeedForward(context, layer),
     head: (context, embedding) => new Head(context, embedding),
+    loss: null,
   };
 }

@@ -15,6 +15,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { PassMemory, type PassShape, type ProjectionInput } from "./activations.ts";
 import type { Positions } from "./attention.ts";
 import type { BlockMemory } from "./block.ts";
+import type { LossMemory } from "./head.ts";
 import type { PassCache } from "./kv_cache.ts";
 import { ropeTable } from "./rope.ts";
 import type { BitNetTransformer } from "./transformer.ts";
@@ -50,6 +51,7 @@ export class Pass implements Disposable {
   readonly #normed: ProjectionInput; // (N, D)
   readonly #rstd: Tensor; // (N)
   readonly #workspace: Tensor; // (rows, V), logits of some rows
+  readonly #dlogits: Tensor | null; // as many rows of their gradient, where a loss of the model's own has it apart
   readonly #gradients: { residual: Tensor; normed: Tensor } | null; // (N, D) each
   readonly #positions: Positions;
 
@@ -90,7 +92,10 @@ export class Pass implements Disposable {
     });
     this.#normed = { q: null, scale: null, y: memory.saved("normed", [rows, hiddenSize]) };
     this.#rstd = memory.saved("normed.rstd", [rows], "float32");
-    this.#workspace = memory.scratch("logits.chunk", this.#logitsShape(), "float32");
+    const { rows: logitRows, apart } = this.#planLogits();
+    const { vocabSize } = config;
+    this.#workspace = memory.scratch("logits.chunk", [logitRows, vocabSize], "float32");
+    this.#dlogits = apart ? memory.scratch("logits.chunk.grad", [logitRows, vocabSize]) : null;
   }
 
   /** Takes the planned memory. */
@@ -141,9 +146,14 @@ export class Pass implements Disposable {
     else this.forward({ ran: show });
   }
 
-  /** Cross-entropy of every token of the last forward pass, in `tokenLoss`; `scale` times their sum. Waits for the device. */
-  loss(options: { scale: number }): number {
-    this.#model.head.loss(this.#normedValues, this.targets, this.#lossMemory);
+  /**
+   * Cross-entropy of every token of the last forward pass, in `tokenLoss`; `scale` times their sum. With `trained` it is the loss that
+   * the model trains with, where that is its own. Waits for the device.
+   */
+  loss(options: { scale: number; trained?: boolean }): number {
+    const { head } = this.#model;
+    if (options.trained) head.trainingLoss(this.#normedValues, this.#batch, this.#lossMemory);
+    else head.loss(this.#normedValues, this.targets, this.#lossMemory);
     this.addLoss({ scale: options.scale, first: true });
     return this.readLoss();
   }
@@ -171,7 +181,7 @@ export class Pass implements Disposable {
     if (gradients === null) {
       throw new Error("Cannot run a backward pass as the pass was planned without one");
     }
-    model.head.loss(this.#normedValues, this.targets, this.#lossMemory, {
+    model.head.trainingLoss(this.#normedValues, this.#batch, this.#lossMemory, {
       dx: gradients.normed,
       scale: options.gradScale,
     });
@@ -227,21 +237,32 @@ export class Pass implements Disposable {
     this.memory[Symbol.dispose]();
   }
 
-  /** Rows of logits at a time, and room for their gradient where that has a dtype of its own. */
-  #logitsShape(): [rows: number, vocabSize: number] {
+  /**
+   * Rows of logits at a time, and room for their gradient where that has a dtype of its own: behind them, or, where a loss of the
+   * model's own writes it, in a tensor apart.
+   */
+  #planLogits(): { rows: number; apart: boolean } {
     const { dtype, rows, training } = this.memory;
     const { vocabSize } = this.#model.config;
     const bytes = LOGITS_BYTES[dtype] ?? 0;
-    const atOnce = Math.max(MIN_LOGIT_ROWS, Math.floor(bytes / (4 * vocabSize)));
+    const atOnce = Math.min(rows, Math.max(MIN_LOGIT_ROWS, Math.floor(bytes / (4 * vocabSize))));
+    if (this.#model.head.hasOwnLoss) {
+      return { rows: atOnce, apart: training && dtype !== "float32" };
+    }
     const room = training ? headLossBytes(vocabSize, dtype) / (4 * vocabSize) : 1;
-    return [Math.ceil(Math.min(rows, atOnce) * room), vocabSize];
+    return { rows: Math.ceil(atOnce * room), apart: false };
   }
 
   get #normedValues(): Tensor {
     return this.#normed.y!;
   }
 
-  get #lossMemory(): { loss: Tensor; workspace: Tensor } {
-    return { loss: this.tokenLoss, workspace: this.#workspace };
+  get #batch(): { ids: Tensor; targets: Tensor } {
+    const { sequences, tokens } = this.memory;
+    return { ids: this.ids.view([sequences, tokens]), targets: this.targets };
+  }
+
+  get #lossMemory(): LossMemory {
+    return { loss: this.tokenLoss, workspace: this.#workspace, dlogits: this.#dlogits };
   }
 }

@@ -9,6 +9,7 @@ import type { Arena } from "../tensor/arena.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { ProjectionInput } from "./activations.ts";
 import type { BitNetConfig } from "./config.ts";
+import type { Log } from "./metric_log.ts";
 import type { ParameterStore, StackedParameter } from "./parameters.ts";
 
 /** What a projection is made from. */
@@ -20,6 +21,8 @@ export interface ProjectionSpec {
   readonly derived: Arena;
   /** Dtype of the activations it computes with. */
   readonly dtype: DType;
+  /** Logs metrics of the projection's own, for the next record of a step. */
+  readonly log: Log;
   /** Matrices that share the input and run as one product, each [out, in] with a scale of its own. */
   readonly parts: readonly { readonly name: string; readonly outFeatures: number }[];
   readonly inFeatures: number;

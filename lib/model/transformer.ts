@@ -12,6 +12,7 @@ import { Block } from "./block.ts";
 import type { BitNetConfig } from "./config.ts";
 import type { Head } from "./head.ts";
 import { LayerContext, type Layers } from "./layers.ts";
+import type { MetricLog } from "./metric_log.ts";
 import type { ParameterStore, StackedParameter } from "./parameters.ts";
 import { Pass, type PassOptions } from "./pass.ts";
 import type { ActivationDType } from "../tensor/dtype.ts";
@@ -36,7 +37,10 @@ export interface CreateOptions {
 
 /** Result of {@linkcode BitNetTransformer.forward}. */
 export interface ForwardResult {
-  /** Mean cross-entropy in nats over the tokens that have a label; null without labels. */
+  /**
+   * Mean cross-entropy in nats over the tokens that have a label, or mean of the loss of its own that a model trains with; null without
+   * labels.
+   */
   readonly loss: number | null;
   /** (N, V) float32, computed when first read, since a training step never needs it whole. Valid until the next forward. */
   readonly logits: Float32Array;
@@ -144,6 +148,11 @@ export class BitNetTransformer implements Disposable {
     return this.#context.parameters;
   }
 
+  /** Metrics of one's own: what layers logged, and what a loop logs beside them. */
+  get metrics(): MetricLog {
+    return this.#context.metrics;
+  }
+
   /** Bytes of what is derived from the weights: ternary values and their scales, copies in the activation dtype. */
   get derivedBytes(): number {
     return this.#context.derived.bytes;
@@ -194,7 +203,7 @@ export class BitNetTransformer implements Disposable {
         throw new RangeError("Cannot compute a loss as no position has a label to predict");
       }
       this.#gradScale = 1 / count;
-      loss = pass.loss({ scale: this.#gradScale });
+      loss = pass.loss({ scale: this.#gradScale, trained: this.#training });
     }
     let logits: Float32Array | null = null;
     return {

@@ -72,7 +72,7 @@ export function drawRunChart(chart: RunChart): string {
   const level = typeof marks.level === "number" ? [marks.level] : [];
   const [low, high] = extent([...lines.flatMap(({ y }) => known(y)), ...level]);
   const yAxis = padded(low, high, box);
-  const clip = `clip-${title.toLowerCase().replace(/[^a-z]+/g, "-")}`;
+  const clip = `clip-${title.toLowerCase().replace(/[^a-z0-9]+/g, "-")}`;
   const height = top + HEIGHT + 52;
   return [
     opening(title, height).replace("<svg ", `<svg role="img" aria-label="${escape(title)}" `),

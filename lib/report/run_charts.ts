@@ -95,7 +95,19 @@ export function chartsOf(runs: readonly ReportedRun[]): string[] {
         ["data_ms", "data"],
       ]),
     },
+    ...ownMetrics(columns).map((column) => ({
+      title: column.replace(OWN, ""),
+      unit: "",
+      lines: byRun(column),
+    })),
   ].map(drawRunChart).filter((svg) => svg !== "");
+}
+
+/** Metrics of the program's own among columns. */
+const OWN = /^metrics\./;
+
+function ownMetrics(runs: readonly Columns[]): string[] {
+  return [...new Set(runs.flatMap(Object.keys))].filter((name) => OWN.test(name));
 }
 
 function thinned({ steps }: RunHistory): Columns {

@@ -32,7 +32,7 @@ export function checkResumedModel(
   model: BitNetConfig,
   layers?: Partial<Layers>,
 ): void {
-  requireOwnLayers(checkpoint, layers);
+  requireOwnLayers(checkpoint, layers, { trains: true });
   const saved = new Map(modelTensors(checkpoint.config).map((tensor) => [tensor.name, tensor]));
   if (compareTensors(saved, modelTensors(model)).length === 0) return;
   const differing = KEYS.filter(([, name]) => checkpoint.config[name] !== model[name]);

@@ -51,13 +51,17 @@ const OPEN_RESERVE = 0.5 * GIB;
  * whose plan fits its whole memory. It depends on the card alone, not on what else uses it, so that a resumed run goes on with
  * the same one. A CPU keeps the config's choice: memory is not what limits it.
  */
-export function fitRun(loaded: LoadedRunConfig, device: TrainingDevice): LoadedRunConfig {
+export function fitRun(
+  loaded: LoadedRunConfig,
+  device: TrainingDevice,
+  options: { layers?: Partial<Layers> } = {},
+): LoadedRunConfig {
   const open = loaded.defaults.some(({ key }) => key === "training.micro_batch");
   if (!open || device.backend === "cpu") return loaded;
   const { config } = loaded;
   const dtype = activationDtypeOf(config, device.dtype);
   const limit = device.memoryBytes - CARD_RESERVE;
-  const microBatch = largestMicroBatch(config, { dtype, limit }) ?? 1;
+  const microBatch = largestMicroBatch(config, { ...options, dtype, limit }) ?? 1;
   return {
     ...loaded,
     config: withMicroBatch(config, microBatch),

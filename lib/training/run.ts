@@ -6,10 +6,11 @@
 
 import { holdRunFolder } from "../checkpoint/run_folder.ts";
 import type { RunConfig } from "../config/run_config.ts";
-import type { MetricsRecord } from "../metrics/records.ts";
+import type { MetricsRecord, StepRecord } from "../metrics/records.ts";
+import { MetricLog } from "../model/metric_log.ts";
 import type { Fault } from "../stability/faults.ts";
 import { MachineWatch } from "./machine_watch.ts";
-import type { TrainingObserver } from "./observer.ts";
+import type { RunObserver } from "./observer.ts";
 import { runFolder } from "./run_folder.ts";
 import { RunSinks } from "./run_sinks.ts";
 import type { RunResult } from "./trainer.ts";
@@ -27,8 +28,8 @@ export interface RunOptions {
    * that the training's thread imports it. A resumed run is given it again. @default none
    */
   readonly layers?: URL;
-  /** Told of every record and warning, on this thread. */
-  readonly observer: TrainingObserver;
+  /** Told of every record and warning, on this thread; what it throws ends the run. */
+  readonly observer: RunObserver;
   /** Aborting it stops the run after its step, with a checkpoint. */
   readonly signal?: AbortSignal;
 }
@@ -57,9 +58,15 @@ export async function runTraining(config: RunConfig, options: RunOptions): Promi
   const worker = new Worker(new URL("./worker.ts", import.meta.url).href, { type: "module" });
   const { resume, version, observer } = options;
   using sinks = new RunSinks(config, { resumed: resume !== undefined, version, observer });
+  const own = new MetricLog();
+  const failed = Promise.withResolvers<never>();
   const emit = (record: MetricsRecord) => {
-    sinks.write(record);
-    observer.record(record);
+    try {
+      observer.record(record, own.log);
+      sinks.write(record.type === "step" ? withMetrics(record, own) : record);
+    } catch (error) {
+      failed.reject(error);
+    }
   };
   using machine = new MachineWatch({
     everyS: config.logging.machineEveryS,
@@ -67,7 +74,7 @@ export async function runTraining(config: RunConfig, options: RunOptions): Promi
     record: emit,
   });
   try {
-    return await new Promise<RunResult>((resolve, reject) => {
+    const ended = new Promise<RunResult>((resolve, reject) => {
       worker.onerror = (event) => {
         event.preventDefault();
         reject(new Error(`The training thread failed: ${event.message}`));
@@ -95,8 +102,25 @@ export async function runTraining(config: RunConfig, options: RunOptions): Promi
       };
       worker.postMessage(task);
     });
+    const result = await Promise.race([ended, failed.promise]);
+    warnOfUnrecorded(own, observer);
+    return result;
   } finally {
     options.signal?.removeEventListener("abort", requestStop);
     worker.terminate();
   }
+}
+
+/** A step's record with what an observer logged; of two metrics of one name its own is taken. */
+function withMetrics(record: StepRecord, own: MetricLog): StepRecord {
+  const metrics = own.take();
+  return metrics === null ? record : { ...record, metrics: { ...record.metrics, ...metrics } };
+}
+
+function warnOfUnrecorded(own: MetricLog, observer: RunObserver): void {
+  const names = own.forget();
+  if (names.length === 0) return;
+  observer.warn(
+    `No record has the last values of ${names.join(", ")}: they were logged after the last step's`,
+  );
 }

@@ -7,7 +7,7 @@
 import type { RunConfig } from "../config/run_config.ts";
 import type { Evaluation } from "../evaluation/language_model.ts";
 import type { Device } from "../ffi/device.ts";
-import type { EventRecord, SampleRecord, TernaryRecord } from "../metrics/records.ts";
+import type { EventRecord, SampleRecord, StepRecord, TernaryRecord } from "../metrics/records.ts";
 import type { LoopState } from "./loop_state.ts";
 import { Speedometer } from "./speedometer.ts";
 import type { SettledSteps } from "./step.ts";
@@ -80,8 +80,8 @@ export class RunRecords {
     this.#losses = { sum: 0, count: 0 };
   }
 
-  /** The loss is the mean of the steps since the last record, the rest is the last step's. */
-  step(state: LoopState): void {
+  /** The loss is the mean of the steps since the last record, the rest is the last step's; `metrics` are the layers' own. */
+  step(state: LoopState, metrics: StepRecord["metrics"] | null): void {
     const { sum, count } = this.#losses;
     this.forget();
     this.#observer.record({
@@ -94,6 +94,7 @@ export class RunRecords {
       grad_norm: this.#last.gradNorm,
       ...this.#speed.read(),
       skipped: state.skipped,
+      ...(metrics && { metrics }),
     });
   }
 

@@ -20,7 +20,13 @@ export interface RunSinksOptions {
   /** Of TitanBit. */
   readonly version: string;
   /** Told what is lost, and where metrics are served. */
-  readonly observer: TrainingObserver;
+  readonly observer: Pick<TrainingObserver, "warn" | "note">;
+}
+
+/** What says where records go. */
+export interface SinksConfig {
+  readonly logging: Pick<RunConfig["logging"], "jsonl" | "tensorboard" | "prometheus">;
+  readonly checkpoint: Pick<RunConfig["checkpoint"], "run">;
 }
 
 /** A sink that is opened with the first record, which says after which step a resumed run goes on. */
@@ -36,7 +42,7 @@ export class RunSinks implements Disposable {
   #waiting: readonly PlannedSink[];
   #open: { what: string; sink: MetricsSink }[] = [];
 
-  constructor(config: RunConfig, options: RunSinksOptions) {
+  constructor(config: SinksConfig, options: RunSinksOptions) {
     this.#options = options;
     this.#waiting = plan(config, options);
   }
@@ -83,7 +89,7 @@ export class RunSinks implements Disposable {
   }
 }
 
-function plan(config: RunConfig, options: RunSinksOptions): PlannedSink[] {
+function plan(config: SinksConfig, options: RunSinksOptions): PlannedSink[] {
   const { jsonl, prometheus, tensorboard } = config.logging;
   const { run } = config.checkpoint;
   const sinks: PlannedSink[] = [{

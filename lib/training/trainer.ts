@@ -278,7 +278,7 @@ export class Trainer implements Disposable {
         ({ step } = this.#state);
         continue;
       }
-      if (records) this.#records.step(this.#state);
+      if (records) this.#records.step(this.#state, this.model.metrics.take());
       // Before an evaluation, whose tokens go through the same pass.
       if (counts && this.#statistics) this.#records.ternary(this.#statistics.collect(step));
       if (validates) this.#validate();
@@ -386,6 +386,7 @@ export class Trainer implements Disposable {
       this.#optimizer.restoreUpdates(to.updates);
       this.model.parametersChanged();
       this.#records.forget();
+      this.model.metrics.forget();
       this.#statistics?.forget();
       this.#state = {
         step: to.step,

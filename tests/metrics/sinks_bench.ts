@@ -41,7 +41,6 @@ using sinks = new RunSinks(config, {
   resumed: false,
   version: "0",
   observer: {
-    record() {},
     warn(message) {
       throw new Error(message);
     },

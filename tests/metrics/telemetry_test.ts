@@ -43,6 +43,8 @@ Deno.test("TelemetrySink's gauges, counters and spans arrive at a collector unde
   assertEquals([value("gpu_power"), metric("gpu_power").unit], [251.5, "W"]);
   assertEquals([value("gpu_sm_clock"), metric("gpu_sm_clock").unit], [1.98e9, "Hz"]);
   assertEquals(metric("mfu_bf16"), undefined, "a number that isn't known");
+  assertEquals(value("metrics.layers.0.norm"), 0.75);
+  assertEquals(metric("metrics.broken"), undefined, "a metric that is not finite");
   assertEquals(metric("loss").gauge.dataPoints[0].attributes, [
     { key: "titanbit.run", value: { stringValue: "tiny" } },
   ]);

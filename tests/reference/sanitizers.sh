@@ -22,6 +22,7 @@ runs() {
   cat <<'LIST'
 adamw adamw
 cast cast
+cross_entropy cross_entropy
 embedding embedding
 gemm gemm
 gemm_int8 gemm_int8

@@ -96,6 +96,16 @@ Deno.test("htmlReport() has the machine, the ternary weights and samples where t
   assert(!/NaN|Infinity|undefined/.test(html.replaceAll("loss NaN", "")));
 });
 
+Deno.test("htmlReport() has a chart for each metric of the program's own", async () => {
+  const metrics = { "layers.0.norm": 0.5, "layers.1.norm": null };
+  await using run = await runFolder(
+    lines(runRecord(), ...[1, 2, 3].map((step) => stepRecord(step, { metrics }))),
+  );
+  const html = htmlReport([await readHistory(findRun(run.folder))], new Date(0));
+  const titles = [...html.matchAll(/<svg role="img" aria-label="([^"]*)"/g)].map(([, one]) => one);
+  assertEquals(titles.filter((title) => title!.includes("norm")).slice(-1), ["layers.0.norm"]);
+});
+
 Deno.test("htmlReport() marks steps that were left out and those that a rollback undid", async () => {
   const left = { ...spikeRecord(50), answer: "skip" };
   await using run = await runFolder(RUN + lines(left));

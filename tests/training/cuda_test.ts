@@ -3,6 +3,7 @@ import type { RunConfig } from "../../lib/config/run_config.ts";
 import type { StepRecord } from "../../lib/metrics/records.ts";
 import { DivergedError } from "../../lib/stability/diverged_error.ts";
 import type { Fault } from "../../lib/stability/faults.ts";
+import { runTraining } from "../../lib/training/run.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
 import { hasCuda } from "../support/devices.ts";
 import { recorder, spikesOf, tensorsOf, tinyRun } from "./support.ts";
@@ -163,5 +164,29 @@ trainingTest(
       ends.push(await tensorsOf(result.checkpoint!));
     }
     assertEquals(ends[1], ends[0]);
+  },
+);
+
+trainingTest(
+  "runTraining() records a loss and metrics of its own into graphs, and resumes to the same bits",
+  async () => {
+    await using run = await tinyRun();
+    const trainOwn = async (resume?: string) => {
+      const observer = recorder();
+      const config = run.config("training.device=cuda", "logging.every_steps=5");
+      const layers = new URL("./logging_smooth_layers.ts", import.meta.url);
+      const options = { version: "test", observer, layers, ...(resume && { resume }) };
+      const { checkpoint } = await runTraining(config, options);
+      const steps = observer.records.filter((record) => record.type === "step");
+      return { checkpoint: checkpoint!, steps };
+    };
+    const own = await trainOwn();
+    assert(own.steps.at(-1)!.loss < own.steps[0]!.loss);
+    const norms = own.steps.map(({ metrics }) => metrics!["model.layers.0.mlp.down_proj.norm"]!);
+    assert(norms.every((norm, i) => norm > 0 && norm !== norms[i + 1]), `${norms}`);
+    const whole = await tensorsOf(own.checkpoint);
+    await Deno.remove(own.checkpoint, { recursive: true });
+    const resumed = await trainOwn("latest");
+    assertEquals(await tensorsOf(resumed.checkpoint), whole);
   },
 );

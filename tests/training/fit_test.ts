@@ -4,6 +4,8 @@ import { loadRunConfig, parseRunConfig } from "../../lib/config/load.ts";
 import { fitRun, MemoryError, planRun, requireMemory } from "../../lib/training/fit.ts";
 import { planMemory } from "../../lib/training/memory_plan.ts";
 import { BitNetConfig } from "../../lib/model/config.ts";
+import { FeedForward } from "../../lib/model/feed_forward.ts";
+import type { Layers } from "../../lib/model/layers.ts";
 import { presetOptions } from "../../lib/model/presets.ts";
 
 const GIB = 2 ** 30;
@@ -42,6 +44,19 @@ Deno.test("fitRun() takes the largest micro-batch that fits a card when the conf
     return microBatch;
   });
   assert(chosen[0]! < chosen[1]! && chosen[1]! < chosen[2]!, String(chosen));
+});
+
+Deno.test("fitRun() leaves room for what layers of the user's own take", () => {
+  const layers: Partial<Layers> = {
+    feedForward(context, layer) {
+      context.derived.tensor(`more.${layer}`, "float32", [2 ** 28]); // 1 GiB a layer of twelve
+      return new FeedForward(context, layer);
+    },
+  };
+  const own = fitRun(load(), card(24), { layers }).config;
+  const { microBatch } = fitRun(load(), card(24)).config.training;
+  assert(own.training.microBatch < microBatch, `${own.training.microBatch} and ${microBatch}`);
+  assert(planRun(own, "bfloat16", { layers }).total <= 24 * GIB);
 });
 
 Deno.test("fitRun() says in the resolved config why it chose", () => {

@@ -104,7 +104,7 @@ for (
     [
       "misspells one",
       "export const layers = { projections: () => {} };",
-      /named projection, attention, feedForward, head: current value of projections/,
+      /named projection, attention, feedForward, head, loss: current value of projections/,
     ],
   ] as const
 ) {

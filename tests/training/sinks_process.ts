@@ -9,7 +9,7 @@ const config = run.config(`logging.tensorboard=${run.folder}/tb`);
 using sinks = new RunSinks(config, {
   resumed: false,
   version: "0",
-  observer: { record() {}, warn: (message) => console.log(message) },
+  observer: { warn: (message) => console.log(message) },
 });
 sinks.write(RUN);
 for (let step = 1; step <= 1000; step++) sinks.write({ ...STEP, step });

@@ -160,6 +160,9 @@ const MACHINE = [
 /** Why clocks are low: 1 while a reason holds. */
 const THROTTLED = /^throttled\./;
 
+/** Metrics of the program's own, whose names say nothing of their units. */
+const OWN = /^metrics\./;
+
 /** Fields that have their chart, or need none. */
 const TAKEN = new Set([
   ...KNOWN.flatMap(({ from, series }) => from ? [] : series.map(({ column }) => column)),
@@ -194,21 +197,29 @@ export function panelsOf(runs) {
   };
   const others = [...new Set(runs.flatMap((run) => Object.keys(run.table())))]
     .filter((name) => !TAKEN.has(name) && runs.some((run) => run.has(name)));
+  const own = others.filter((name) => OWN.test(name)).map((column) => ({
+    id: column,
+    title: column.replace(OWN, ""),
+    unit: "",
+    series: [{ column, label: column.replace(OWN, "") }],
+  }));
+  const units = others.filter((name) => !OWN.test(name));
   const grouped = GROUPS.map(({ ends, ...panel }) => ({
     ...panel,
-    series: others.filter((name) => ends.test(name)).map((column) => ({
+    series: units.filter((name) => ends.test(name)).map((column) => ({
       column,
       label: column.replace(ends, "").replaceAll("_", " "),
     })),
   }));
-  const single = others.filter((name) => !GROUPS.some(({ ends }) => ends.test(name)))
+  const single = units.filter((name) => !GROUPS.some(({ ends }) => ends.test(name)))
     .map((column) => ({
       id: column,
       title: column.replaceAll("_", " "),
       unit: "",
       series: [{ column, label: column }],
     }));
-  return [...KNOWN.map(shown), ...grouped, ...single, ...MACHINE.map(shown), throttled].filter((
-    { series },
-  ) => series.length > 0);
+  return [...KNOWN.map(shown), ...own, ...grouped, ...single, ...MACHINE.map(shown), throttled]
+    .filter((
+      { series },
+    ) => series.length > 0);
 }

@@ -508,38 +508,6 @@ export const CORE_SYMBOLS = {
     ],
     result: "i32",
   },
-  tb_head_loss: {
-    parameters: [
-      "u64", // tb_context* context
-      "i32", // tb_dtype dtype
-      "u64", // const void* x
-      "u64", // const void* head
-      "u64", // const int32_t* targets
-      "u64", // float* loss
-      "u64", // void* dx
-      "u64", // float* dhead
-      "f32", // float grad_scale
-      "u64", // void* workspace
-      "i64", // int64_t workspace_bytes
-      "i64", // int64_t N
-      "i64", // int64_t D
-      "i64", // int64_t V
-    ],
-    result: "i32",
-  },
-  tb_top_k: {
-    parameters: [
-      "u64", // tb_context* context
-      "u64", // const float* logits
-      "u64", // float* values
-      "u64", // int32_t* ids
-      "i64", // int64_t N
-      "i64", // int64_t V
-      "i64", // int64_t stride
-      "i64", // int64_t k
-    ],
-    result: "i32",
-  },
   tb_sum: {
     parameters: [
       "u64", // tb_context* context
