@@ -40,9 +40,10 @@ export async function withRunFolder<T>(runFolder: string, body: () => Promise<T>
 }
 
 /**
- * Keeps a run's folder for this process's training until it is disposed of: two in one folder would overwrite each other's
- * checkpoints and mix their records. The folder is made if it is not there, and taken away again where a training that was refused
- * left nothing in it. The kernel lets go when a process dies.
+ * Keeps a run's folder for this process's training until it is disposed of: two in one folder would
+ * overwrite each other's checkpoints and mix their records. The folder is made if it is not there,
+ * and taken away again where a training that was refused left nothing in it. The kernel lets go
+ * when a process dies.
  *
  * @throws {CheckpointError} when another process trains there, or the folder cannot be written: better before the first step than
  * with the first checkpoint.
@@ -51,7 +52,8 @@ export function holdRunFolder(runFolder: string): Disposable {
   const path = join(runFolder, RUNNING);
   let { file, made } = openRunning(runFolder, path);
   let held = tryLock(file);
-  // A training that ended since the file was opened has taken it away: others would not find what is locked here.
+  // A training that ended since the file was opened has taken it away: others would not find what
+  // is locked here.
   for (let attempt = 0; held && file.statSync().nlink === 0 && attempt < ATTEMPTS; attempt++) {
     file.close();
     ({ file, made } = openRunning(runFolder, path));

@@ -12,6 +12,7 @@ import { applyRetention, discardCheckpoints } from "../checkpoint/retention.ts";
 import { saveCheckpoint, type SavedCheckpoint } from "../checkpoint/save.ts";
 import { runConfigToYaml } from "../config/print.ts";
 import type { RunConfig } from "../config/run_config.ts";
+import type { OwnParameter } from "../interop/huggingface.ts";
 import type { TensorSource } from "../interop/safetensors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { LoopState } from "./loop_state.ts";
@@ -31,6 +32,7 @@ export class RunCheckpoints {
   readonly #tokenizer: Tokenizer | null;
   readonly #observer: TrainingObserver;
   readonly #ownLayers: readonly string[];
+  readonly #ownParameters: readonly OwnParameter[];
   #failure: string | null = null;
 
   constructor(
@@ -40,12 +42,15 @@ export class RunCheckpoints {
       observer: TrainingObserver;
       /** Kinds of layers that are a program's own. */
       ownLayers: readonly string[];
+      /** Parameters that those added to BitNet's. */
+      ownParameters: readonly OwnParameter[];
     },
   ) {
     this.#config = config;
     this.#tokenizer = parts.tokenizer;
     this.#observer = parts.observer;
     this.#ownLayers = parts.ownLayers;
+    this.#ownParameters = parts.ownParameters;
   }
 
   /** Why the last one could not be written; null where it was. */
@@ -106,6 +111,7 @@ export class RunCheckpoints {
       state,
       runConfig: runConfigToYaml(config),
       ownLayers: this.#ownLayers,
+      ownParameters: this.#ownParameters,
       tokenizerJson: this.#tokenizer?.json ?? null,
       ...(this.#tokenizer !== null && {
         specialTokens: {
