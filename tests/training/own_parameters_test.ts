@@ -1,6 +1,12 @@
 /** Whole runs with parameters that a program's own layers add. */
 
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
 import { CheckpointError } from "../../lib/checkpoint/errors.ts";
 import { openCheckpoint } from "../../lib/checkpoint/open.ts";
@@ -144,6 +150,32 @@ await runTraining(config, {
   assert(resumed.steps.length < 40, "it was killed at its end");
   assertEquals(await tensorsOf(resumed.checkpoint), await tensorsOf(straight.checkpoint));
 });
+
+for (const state of ["fp32", "int8"] as const) {
+  Deno.test(`runTraining() treats parameters that layers add as their groups say, with moments in ${state}`, async () => {
+    await using run = await tinyRun();
+    const options = {
+      layers: new URL("./more_layers.ts", import.meta.url),
+      set: [`optimizer.state=${state}`, "optimizer.weight_decay=0.5"],
+    };
+    const { checkpoint, steps } = await train(run, options);
+    const weights = await valuesOf(join(checkpoint, "model.safetensors"));
+    // No gradient reaches them, so that decay alone moves those that have it, by each step's rate.
+    const left = steps.reduce((product, { lr }) => product * (1 - 0.5 * lr), 1);
+    const near = (name: string, value: number) =>
+      weights.get(name)!.forEach((found) => assertAlmostEquals(found, value, 1e-5, name));
+    near("more.matrix", 0.25 * left);
+    near("more.shrunk", 2 * left);
+    assert(left < 0.99, String(left));
+    assertEquals(weights.get("more.norm"), [1, 1, 1]);
+    assertEquals(weights.get("more.kept"), [2, 2, 2, 2]);
+    const whole = await tensorsOf(checkpoint);
+    await Deno.remove(checkpoint, { recursive: true });
+    const resumed = await train(run, { ...options, resume: "latest" });
+    assertEquals(resumed.steps.length, 10);
+    assertEquals(await tensorsOf(resumed.checkpoint), whole);
+  });
+}
 
 Deno.test("runTraining() refuses to go on with layers that add other parameters, and names them", async () => {
   await using run = await tinyRun();
