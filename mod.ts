@@ -86,11 +86,14 @@ export { PassMemory, type PassShape, type ProjectionInput } from "./lib/model/ac
 export { Pass, type PassOptions } from "./lib/model/pass.ts";
 export { type CachedLayer, KvCache } from "./lib/model/kv_cache.ts";
 export {
+  type InitialValues,
   type Parameter,
+  type ParameterDeclaration,
   type ParameterGroup,
   ParameterStore,
   StackedParameter,
 } from "./lib/model/parameters.ts";
+export { type StateDict, type StateDictEntry } from "./lib/model/state_dict.ts";
 export {
   chinchillaTokens,
   countParameters,
@@ -191,6 +194,7 @@ export {
   type ExportedModel,
   exportModel,
 } from "./lib/checkpoint/export_model.ts";
+export { loadWeights, saveModel, type SaveModelOptions } from "./lib/checkpoint/model_weights.ts";
 export { CheckpointError } from "./lib/checkpoint/errors.ts";
 
 // Trained models

@@ -44,6 +44,13 @@ export const command: Command = {
     const dtype = args.string("dtype") as ExportDType;
     const exported = await exportModel(args.string("checkpoint"), output, { dtype });
     warnPassedOver(exported.passedOver);
+    if (exported.ownLayers.length > 0) {
+      console.error(
+        `warning: the model's layers of kind ${
+          exported.ownLayers.join(", ")
+        } are a program's own: without these, as in transformers, the folder's weights compute something else`,
+      );
+    }
     console.error(`${exported.path}: ${exported.files.join(", ")}, ${formatBytes(exported.bytes)}`);
     console.log(output);
   },

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { resolve, toFileUrl } from "@std/path";
 import { type Command, main, type ParsedArgs, UsageError } from "../lib/cli/command.ts";
 import { nearest } from "../lib/cli/nearest.ts";
 import { type LoadedRunConfig, loadRunConfig } from "../lib/config/load.ts";
@@ -14,6 +15,7 @@ import { findPresetName, PRESET_NAMES, presetOptions } from "../lib/model/preset
 import { costReport } from "../lib/training/cost_report.ts";
 import { countedStatistics, writtenSamples } from "../lib/training/memory_plan.ts";
 import { fitRun } from "../lib/training/fit.ts";
+import { importLayers } from "../lib/training/import_layers.ts";
 import { findDevice, findLibraries, type FoundDevice } from "../lib/training/machine.ts";
 import { formatCosts, formatFindings } from "../lib/cli/cost_text.ts";
 
@@ -34,6 +36,12 @@ export const command: Command = {
     },
     { name: "config", kind: "string", help: "a run's YAML", placeholder: "FILE", alias: "c" },
     { name: "set", kind: "list", help: "change a key of the config", placeholder: "KEY=VALUE" },
+    {
+      name: "layers",
+      kind: "string",
+      help: "a module that exports layers in the place of BitNet's own, to count what they add",
+      placeholder: "FILE",
+    },
     {
       name: "micro-batch",
       kind: "integer",
@@ -97,6 +105,8 @@ async function run(args: ParsedArgs): Promise<void> {
         `Cannot plan a run as --seq-len is at most the model's max_seq_len, ${model.maxSeqLen}: current value is ${seqLen}`,
       );
     }
+    const file = args.optionalString("layers");
+    const layers = file === undefined ? null : await importLayers(toFileUrl(resolve(file)).href);
     costs = {
       device: device.name,
       device_memory_bytes: device.memoryBytes,
@@ -113,6 +123,7 @@ async function run(args: ParsedArgs): Promise<void> {
         samples: asked.loaded === null ? null : writtenSamples(asked.loaded.config),
         ...(training && { tokens: training.steps * training.tokensPerStep }),
         speed: device.speed,
+        ...(layers !== null && { layers }),
       }),
       packed_projections: measurePackedProjections(model),
     };

@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
+import { openCheckpoint } from "../lib/checkpoint/open.ts";
 import type { MetricsRecord, StepRecord } from "../lib/metrics/records.ts";
 import { readRecords } from "../lib/metrics/sinks.ts";
 import { type TinyRun, tinyRun } from "./training/support.ts";
@@ -41,8 +42,9 @@ Deno.test("docs/research.md shows files that type-check, and a run that trains w
   await using run = await tinyRun();
   const files = await write(run);
   assertEquals(files, [
-    ...["row_layers.ts", "run.ts", "four_bit_layers.ts", "mup_layers.ts", "check.ts"],
-    ...["metric_layers.ts", "observed.ts", "loop.ts", "smooth_layers.ts"],
+    ...["row_layers.ts", "run.ts", "four_bit_layers.ts", "scale_layers.ts", "own_loop.ts"],
+    ...["mup_layers.ts", "check.ts", "metric_layers.ts", "observed.ts", "loop.ts"],
+    "smooth_layers.ts",
   ]);
   await deno(run.folder, ["check", ...files]);
   const lines = (await deno(run.folder, ["run", "-A", "run.ts"])).trim().split("\n");
@@ -61,6 +63,29 @@ Deno.test("docs/research.md shows a quantiser of activations that trains under q
   await Deno.writeTextFile(page, code);
   const lines = (await deno(run.folder, ["run", "-A", "--check", "run.ts"])).trim().split("\n");
   assertLess(Number(lines[19]!.split(" ")[1]), Number(lines[0]!.split(" ")[1]));
+});
+
+Deno.test("docs/research.md shows a parameter more that is trained, saved and loaded", async () => {
+  await using run = await tinyRun();
+  await write(run);
+  const page = join(run.folder, "run.ts");
+  const code = (await Deno.readTextFile(page)).replace("row_layers", "scale_layers");
+  await Deno.writeTextFile(page, code);
+  const lines = (await deno(run.folder, ["run", "-A", "run.ts"])).trim().split("\n");
+  assertLess(Number(lines[19]!.split(" ")[1]), Number(lines[0]!.split(" ")[1]));
+  const { ownParameters } = await openCheckpoint(lines.at(-1)!);
+  assertEquals(ownParameters.length, 8);
+});
+
+Deno.test("docs/research.md shows a loop whose weights another model loads", async () => {
+  await using run = await tinyRun();
+  await write(run);
+  const lines = (await deno(run.folder, ["run", "-A", "own_loop.ts"])).trim().split("\n");
+  const losses = lines.map((line) => Number(line.split(" ")[1]));
+  assertEquals(losses.length, 21);
+  assertLess(losses[19]!, 0.8 * losses[0]!);
+  assertLess(losses[20]!, losses[19]!);
+  assertEquals(lines[20]!.split(" ")[0], "64");
 });
 
 Deno.test("docs/research.md shows an attention made of ops whose gradients agree, and that trains", async () => {

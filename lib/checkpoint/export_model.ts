@@ -10,14 +10,10 @@ import { ModelFiles } from "../interop/model_files.ts";
 import {
   CHUNK_BYTES,
   type StreamedTensor,
-  type TensorReader,
+  type TensorSource,
   type WrittenFile,
 } from "../interop/safetensors.ts";
-import {
-  DTYPE_BITS,
-  type SafetensorsDtype,
-  type TensorSpec,
-} from "../interop/safetensors_header.ts";
+import { DTYPE_BITS } from "../interop/safetensors_header.ts";
 import { narrowToBfloat16, widenToFloat32 } from "../interop/tensor_transfer.ts";
 import { CheckpointError, errnoOf } from "./errors.ts";
 import type { PassedOver } from "./find.ts";
@@ -39,6 +35,11 @@ export interface ExportedModel {
   readonly bytes: number;
   /** Newer checkpoints of a run's folder that were not taken, and why. */
   readonly passedOver: readonly PassedOver[];
+  /**
+   * Kinds of layers that were a program's own: without these the weights mean nothing, to
+   * transformers least of all.
+   */
+  readonly ownLayers: readonly string[];
 }
 
 /**
@@ -56,15 +57,47 @@ export async function exportModel(
 ): Promise<ExportedModel> {
   requireFree(output);
   const folder = await openModelFolder(path);
+  using weights = ModelFiles.open(folder.path);
+  const tensors = modelTensors(folder.config, folder.ownParameters).map(({ name, shape }) => ({
+    name,
+    shape,
+    dtype: weights.tensors.get(name)!.dtype,
+    read: (into: Uint8Array, at: number) => weights.readInto(name, into, at),
+  }));
+  const written = await writeModelFolder(output, { ...folder, tensors, dtype });
+  const { passedOver, ownLayers } = folder;
+  return { path: folder.path, passedOver, ownLayers, ...written };
+}
+
+/** What {@linkcode writeModelFolder} writes. */
+export interface WrittenModel
+  extends Pick<ModelFolder, "config" | "specialTokens" | "ownLayers" | "ownParameters"> {
+  readonly tokenizerJson: Uint8Array | null;
+  /** F32, or what widens to it. */
+  readonly tensors: readonly (StreamedTensor | TensorSource)[];
+  /** What they are written as. */
+  readonly dtype: ExportDType;
+}
+
+/**
+ * Writes a model as a folder in Hugging Face's form, which appears whole or not at all.
+ *
+ * @throws {CheckpointError} where `output` is something already, or can't be written.
+ */
+export async function writeModelFolder(
+  output: string,
+  model: WrittenModel,
+): Promise<Pick<ExportedModel, "files" | "bytes">> {
+  requireFree(output);
   const target = resolve(output);
   const temporary = join(dirname(target), `.${basename(target)}.tmp-${Deno.pid}`);
   try {
     Deno.mkdirSync(temporary, { recursive: true });
-    const written = await writeModel(temporary, folder, dtype);
+    const written = await writeFiles(temporary, model);
     syncFolder(temporary);
     Deno.renameSync(temporary, target); // takes the place of an empty folder, of nothing else
     syncFolder(dirname(target));
-    return { path: folder.path, passedOver: folder.passedOver, ...written };
+    return written;
   } catch (error) {
     removeQuietly(temporary);
     if (errnoOf(error) === null) throw error;
@@ -77,24 +110,20 @@ export async function exportModel(
   }
 }
 
-async function writeModel(
+async function writeFiles(
   at: string,
-  folder: ModelFolder,
-  dtype: ExportDType,
+  { config, specialTokens, ownLayers, ownParameters, tokenizerJson, tensors, dtype }: WrittenModel,
 ): Promise<Pick<ExportedModel, "files" | "bytes">> {
-  const { config, specialTokens, ownLayers, tokenizerJson } = folder;
-  using weights = ModelFiles.open(folder.path);
-  const room = new Uint8Array(2 * CHUNK_BYTES); // of a chunk as it lies in the file, at most twice as wide
-  const wanted: SafetensorsDtype = dtype === "float32" ? "F32" : "BF16";
-  const sources = modelTensors(config).map((tensor) =>
-    converted(weights, { ...tensor, dtype: wanted }, room)
-  );
+  const room = new Uint8Array(2 * CHUNK_BYTES); // of a chunk as it comes, at most twice as wide
+  const wanted = dtype === "float32" ? "F32" : "BF16";
+  const converting = tensors.map((tensor) => converted(tensor, wanted, room));
   const written = new Map<string, WrittenFile>([[
     FILES.model,
-    await writeTensors(join(at, FILES.model), sources),
+    await writeTensors(join(at, FILES.model), converting),
   ]]);
+  const described = { dtype, ownLayers, ownParameters };
   const texts: [string, string | Uint8Array][] = [
-    [FILES.modelConfig, formatHuggingFaceConfig(config, specialTokens, { dtype, ownLayers })],
+    [FILES.modelConfig, formatHuggingFaceConfig(config, specialTokens, described)],
   ];
   if (tokenizerJson !== null) texts.push([FILES.tokenizer, tokenizerJson]);
   for (const [name, data] of texts) written.set(name, writeWhole(join(at, name), data));
@@ -123,24 +152,23 @@ function requireFree(output: string): void {
   );
 }
 
-/** A tensor of `reader` in the dtype of `spec`, read as it is asked for; one at a time goes through `room`. */
+/** A tensor in another dtype, read as it is asked for; one at a time goes through `room`. */
 function converted(
-  reader: TensorReader,
-  spec: TensorSpec,
+  tensor: StreamedTensor | TensorSource,
+  wanted: "F32" | "BF16",
   room: Uint8Array<ArrayBuffer>,
-): StreamedTensor {
-  const { dtype } = reader.tensors.get(spec.name)!;
-  if (dtype === spec.dtype) {
-    return { ...spec, read: (into, at) => reader.readInto(spec.name, into, at) };
-  }
-  const ratio = DTYPE_BITS[dtype] / DTYPE_BITS[spec.dtype];
+): StreamedTensor | TensorSource {
+  const { dtype } = tensor;
+  if (dtype === wanted) return tensor;
+  const ratio = DTYPE_BITS[dtype] / DTYPE_BITS[wanted];
   return {
-    ...spec,
+    ...tensor,
+    dtype: wanted,
     async read(into, at) {
       const raw = room.subarray(0, into.length * ratio);
-      await reader.readInto(spec.name, raw, at * ratio);
+      await tensor.read(raw, at * ratio);
       const wide = dtype === "F32" ? raw : widenToFloat32(raw, dtype);
-      into.set(spec.dtype === "F32" ? wide : narrowToBfloat16(wide));
+      into.set(wanted === "F32" ? wide : narrowToBfloat16(wide));
     },
   };
 }

@@ -3,7 +3,8 @@
  *
  * Names that begin with a dot are work in progress of one process, told apart by its id: `.tmp-` is
  * being written, `.replaced-` made room for a new checkpoint of the same step, `.deleted-` is being
- * removed. The `.lock` file is held while any of them exists, `.running` by the training of the run.
+ * removed. The `.lock` file is held while any of them exists, `.running` by the training of the
+ * run, which takes it away.
  *
  * @module
  */

@@ -8,7 +8,11 @@
 import { join } from "@std/path";
 import type { BitNetConfig } from "../model/config.ts";
 import { InteropError } from "../interop/errors.ts";
-import { parseHuggingFaceConfig, type SpecialTokens } from "../interop/huggingface.ts";
+import {
+  type OwnParameter,
+  parseHuggingFaceConfig,
+  type SpecialTokens,
+} from "../interop/huggingface.ts";
 import { ModelFiles } from "../interop/model_files.ts";
 import { CHUNK_BYTES, type TensorReader, type TensorSink } from "../interop/safetensors.ts";
 import type { TensorInfo } from "../interop/safetensors_header.ts";
@@ -32,6 +36,8 @@ export interface ModelFolder {
   readonly specialTokens: SpecialTokens;
   /** Kinds of layers that were a program's own when it was trained. */
   readonly ownLayers: readonly string[];
+  /** Parameters that those added to BitNet's. */
+  readonly ownParameters: readonly OwnParameter[];
   /** tokenizer.json, byte for byte, or null when the folder has none. */
   readonly tokenizerJson: Uint8Array | null;
   /** Whether that is the copy that the checkpoint was saved with, as opposed to a file put there by somebody. */
@@ -97,13 +103,14 @@ function openOne(path: string, passedOver: readonly PassedOver[]): Promise<Model
         throw new CheckpointError(`Cannot open model ${path}: ${problems.join("; ")}`);
       }
     }
-    const { config, specialTokens, ownLayers } = parseHuggingFaceConfig(
+    const { config, specialTokens, ownLayers, ownParameters } = parseHuggingFaceConfig(
       Deno.readTextFileSync(configPath),
       configPath,
     );
     using files = ModelFiles.open(path);
-    const reader = await withoutTiedHead(files, config);
-    const problems = compareTensors(reader.tensors, modelTensors(config), { accepts: canWiden });
+    const reader = await hideTiedHead(files, config);
+    const wanted = modelTensors(config, ownParameters);
+    const problems = compareTensors(reader.tensors, wanted, { accepts: canWiden });
     if (problems.length > 0) {
       throw new CheckpointError(`Cannot open model ${path}: ${problems.join("; ")}`);
     }
@@ -112,6 +119,7 @@ function openOne(path: string, passedOver: readonly PassedOver[]): Promise<Model
       config,
       specialTokens,
       ownLayers,
+      ownParameters,
       passedOver,
       tokenizerJson: hasFile(path, FILES.tokenizer)
         ? Deno.readFileSync(join(path, FILES.tokenizer))
@@ -134,7 +142,10 @@ function loadFrom(
 }
 
 /** Some programs save a tied head beside the embedding. It may be left out only if it is the same. */
-async function withoutTiedHead(files: ModelFiles, config: BitNetConfig): Promise<TensorReader> {
+export async function hideTiedHead(
+  files: TensorReader,
+  config: BitNetConfig,
+): Promise<TensorReader> {
   const head = files.tensors.get(HEAD);
   const embedding = files.tensors.get(EMBEDDING);
   if (!config.tieEmbeddings || head === undefined || embedding === undefined) return files;
@@ -147,7 +158,7 @@ async function withoutTiedHead(files: ModelFiles, config: BitNetConfig): Promise
   return hideHead(files);
 }
 
-function hideHead(files: ModelFiles): TensorReader {
+function hideHead(files: TensorReader): TensorReader {
   const tensors = new Map(files.tensors);
   tensors.delete(HEAD);
   return {
@@ -157,7 +168,7 @@ function hideHead(files: ModelFiles): TensorReader {
   };
 }
 
-async function sameBytes(files: ModelFiles, a: TensorInfo, b: TensorInfo): Promise<boolean> {
+async function sameBytes(files: TensorReader, a: TensorInfo, b: TensorInfo): Promise<boolean> {
   const bytes = a.end - a.begin;
   if (a.dtype !== b.dtype || bytes !== b.end - b.begin) return false;
   const left = new Uint8Array(Math.min(CHUNK_BYTES, bytes));

@@ -7,7 +7,11 @@
 
 import { basename, join } from "@std/path";
 import type { BitNetConfig } from "../model/config.ts";
-import { parseHuggingFaceConfig, type SpecialTokens } from "../interop/huggingface.ts";
+import {
+  type OwnParameter,
+  parseHuggingFaceConfig,
+  type SpecialTokens,
+} from "../interop/huggingface.ts";
 import { SafetensorsFile, type TensorSink } from "../interop/safetensors.ts";
 import type { TensorSpec } from "../interop/safetensors_header.ts";
 import { canWiden, checkSinks, compareTensors, loadTensors } from "../interop/tensor_transfer.ts";
@@ -15,7 +19,12 @@ import { checksumFile, type Checksums, parseChecksums } from "./checksums.ts";
 import { asCheckpointErrors, CheckpointError } from "./errors.ts";
 import { FILES, REQUIRED_FILES } from "./layout.ts";
 import { isFolder } from "./run_folder.ts";
-import { type OptimizerState, optimizerState, optimizerTensors } from "./optimizer_tensors.ts";
+import {
+  type ModelTensor,
+  type OptimizerState,
+  optimizerState,
+  optimizerTensors,
+} from "./optimizer_tensors.ts";
 import { modelTensors, type TrainerProgress } from "./save.ts";
 import { decodeState } from "./state_json.ts";
 
@@ -45,6 +54,8 @@ export class Checkpoint {
   readonly tokenizerJson: Uint8Array | null;
   /** Kinds of layers that were a program's own. */
   readonly ownLayers: readonly string[];
+  /** Parameters that those added to BitNet's. */
+  readonly ownParameters: readonly OwnParameter[];
   /** Whether training can resume from it. */
   readonly hasOptimizer: boolean;
   /** What its moments are kept in; null where it has none. */
@@ -60,6 +71,7 @@ export class Checkpoint {
     this.runConfig = fields.runConfig;
     this.tokenizerJson = fields.tokenizerJson;
     this.ownLayers = fields.ownLayers;
+    this.ownParameters = fields.ownParameters;
     this.hasOptimizer = fields.hasOptimizer;
     this.optimizerState = fields.optimizerState;
   }
@@ -238,11 +250,11 @@ function read(
   checksums: Checksums,
 ): { problems: string[]; checkpoint: Checkpoint | null } {
   const configPath = join(path, FILES.modelConfig);
-  const { config, specialTokens, ownLayers } = parseHuggingFaceConfig(
+  const { config, specialTokens, ownLayers, ownParameters } = parseHuggingFaceConfig(
     Deno.readTextFileSync(configPath),
     configPath,
   );
-  const wanted = modelTensors(config);
+  const wanted = modelTensors(config, ownParameters);
   const problems = compareWithModel(join(path, FILES.model), wanted);
   const hasOptimizer = checksums.has(FILES.optimizer);
   let state: OptimizerState | null = null;
@@ -259,6 +271,7 @@ function read(
     config,
     specialTokens,
     ownLayers,
+    ownParameters,
     state: progress,
     runConfig: Deno.readTextFileSync(join(path, FILES.runConfig)),
     tokenizerJson: checksums.has(FILES.tokenizer)
@@ -279,7 +292,7 @@ function compareWithModel(path: string, wanted: readonly TensorSpec[]): string[]
 /** The moments' dtypes tell which tensors must be there. */
 function compareOptimizer(
   path: string,
-  parameters: readonly TensorSpec[],
+  parameters: readonly ModelTensor[],
 ): { problems: string[]; state: OptimizerState } {
   using file = SafetensorsFile.open(path);
   const state = optimizerState(file.tensors.values());

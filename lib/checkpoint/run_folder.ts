@@ -13,6 +13,8 @@ import { readFolder } from "./layout.ts";
 const LOCK = ".lock";
 /** Held by the training of a run from its start to its end; names its process. */
 const RUNNING = ".running";
+/** Of opening that file while other trainings take theirs away. */
+const ATTEMPTS = 10;
 const IN_PROGRESS = /^\.(tmp|deleted|replaced)-(step_\d+)-\d+$/;
 
 /**
@@ -38,31 +40,29 @@ export async function withRunFolder<T>(runFolder: string, body: () => Promise<T>
 }
 
 /**
- * Keeps a run's folder for this process's training until it is disposed of: two in one folder would overwrite each other's
- * checkpoints and mix their records. The folder is made if it is not there. The kernel lets go when a process dies.
+ * Keeps a run's folder for this process's training until it is disposed of: two in one folder would
+ * overwrite each other's checkpoints and mix their records. The folder is made if it is not there,
+ * and taken away again where a training that was refused left nothing in it. The kernel lets go
+ * when a process dies.
  *
  * @throws {CheckpointError} when another process trains there, or the folder cannot be written: better before the first step than
  * with the first checkpoint.
  */
 export function holdRunFolder(runFolder: string): Disposable {
   const path = join(runFolder, RUNNING);
-  let file: Deno.FsFile;
-  try {
-    Deno.mkdirSync(runFolder, { recursive: true });
-    file = Deno.openSync(path, { read: true, write: true, create: true });
-  } catch (error) {
-    if (errnoOf(error) === null) throw error;
-    throw new CheckpointError(
-      `Cannot train in ${runFolder} as checkpoints must go there: current value is ${
-        (error as Error).message
-      }; ` +
-        "make it writable, or choose another with --set checkpoint.directory=FOLDER",
-      { cause: error },
-    );
+  let { file, made } = openRunning(runFolder, path);
+  let held = tryLock(file);
+  // A training that ended since the file was opened has taken it away: others would not find what
+  // is locked here.
+  for (let attempt = 0; held && file.statSync().nlink === 0 && attempt < ATTEMPTS; attempt++) {
+    file.close();
+    ({ file, made } = openRunning(runFolder, path));
+    held = tryLock(file);
   }
-  if (!tryLock(file)) {
-    using _file = file;
-    const holder = Deno.readTextFileSync(path).trim();
+  if (!held) {
+    using other = file;
+    const name = new Uint8Array(32);
+    const holder = new TextDecoder().decode(name.subarray(0, other.readSync(name) ?? 0)).trim();
     throw new CheckpointError(
       `Cannot train in ${runFolder} as a training is at work there${
         holder && `, process ${holder}`
@@ -76,7 +76,38 @@ export function holdRunFolder(runFolder: string): Disposable {
   } catch {
     // The name of the process is for the other's message alone; a full disk shows itself with the first checkpoint.
   }
-  return file;
+  return {
+    [Symbol.dispose]() {
+      using _file = file; // locked until its name is gone
+      try {
+        Deno.removeSync(path);
+        if (made) Deno.removeSync(runFolder); // which fails where something lies there
+      } catch {
+        // What stays is in nobody's way: it is not locked.
+      }
+    },
+  };
+}
+
+function openRunning(runFolder: string, path: string): { file: Deno.FsFile; made: boolean } {
+  for (let attempt = 1;; attempt++) {
+    try {
+      const made = !isFolder(runFolder);
+      Deno.mkdirSync(runFolder, { recursive: true });
+      return { file: Deno.openSync(path, { read: true, write: true, create: true }), made };
+    } catch (error) {
+      // A training that left nothing takes its folder away, perhaps just now.
+      if (error instanceof Deno.errors.NotFound && attempt < ATTEMPTS) continue;
+      if (errnoOf(error) === null) throw error;
+      throw new CheckpointError(
+        `Cannot train in ${runFolder} as checkpoints must go there: current value is ${
+          (error as Error).message
+        }; ` +
+          "make it writable, or choose another with --set checkpoint.directory=FOLDER",
+        { cause: error },
+      );
+    }
+  }
 }
 
 /**

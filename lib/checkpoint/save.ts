@@ -11,6 +11,7 @@ import type { BitNetConfig } from "../model/config.ts";
 import {
   formatHuggingFaceConfig,
   NO_SPECIAL_TOKENS,
+  type OwnParameter,
   parameterShapes,
   type SpecialTokens,
 } from "../interop/huggingface.ts";
@@ -25,7 +26,7 @@ import { compareTensors } from "../interop/tensor_transfer.ts";
 import { formatChecksums } from "./checksums.ts";
 import { CheckpointError, ERRNO, errnoOf } from "./errors.ts";
 import { FILES, stepFolderName } from "./layout.ts";
-import { optimizerState, optimizerTensors } from "./optimizer_tensors.ts";
+import { type ModelTensor, optimizerState, optimizerTensors } from "./optimizer_tensors.ts";
 import {
   inProgressPath,
   publishFolder,
@@ -50,7 +51,10 @@ export interface CheckpointContent<S extends TrainerProgress = TrainerProgress> 
   /** Optimizer steps taken; names the folder. Equals `state.step`. */
   readonly step: number;
   readonly model: BitNetConfig;
-  /** The parameters, under the names and shapes of `parameterShapes(model)`, in any order. */
+  /**
+   * The parameters, under the names and shapes of `modelTensors(model, ownParameters)`, in any
+   * order.
+   */
   readonly parameters: readonly TensorSource[];
   /**
    * AdamW's state, as {@linkcode optimizerTensors} has it. Empty: no optimizer is saved, and training cannot
@@ -67,6 +71,8 @@ export interface CheckpointContent<S extends TrainerProgress = TrainerProgress> 
   readonly specialTokens?: SpecialTokens;
   /** Kinds of layers that are a program's own. @default none */
   readonly ownLayers?: readonly string[];
+  /** Parameters that those added to BitNet's. @default none */
+  readonly ownParameters?: readonly OwnParameter[];
 }
 
 /** What a save did. */
@@ -101,6 +107,7 @@ export async function saveCheckpoint<S extends TrainerProgress>(
       FILES.modelConfig,
       formatHuggingFaceConfig(content.model, content.specialTokens ?? NO_SPECIAL_TOKENS, {
         ownLayers: content.ownLayers ?? [],
+        ownParameters: content.ownParameters ?? [],
       }),
     ],
     [FILES.state, encodeState(content.state)],
@@ -147,9 +154,18 @@ export async function saveCheckpoint<S extends TrainerProgress>(
   }
 }
 
-/** The tensors that a model's `model.safetensors` holds. */
-export function modelTensors(config: BitNetConfig): TensorSpec[] {
-  return parameterShapes(config).map(({ name, shape }) => ({ name, shape, dtype: "F32" }));
+/**
+ * The tensors that a model's `model.safetensors` holds; those of layers of a program's own with
+ * their group.
+ */
+export function modelTensors(
+  config: BitNetConfig,
+  ownParameters: readonly OwnParameter[] = [],
+): ModelTensor[] {
+  return [...parameterShapes(config), ...ownParameters].map((parameter) => ({
+    ...parameter,
+    dtype: "F32",
+  }));
 }
 
 function checkContent<S extends TrainerProgress>(content: CheckpointContent<S>): void {
@@ -164,7 +180,7 @@ function checkContent<S extends TrainerProgress>(content: CheckpointContent<S>):
       `Cannot save a checkpoint as its state must be of step ${step}: current value is ${state.step}`,
     );
   }
-  const wanted = modelTensors(content.model);
+  const wanted = modelTensors(content.model, content.ownParameters);
   checkTensors("parameters", content.parameters, wanted);
   if (content.optimizer.length > 0) {
     const state = optimizerState(content.optimizer);

@@ -80,7 +80,7 @@ function section(title: string, rows: readonly (readonly string[])[]): string {
 }
 
 function parameterRows({ parameters }: DeviceCosts): string[][] {
-  const parts = ["embedding", "attention", "mlp", "norms", "head"] as const;
+  const parts = ["embedding", "attention", "mlp", "norms", "head", "own"] as const;
   const row = (name: string, count: number) => [
     name,
     formatCount(count),

@@ -61,7 +61,7 @@ function emit(
   for (const [key, value] of Object.entries(mapping)) {
     const path = prefix === "" ? key : `${prefix}.${key}`;
     if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-      lines.push(`${indent}${key}:`);
+      lines.push(Object.keys(value).length === 0 ? `${indent}${key}: {}` : `${indent}${key}:`);
       emit(value as PlainMapping, { ...state, prefix: path, indent: `${indent}  ` });
       continue;
     }

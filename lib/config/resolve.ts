@@ -65,6 +65,10 @@ export function resolveRunConfig(raw: RawRunConfig, runName: string): Resolution
       weightDecay: resolver.pick("optimizer.weight_decay", optimizer.weight_decay, 0.1),
       maxGradNorm: resolver.pick("optimizer.max_grad_norm", optimizer.max_grad_norm, 1),
       state: resolver.pick("optimizer.state", optimizer.state, "fp32"),
+      // Where left open they stay so: a checkpoint from before they were there has the same
+      // settings.
+      ...(optimizer.lr_factors !== undefined && { lrFactors: optimizer.lr_factors }),
+      ...(optimizer.frozen !== undefined && { frozen: optimizer.frozen }),
       schedule,
     },
     stability: resolveStability(stability, training.steps, resolver),

@@ -108,6 +108,10 @@ export interface OptimizerConfig {
   readonly maxGradNorm: number;
   /** @default "fp32" */
   readonly state: typeof OPTIMIZER_STATES[number];
+  /** Learning rates of groups of parameters over `lr`, by the group's name. @default 1 for each */
+  readonly lrFactors?: Readonly<Record<string, number>>;
+  /** Names of parameters that are not trained, `*` in one for any text. @default none */
+  readonly frozen?: readonly string[];
   /** How the rate goes over the run. */
   readonly schedule: ScheduleConfig;
 }

@@ -124,6 +124,9 @@ const schedule = section({
   second_lr: positive().optional(),
 });
 
+const FACTORS = "a mapping from groups of parameters to numbers above 0, such as {embeddings: 0.5}";
+const NAMES = "a list of names, none of them empty";
+
 const BETAS = "a list of two numbers from 0 to below 1";
 
 /** `optimizer`: AdamW. */
@@ -138,6 +141,12 @@ const optimizer = section({
   weight_decay: atLeastZero().optional(),
   max_grad_norm: atLeastZero().optional(),
   state: oneOf(OPTIMIZER_STATES).optional(),
+  lr_factors: z.record(
+    z.string().regex(/^[a-z][a-z0-9_]*$/, { error: FACTORS }),
+    z.number({ error: FACTORS }).gt(0, { error: FACTORS }),
+    { error: FACTORS },
+  ).optional(),
+  frozen: z.array(text(NAMES), { error: NAMES }).optional(),
   schedule,
 });
 

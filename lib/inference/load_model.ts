@@ -11,17 +11,16 @@ import type { PassedOver } from "../checkpoint/find.ts";
 import { FILES, stepFolderName } from "../checkpoint/layout.ts";
 import { requireOwnLayers } from "../checkpoint/own_layers.ts";
 import { type ModelFolder, openModelFolder } from "../checkpoint/model_folder.ts";
+import { parameterTensors } from "../checkpoint/parameter_tensors.ts";
 import type { Device, DeviceOptions } from "../ffi/device.ts";
 import type { DeviceKind } from "../ffi/library.ts";
 import type { SpecialTokens } from "../interop/huggingface.ts";
-import type { TensorSink } from "../interop/safetensors.ts";
 import type { BitNetConfig } from "../model/config.ts";
 import { Head } from "../model/head.ts";
 import type { LayerContext, Layers } from "../model/layers.ts";
 import type { StackedParameter } from "../model/parameters.ts";
 import type { ProjectionSpec } from "../model/projection.ts";
 import { BitNetTransformer } from "../model/transformer.ts";
-import type { Tensor } from "../tensor/tensor.ts";
 import { TokenizerError } from "../tokenizer/errors.ts";
 import { startTokenBeside } from "../tokenizer/start_of_text.ts";
 import { type Tokenizer, tokenizerFromJson } from "../tokenizer/tokenizer.ts";
@@ -195,6 +194,7 @@ async function loadWeights(
     training: false,
     seed: null,
     device: options.device ?? "auto",
+    ownLayers: Object.keys(layers),
     layers: {
       ...(packed && {
         projection(spec: ProjectionSpec) {
@@ -215,7 +215,7 @@ async function loadWeights(
     const weights = projections.flatMap((projection) => projection.weights);
     using packer = new WeightPacker(model.device, weights);
     await folder.loadParameters([
-      ...model.parameters.all.map(({ name, value }) => tensorSink(name, value)),
+      ...parameterTensors(model.parameters),
       ...weights.map((weight) => packer.sink(weight)),
     ]);
     if (packer.left > 0) {
@@ -227,17 +227,6 @@ async function loadWeights(
     model[Symbol.dispose]();
     throw error;
   }
-}
-
-function tensorSink(name: string, tensor: Tensor): TensorSink {
-  return {
-    name,
-    shape: tensor.shape,
-    dtype: "F32",
-    write(from, byteOffset) {
-      tensor.device.upload(tensor.address + BigInt(byteOffset), from as Uint8Array<ArrayBuffer>);
-    },
-  };
 }
 
 function stepOf(path: string): number | null {

@@ -33,17 +33,26 @@ export interface ParameterShape {
   readonly shape: readonly number[];
 }
 
+/** A parameter that layers of a program's own added to BitNet's. */
+export interface OwnParameter extends ParameterShape {
+  /** What the optimizer treats it with, such as `norms`, or a name of the program's own. */
+  readonly group: string;
+}
+
 /** What a config.json says about a model. */
 export interface HuggingFaceModel {
   readonly config: BitNetConfig;
   readonly specialTokens: SpecialTokens;
   /** Kinds of layers that were a program's own when it was trained, such as `projection`; of most models none. */
   readonly ownLayers: readonly string[];
+  /** Parameters that those layers added; of most models none. */
+  readonly ownParameters: readonly OwnParameter[];
 }
 
 /** Keys that transformers doesn't know, and passes over. */
 const START_IDS = "titanbit_start_token_ids";
 const OWN_LAYERS = "titanbit_own_layers";
+const OWN_PARAMETERS = "titanbit_own_parameters";
 
 /** Lists every parameter in the order the forward pass meets them. A tied head is the embedding. */
 export function parameterShapes(config: BitNetConfig): ParameterShape[] {
@@ -78,9 +87,10 @@ export function parameterShapes(config: BitNetConfig): ParameterShape[] {
 export function formatHuggingFaceConfig(
   config: BitNetConfig,
   specialTokens: SpecialTokens = NO_SPECIAL_TOKENS,
-  { dtype = "float32", ownLayers = [] }: {
+  { dtype = "float32", ownLayers = [], ownParameters = [] }: {
     dtype?: "float32" | "bfloat16";
     ownLayers?: readonly string[];
+    ownParameters?: readonly OwnParameter[];
   } = {},
 ): string {
   const ternary = config.quantization === "ternary";
@@ -112,6 +122,9 @@ export function formatHuggingFaceConfig(
     torch_dtype: dtype,
     ...(specialTokens.startIds !== undefined && { [START_IDS]: specialTokens.startIds }),
     ...(ownLayers.length > 0 && { [OWN_LAYERS]: ownLayers }),
+    ...(ownParameters.length > 0 && {
+      [OWN_PARAMETERS]: ownParameters.map(({ name, shape, group }) => ({ name, shape, group })),
+    }),
     ...(ternary && {
       activation_quant: config.activationQuant,
       quantization_config: {
@@ -174,7 +187,26 @@ export function parseHuggingFaceConfig(text: string, path: string): HuggingFaceM
     ...(startIds !== null && { startIds }),
   };
   keys.requireIdsBelow("vocab_size", ["bos_token_id", "eos_token_id", "pad_token_id", START_IDS]);
-  return { config, specialTokens, ownLayers: keys.names(OWN_LAYERS) };
+  return {
+    config,
+    specialTokens,
+    ownLayers: keys.names(OWN_LAYERS),
+    ownParameters: readOwnParameters(keys),
+  };
+}
+
+function readOwnParameters(keys: ConfigKeys): OwnParameter[] {
+  const value = keys.value(OWN_PARAMETERS) ?? [];
+  const isSize = (size: unknown) => Number.isSafeInteger(size) && (size as number) > 0;
+  const isParameter = (entry: unknown) => {
+    const { name, shape, group } = (entry ?? {}) as Record<string, unknown>;
+    return typeof name === "string" && typeof group === "string" &&
+      Array.isArray(shape) && shape.length > 0 && shape.every(isSize);
+  };
+  if (!Array.isArray(value) || !value.every(isParameter)) {
+    throw keys.wrong(OWN_PARAMETERS, "a list of parameters, each with name, shape and group");
+  }
+  return value;
 }
 
 function readQuantization(keys: ConfigKeys): "ternary" | "none" {

@@ -15,6 +15,7 @@ import { LayerContext, type Layers } from "./layers.ts";
 import type { MetricLog } from "./metric_log.ts";
 import type { ParameterStore, StackedParameter } from "./parameters.ts";
 import { Pass, type PassOptions } from "./pass.ts";
+import { readStateDict, type StateDict, writeStateDict } from "./state_dict.ts";
 import type { ActivationDType } from "../tensor/dtype.ts";
 import { asTokenBatch, shiftLabels, type TokenIds } from "./token_batch.ts";
 import { RmsNorm } from "./rms_norm.ts";
@@ -33,6 +34,11 @@ export interface CreateOptions {
   seed?: number | null;
   /** Layers to put in the place of BitNet's own. */
   layers?: Partial<Layers>;
+  /**
+   * Kinds of `layers` that no other program has, as a saved model notes them. @default all of
+   * `layers`
+   */
+  ownLayers?: readonly string[];
 }
 
 /** Result of {@linkcode BitNetTransformer.forward}. */
@@ -60,6 +66,8 @@ export class BitNetTransformer implements Disposable {
   readonly head: Head;
   /** (V, D) float32. */
   readonly embedding: StackedParameter;
+  /** Kinds of layers that are a program's own, such as `projection`. */
+  readonly ownLayers: readonly string[];
   readonly #context: LayerContext;
   readonly #training: boolean;
   #device: Device | null = null;
@@ -76,9 +84,11 @@ export class BitNetTransformer implements Disposable {
       dtype?: ActivationDType;
       gradientDtype?: ActivationDType;
       layers?: Partial<Layers>;
+      ownLayers?: readonly string[];
     },
   ) {
     this.config = config;
+    this.ownLayers = options.ownLayers ?? Object.keys(options.layers ?? {});
     this.#training = options.training;
     this.dtype = options.dtype ?? "float32";
     const context = new LayerContext(config, {
@@ -120,6 +130,7 @@ export class BitNetTransformer implements Disposable {
         dtype: options.dtype ?? device.activationDtype,
         ...(options.gradientDtype !== undefined && { gradientDtype: options.gradientDtype }),
         ...(options.layers !== undefined && { layers: options.layers }),
+        ...(options.ownLayers !== undefined && { ownLayers: options.ownLayers }),
       });
       model.#device = device;
       model.#ownsDevice = owned;
@@ -161,6 +172,20 @@ export class BitNetTransformer implements Disposable {
   /** Plans the memory of passes over (sequences, tokens); `commit` it on the model's device before use. */
   plan(options: PassOptions): Pass {
     return new Pass(this, options);
+  }
+
+  /** The parameters by name, copied to the host. */
+  stateDict(): StateDict {
+    return readStateDict(this.parameters);
+  }
+
+  /**
+   * Takes values of exactly the model's parameters. Throws `RangeError` for names that are missing
+   * or unknown, other shapes or other arrays than `Float32Array`, before any weight is touched.
+   */
+  loadStateDict(values: StateDict): void {
+    writeStateDict(this.parameters, values);
+    this.parametersChanged();
   }
 
   /** Says that latent weights were changed from outside; the next pass derives the ternary ones and copies anew. */

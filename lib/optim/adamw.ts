@@ -16,6 +16,11 @@ export interface OptimizedGroup {
   readonly group: string;
   readonly value: Tensor; // (n) float32
   readonly grad: Tensor | null; // (n) float32 or bfloat16
+  /**
+   * Elements `from` to `to` (exclusive) that are trained; the others keep their values and moments,
+   * and their gradients count for nothing. @default all
+   */
+  readonly trained?: readonly { readonly from: number; readonly to: number }[];
 }
 
 /** What the optimizer is given to optimize. */
@@ -37,16 +42,18 @@ export interface AdamWOptions {
   /** Largest global gradient norm; larger gradients are scaled down to it. 0 turns clipping off. @default 1 */
   maxGradNorm?: number;
   /**
-   * What moments are kept in. Those of the groups `embeddings` and `norms` are float32 in any case: rows of rare tokens have
-   * gradients that are mostly 0, which share no scale with their neighbours', and there are few of them. @default "fp32"
+   * What moments of the group `projections` are kept in. Those of all others are float32 in any
+   * case: rows of rare tokens have gradients that are mostly 0, which share no scale with their
+   * neighbours', and there are few of them. @default "fp32"
    */
   state?: AdamWState;
 }
 
 /** Hyper-parameters of one step. */
 export interface AdamWStep {
-  readonly lr: number;
-  /** Decoupled weight decay of a group; norms are never decayed by the trainer. */
+  /** Learning rate, or that of each group. */
+  readonly lr: number | ((group: string) => number);
+  /** Decoupled weight decay of a group; the trainer decays those whose declaration says so. */
   readonly weightDecay: (group: string) => number;
 }
 
@@ -60,7 +67,6 @@ export interface Moments {
 }
 
 const HYPER = ADAMW_HYPER.length;
-const FLOAT32_GROUPS: readonly string[] = ["embeddings", "norms"];
 const DTYPES: Record<AdamWState, DType> = { fp32: "float32", bf16: "bfloat16", int8: "uint8" };
 
 /**
@@ -97,6 +103,7 @@ export class AdamW implements Disposable {
     this.#gradNorm = this.#arena.tensor("grad_norm", "float32", [1]);
     this.#updates = this.#arena.tensor("updates", "int32", [1]);
     this.#hyperValues = new Float32Array(groups.length * HYPER);
+    this.#trained(); // refuses here, not at the first step, what can't be trained
   }
 
   /** Bytes of the moments. */
@@ -132,7 +139,8 @@ export class AdamW implements Disposable {
   prepare({ lr, weightDecay }: AdamWStep): void {
     for (const [index, { group }] of this.#parameters.groups.entries()) {
       // The bias corrections, here 1, follow from the number of updates, which the device counts.
-      const row = [lr, this.#beta1, this.#beta2, this.#eps, weightDecay(group), 1, 1];
+      const rate = typeof lr === "number" ? lr : lr(group);
+      const row = [rate, this.#beta1, this.#beta2, this.#eps, weightDecay(group), 1, 1];
       this.#hyperValues.set([...row, this.#maxGradNorm], index * HYPER);
     }
     this.#hyper.upload(this.#hyperValues);
@@ -143,26 +151,38 @@ export class AdamW implements Disposable {
    * it.
    */
   update(): void {
-    const groups = this.#parameters.groups.map(({ group, value, grad }) => {
-      if (grad === null) {
-        throw new Error("Cannot optimize a model that was created without gradients");
-      }
-      return { group, w: value, g: grad };
-    });
     const gradNorm = this.#gradNorm, updates = this.#updates;
     this.measureGradNorm();
     adamwBegin({ gradNorm, updates, hyper: this.#hyper });
-    for (const [index, { group, w, g }] of groups.entries()) {
-      const { m, v, mAbsmax, vAbsmax } = this.moments(group);
-      const hyper = this.#hyper.view([HYPER], { offset: index * HYPER });
-      adamw({ w, g, m, v, mAbsmax, vAbsmax, hyper, gradNorm, updates });
+    // The bits that bfloat16 moments are rounded by go by an element's place in its range.
+    for (const { index, moments, w, g, from, to } of this.#trained()) {
+      if (g === null) {
+        throw new Error("Cannot optimize a model that was created without gradients");
+      }
+      const part = (flat: Tensor) => flat.view([to - from], { offset: from });
+      const scales = (absmax: Tensor | null) =>
+        absmax?.rows(from / ADAMW_BLOCK, Math.ceil(to / ADAMW_BLOCK)) ?? null;
+      adamw({
+        w: part(w),
+        g: part(g),
+        m: part(moments.m),
+        v: part(moments.v),
+        mAbsmax: scales(moments.mAbsmax),
+        vAbsmax: scales(moments.vAbsmax),
+        hyper: this.#hyper.view([HYPER], { offset: index * HYPER }),
+        gradNorm,
+        updates,
+      });
     }
   }
 
   /** Computes the global gradient norm alone, for one who must know it before an update. Asynchronous. */
   measureGradNorm(): void {
-    for (const [index, { grad }] of this.#parameters.groups.entries()) {
-      if (grad !== null) norm({ x: grad, out: this.#gradNorm, accumulate: index > 0 });
+    let accumulate = false;
+    for (const { g, from, to } of this.#trained()) {
+      if (g === null) continue;
+      norm({ x: g.view([to - from], { offset: from }), out: this.#gradNorm, accumulate });
+      accumulate = true;
     }
   }
 
@@ -195,8 +215,36 @@ export class AdamW implements Disposable {
     this.#arena[Symbol.dispose]();
   }
 
+  /** The ranges of flat blocks that are trained, `index` that of their group. */
+  #trained() {
+    const ranges = this.#parameters.groups.flatMap(({ group, value, grad, trained }, index) => {
+      const moments = this.moments(group);
+      const all = [{ from: 0, to: value.length }];
+      return (trained ?? all).map((range) => ({
+        ...range,
+        index,
+        group,
+        moments,
+        w: value,
+        g: grad,
+      }));
+    });
+    if (ranges.length === 0) {
+      throw new RangeError("Cannot train as every parameter is frozen: leave one out at least");
+    }
+    for (const { group, moments, w, from, to } of ranges) {
+      const isEnd = (at: number) => at % ADAMW_BLOCK === 0 || at === w.length;
+      if (moments.state !== "int8" || (isEnd(from) && isEnd(to))) continue;
+      throw new RangeError(
+        `Cannot keep moments of ${group} in int8 as ${ADAMW_BLOCK} elements share a scale, and what is frozen must not end among them: ` +
+          `current value is a trained range from element ${from} to ${to} of ${w.length}; freeze other matrices, or take fp32 or bf16`,
+      );
+    }
+    return ranges;
+  }
+
   #plan(group: string, length: number, wanted: AdamWState): Moments {
-    const state = FLOAT32_GROUPS.includes(group) ? "fp32" : wanted;
+    const state = group === "projections" ? wanted : "fp32";
     const moment = (name: string) =>
       this.#arena.tensor(`${group}.${name}`, DTYPES[state], [length]);
     const absmax = (name: string) =>

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ownParametersOf } from "../checkpoint/parameter_tensors.ts";
 import type { BitNetConfig } from "../model/config.ts";
 import {
   chinchillaTokens,
@@ -11,11 +12,15 @@ import {
   packedInferenceBytes,
   trainingFlopsPerToken,
 } from "../model/flops.ts";
+import type { Layers } from "../model/layers.ts";
+import { BitNetTransformer } from "../model/transformer.ts";
 import { type DeviceSpeed, secondsPerToken } from "./device_speed.ts";
 import { type MemoryShape, planMemory } from "./memory_plan.ts";
 
 /** Options of {@linkcode costReport}. */
 export interface CostOptions extends Required<Omit<MemoryShape, "layers">> {
+  /** Layers in the place of BitNet's own. @default none */
+  layers?: Partial<Layers>;
   /** Tokens of the run that is estimated. @default 20 a parameter */
   tokens?: number;
   /** Measured rates of a device, or `null` where none was measured. @default null */
@@ -29,6 +34,8 @@ export type CostReport = ReturnType<typeof costReport>;
 export function costReport(config: BitNetConfig, options: CostOptions) {
   const { microBatch, seqLen, dtype, speed = null } = options;
   const counts = countParameters(config);
+  const own = countOwnParameters(config, options.layers);
+  const total = counts.total + own;
   const memory = planMemory(config, options);
   const packed = packedInferenceBytes(config);
   const flops = trainingFlopsPerToken(config, seqLen);
@@ -56,9 +63,10 @@ export function costReport(config: BitNetConfig, options: CostOptions) {
       mlp: counts.mlp,
       norms: counts.norms,
       head: counts.head,
-      total: counts.total,
+      own,
+      total,
       ternary: counts.ternary,
-      ternary_share: counts.ternaryShare,
+      ternary_share: counts.ternary / total,
     },
     training_memory: {
       micro_batch: microBatch,
@@ -99,4 +107,12 @@ export function costReport(config: BitNetConfig, options: CostOptions) {
       min_hours: perToken === null ? null : (perToken * tokens) / 3600,
     },
   };
+}
+
+/** Parameters that layers add to BitNet's. */
+function countOwnParameters(config: BitNetConfig, layers: Partial<Layers> | undefined): number {
+  if (layers === undefined) return 0;
+  const { parameters } = new BitNetTransformer(config, { training: false, layers });
+  return ownParametersOf(config, parameters)
+    .reduce((sum, { name }) => sum + parameters.get(name).value.length, 0);
 }

@@ -51,11 +51,6 @@ export class TrainingError extends Error {
  */
 export async function runTraining(config: RunConfig, options: RunOptions): Promise<RunResult> {
   using _folder = holdRunFolder(runFolder(config));
-  const stop = new SharedArrayBuffer(4);
-  const requestStop = () => Atomics.store(new Int32Array(stop), 0, 1);
-  if (options.signal?.aborted) requestStop();
-  options.signal?.addEventListener("abort", requestStop);
-  const worker = new Worker(new URL("./worker.ts", import.meta.url).href, { type: "module" });
   const { resume, version, observer } = options;
   using sinks = new RunSinks(config, { resumed: resume !== undefined, version, observer });
   const own = new MetricLog();
@@ -73,6 +68,11 @@ export async function runTraining(config: RunConfig, options: RunOptions): Promi
     folder: runFolder(config),
     record: emit,
   });
+  const stop = new SharedArrayBuffer(4);
+  const requestStop = () => Atomics.store(new Int32Array(stop), 0, 1);
+  if (options.signal?.aborted) requestStop();
+  const worker = new Worker(new URL("./worker.ts", import.meta.url).href, { type: "module" });
+  options.signal?.addEventListener("abort", requestStop);
   try {
     const ended = new Promise<RunResult>((resolve, reject) => {
       worker.onerror = (event) => {

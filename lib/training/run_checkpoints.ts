@@ -12,6 +12,7 @@ import { applyRetention, discardCheckpoints } from "../checkpoint/retention.ts";
 import { saveCheckpoint, type SavedCheckpoint } from "../checkpoint/save.ts";
 import { runConfigToYaml } from "../config/print.ts";
 import type { RunConfig } from "../config/run_config.ts";
+import type { OwnParameter } from "../interop/huggingface.ts";
 import type { TensorSource } from "../interop/safetensors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { LoopState } from "./loop_state.ts";
@@ -32,6 +33,7 @@ export class RunCheckpoints {
   readonly #observer: TrainingObserver;
   readonly #ownLayers: readonly string[];
   readonly #startIds: readonly number[] | null;
+  readonly #ownParameters: readonly OwnParameter[];
   #failure: string | null = null;
 
   constructor(
@@ -43,6 +45,8 @@ export class RunCheckpoints {
       observer: TrainingObserver;
       /** Kinds of layers that are a program's own. */
       ownLayers: readonly string[];
+      /** Parameters that those added to BitNet's. */
+      ownParameters: readonly OwnParameter[];
     },
   ) {
     this.#config = config;
@@ -50,6 +54,7 @@ export class RunCheckpoints {
     this.#observer = parts.observer;
     this.#ownLayers = parts.ownLayers;
     this.#startIds = parts.startIds;
+    this.#ownParameters = parts.ownParameters;
   }
 
   /** Why the last one could not be written; null where it was. */
@@ -110,6 +115,7 @@ export class RunCheckpoints {
       state,
       runConfig: runConfigToYaml(config),
       ownLayers: this.#ownLayers,
+      ownParameters: this.#ownParameters,
       tokenizerJson: this.#tokenizer?.json ?? null,
       specialTokens: {
         bosTokenId: this.#tokenizer?.bosId ?? null,

@@ -22,8 +22,9 @@ import type { StepFaults } from "./step_faults.ts";
 
 /** What changes from step to step. */
 export interface StepOptions {
+  /** Rate of groups without a factor. */
   readonly lr: number;
-  /** Decoupled weight decay of matrices and embeddings; norms have none. */
+  /** Decoupled weight decay of the groups that have one. */
   readonly weightDecay: number;
   /** Judges the step before its update, which costs a wait for the device; `false` leaves it out. @default none */
   readonly accepts?: (result: StepResult) => boolean;
@@ -58,8 +59,10 @@ export interface SettledSteps {
 /** Steps that the host may be ahead of the device: enough to keep it busy, few enough to stop soon. */
 const LEAD = 2;
 
-/** Groups whose gradients a step's first micro-batch adds to, too. */
-const ADDED_TO: readonly ParameterGroup[] = ["embeddings", "norms"];
+/**
+ * Groups whose gradients a step's first micro-batch writes anew; to those of all others it adds.
+ */
+const WRITTEN_ANEW: readonly ParameterGroup[] = ["projections"];
 
 /** Trains on batches of one shape. It owns graphs and events: hold it with `using`. */
 export class TrainingStep implements Disposable {
@@ -69,6 +72,8 @@ export class TrainingStep implements Disposable {
   readonly #optimizer: AdamW;
   readonly #pass: Pass;
   readonly #accumulationSteps: number;
+  readonly #lrFactors: ReadonlyMap<string, number>;
+  readonly #decayed: ReadonlySet<string>;
   readonly #batch: { ids: Int32Array<ArrayBuffer>; targets: Int32Array<ArrayBuffer> };
   readonly #arena = new Arena("results of steps");
   readonly #lossSum: Tensor; // (1), of the step's micro-batches up to now
@@ -87,7 +92,14 @@ export class TrainingStep implements Disposable {
   /** `pass` was planned for training, with the micro-batch's shape, and committed, as the optimizer was. */
   constructor(
     model: BitNetTransformer,
-    parts: { optimizer: AdamW; pass: Pass; accumulationSteps: number; capacity: number },
+    parts: {
+      optimizer: AdamW;
+      pass: Pass;
+      accumulationSteps: number;
+      capacity: number;
+      /** Learning rates of groups over the step's. @default 1 for each */
+      lrFactors?: ReadonlyMap<string, number>;
+    },
   ) {
     const { optimizer, pass, accumulationSteps, capacity } = parts;
     const { device } = model;
@@ -95,6 +107,9 @@ export class TrainingStep implements Disposable {
     this.#optimizer = optimizer;
     this.#pass = pass;
     this.#accumulationSteps = accumulationSteps;
+    this.#lrFactors = parts.lrFactors ?? new Map();
+    const { groups } = model.parameters;
+    this.#decayed = new Set(groups.filter(({ decay }) => decay).map(({ group }) => group));
     this.capacity = capacity;
     const { rows } = pass.memory;
     this.#batch = { ids: new Int32Array(rows), targets: new Int32Array(rows) };
@@ -146,8 +161,8 @@ export class TrainingStep implements Disposable {
     const { lr, weightDecay, accepts, faults } = options;
     if (faults?.poisonsGradient) this.#poison();
     this.#optimizer.prepare({
-      lr,
-      weightDecay: (group) => group === "norms" ? 0 : weightDecay,
+      lr: (group) => lr * (this.#lrFactors.get(group) ?? 1),
+      weightDecay: (group) => this.#decayed.has(group) ? weightDecay : 0,
     });
     if (accepts !== undefined && !accepts(this.#look())) this.#leaveOut();
     else if (this.#graphs === null) this.#update();
@@ -221,7 +236,7 @@ export class TrainingStep implements Disposable {
   #leaveOut(): void {
     this.#events.update.record();
     this.#lossSum.zero();
-    this.#model.parameters.zeroGradients({ groups: ADDED_TO });
+    this.#model.parameters.zeroGradients({ except: WRITTEN_ANEW });
     this.#events.end.record();
   }
 
@@ -230,10 +245,13 @@ export class TrainingStep implements Disposable {
     this.#result.view([1], { offset: 1 }).copyFrom(this.#optimizer.gradNormTensor);
   }
 
-  /** Makes a gradient NaN. */
+  /** Makes a gradient NaN, of a parameter that is trained. */
   #poison(): void {
-    const group = this.#model.parameters.groups.find(({ grad }) => grad?.dtype === "float32");
-    group!.grad!.view([1]).upload(Float32Array.of(NaN));
+    const { grad, trained } = this.#model.parameters.groups.find(({ trained }) =>
+      trained.length > 0
+    )!;
+    const nan = grad!.dtype === "float32" ? Float32Array.of(NaN) : Uint16Array.of(0x7fc0);
+    grad!.view([1], { offset: trained[0]!.from }).upload(nan);
   }
 
   /** The ops after the last micro-batch; they leave the gradients ready for the next step, and the ternary weights new. */
@@ -243,7 +261,7 @@ export class TrainingStep implements Disposable {
     this.#optimizer.update();
     this.#takeResult();
     this.#lossSum.zero();
-    model.parameters.zeroGradients({ groups: ADDED_TO });
+    model.parameters.zeroGradients({ except: WRITTEN_ANEW });
     model.parametersChanged();
     model.prepare();
     this.#events.end.record();

@@ -6,6 +6,7 @@
 
 import type { RunConfig } from "../config/run_config.ts";
 import type { Device } from "../ffi/device.ts";
+import { ownParametersOf } from "../checkpoint/parameter_tensors.ts";
 import { modelTensors } from "../checkpoint/save.ts";
 import { compareTensors } from "../interop/tensor_transfer.ts";
 import type { Layers } from "../model/layers.ts";
@@ -27,7 +28,8 @@ export interface TrainedModel {
 /**
  * Takes the memory as `memory_plan.ts` plans it; `resources` owns it all. Weights are the seed's.
  *
- * Throws `TypeError` where `layers` give the model other parameters than a checkpoint holds.
+ * Throws `TypeError` where `layers` leave out a parameter of BitNet's, or give it another shape;
+ * `RangeError` where `optimizer.frozen` or `optimizer.lr_factors` name what the model doesn't have.
  */
 export function createTrainedModel(
   config: RunConfig,
@@ -45,6 +47,7 @@ export function createTrainedModel(
     }),
   );
   requireSavable(model);
+  applyGroups(model, config);
   const optimizer = resources.use(
     new AdamW(model.parameters, {
       beta1: adamw.betas[0],
@@ -68,16 +71,43 @@ export function createTrainedModel(
   return { model, optimizer, pass, statistics };
 }
 
-/** Layers that are not the library's could declare anything; said now, not at the first checkpoint. */
-function requireSavable(model: BitNetTransformer): void {
-  const found = new Map(model.parameters.all.map(({ name, value: { shape } }) => {
+/** Freezes parameters and checks what has a rate of its own, as `optimizer` of the config says. */
+function applyGroups({ parameters }: BitNetTransformer, { optimizer }: RunConfig): void {
+  for (const pattern of optimizer.frozen ?? []) {
+    try {
+      parameters.freeze(pattern);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new RangeError(`optimizer.frozen: ${error.message}`, { cause: error });
+    }
+  }
+  const groups = parameters.groups.map(({ group }) => group);
+  for (const group of Object.keys(optimizer.lrFactors ?? {})) {
+    if (groups.includes(group)) continue;
+    throw new RangeError(
+      `Cannot train with optimizer.lr_factors as it must name groups of the model, ${
+        groups.join(", ")
+      }: current value is ${group}`,
+    );
+  }
+}
+
+/**
+ * Layers that are not the library's could leave out anything; said now, not at the first
+ * checkpoint.
+ */
+function requireSavable({ config, parameters }: BitNetTransformer): void {
+  const found = new Map(parameters.all.map(({ name, value: { shape } }) => {
     return [name, { name, shape, dtype: "F32" as const }];
   }));
-  const problems = compareTensors(found, modelTensors(model.config));
+  const problems = compareTensors(
+    found,
+    modelTensors(config, ownParametersOf(config, parameters)),
+  );
   if (problems.length === 0) return;
   throw new TypeError(
-    `Cannot train with these layers as a checkpoint holds the parameters of BitNet's own: ${
+    `Cannot train with these layers as a model must have the parameters of BitNet's own, whatever it adds to them: ${
       problems.join("; ")
-    }; declare the weight of a projection with declareWeight, and nothing else`,
+    }; declare the weight of a projection with declareWeight`,
   );
 }

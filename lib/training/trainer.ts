@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ownParametersOf, parameterTensors } from "../checkpoint/parameter_tensors.ts";
 import type { RunConfig } from "../config/run_config.ts";
 import { DataError } from "../data/errors.ts";
 import { BatchLoader } from "../data/loader.ts";
@@ -33,7 +34,7 @@ import { SampleWriter } from "./sample_writer.ts";
 import { gaveUp, type GuardedTensors, StabilityGuard } from "./stability_guard.ts";
 import { type StepResult, TrainingStep } from "./step.ts";
 import type { StepFaults } from "./step_faults.ts";
-import { optimizerTensors, parameterTensors } from "./tensor_io.ts";
+import { optimizerTensors } from "./tensor_io.ts";
 import type { TernaryStatistics } from "./ternary_statistics.ts";
 import { createTrainedModel } from "./trained_model.ts";
 
@@ -154,9 +155,13 @@ export class Trainer implements Disposable {
     );
     const { observer } = options;
     this.#observer = observer;
-    const ownLayers = Object.keys(options.layers ?? {});
+    const { ownLayers, parameters } = this.model;
+    const ownParameters = ownParametersOf(config.model, parameters);
     this.#checkpoints = new RunCheckpoints(config, {
-      ...{ tokenizer, observer, ownLayers },
+      tokenizer,
+      observer,
+      ownLayers,
+      ownParameters,
       startIds: parts.train.startIds ?? tokenizer?.startIds ?? null,
     });
     this.#records = new RunRecords(config, { observer, device });
@@ -184,6 +189,7 @@ export class Trainer implements Disposable {
         optimizer: this.#optimizer,
         pass: this.#pass,
         accumulationSteps: training.accumulationSteps,
+        lrFactors: new Map(Object.entries(optimizer.lrFactors ?? {})),
         capacity: Math.min(config.logging.everySteps, lead),
       }),
     );

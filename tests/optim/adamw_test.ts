@@ -1,4 +1,11 @@
-import { assert, assertEquals, assertGreater, assertLess, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertGreater,
+  assertLess,
+  assertThrows,
+} from "@std/assert";
 import type { Device } from "../../lib/ffi/device.ts";
 import { Graph } from "../../lib/ffi/graph.ts";
 import { AdamW, type AdamWOptions, type AdamWState } from "../../lib/optim/adamw.ts";
@@ -204,6 +211,88 @@ Deno.test("AdamW converges with moments in bfloat16 and int8 nearly as with floa
     assertLess(after, 1.5 * exact.after, `${state}: ${after}, float32: ${exact.after}`);
     assertGreater(after, exact.after / 1.5, `${state}: ${after}, float32: ${exact.after}`);
   }
+});
+
+Deno.test(
+  "step() leaves what is not trained out of norm, decay and update",
+  withRandom((random) => {
+    onEveryDevice((device) => {
+      for (const state of STATES) {
+        using setup = new Setup(device, { projections: 768, embeddings: 4, norms: 3 }, { state });
+        setup.fill(random);
+        const [projections, embeddings, norms] = setup.groups;
+        const trained = [
+          [{ from: 0, to: 256 }, { from: 512, to: 768 }],
+          [{ from: 1, to: 3 }],
+          [],
+        ];
+        const groups = setup.groups.map((group, i) => ({ ...group, trained: trained[i]! }));
+        using optimizer = new AdamW({ groups }, { state, maxGradNorm: 0 }).commit(device);
+        const gradient = new Float32Array(768).fill(100, 256, 512);
+        gradient[0] = 3;
+        gradient[767] = 4;
+        projections!.grad.upload(gradient);
+        embeddings!.grad.upload(Float32Array.of(NaN, 12, 84, Infinity));
+        norms!.grad.upload(new Float32Array(3).fill(NaN));
+        const values = () => setup.groups.map(({ value }) => value.toFloat32Array());
+        const before = values();
+        optimizer.step({ lr: 0.5, weightDecay: () => 0.25 });
+        assertEquals(optimizer.gradNorm(), Math.hypot(3, 4, 12, 84)); // 85
+        const after = values();
+        const isTrained = (group: number, i: number) =>
+          trained[group]!.some(({ from, to }) => i >= from && i < to);
+        for (const [group, flat] of after.entries()) {
+          for (const [i, value] of flat.entries()) {
+            const old = before[group]![i]!;
+            // Decay alone moves those of no gradient, the first step of AdamW the others by the
+            // rate.
+            const g = [gradient, [0, 12, 84, 0], [0, 0, 0]][group]![i]!;
+            const moved = old * (1 - 0.5 * 0.25) - 0.5 * Math.sign(g);
+            if (isTrained(group, i)) assertAlmostEquals(value, moved, 1e-4, `${group} ${i}`);
+            else assertEquals(value, old, `${group} ${i}`);
+          }
+        }
+        const { m } = optimizer.moments("embeddings");
+        assertEquals([...m.toFloat32Array()].map((value) => value !== 0), [
+          false,
+          true,
+          true,
+          false,
+        ]);
+      }
+    });
+  }),
+);
+
+Deno.test("step() takes a learning rate for each group, which gives the bits of that rate alone", () => {
+  using device = openCpu();
+  const run = (lr: number | ((group: string) => number)) => {
+    using setup = new Setup(device, LENGTHS, { maxGradNorm: 0 });
+    setup.fill(new Random(11));
+    setup.optimizer.step({ lr, weightDecay: () => 0.1 });
+    return setup.groups.map(({ value }) => value.toFloat32Array());
+  };
+  const [whole, tenth] = [run(1e-2), run(1e-3)];
+  const own = run((group) => group === "embeddings" ? 1e-3 : 1e-2);
+  assertEquals(own, [whole[0], tenth[1], whole[2]]);
+});
+
+Deno.test("AdamW refuses frozen ends within a block of int8 moments, and a model of which nothing is trained", () => {
+  const value = new Arena("test").tensor("w", "float32", [700]);
+  const groups = (from: number, to: number) => [
+    { group: "projections", value, grad: null, trained: [{ from, to }] },
+  ];
+  for (const [from, to] of [[0, 144], [144, 700]] as const) {
+    assertThrows(
+      () => new AdamW({ groups: groups(from, to) }, { state: "int8" }),
+      RangeError,
+      `a trained range from element ${from} to ${to} of 700`,
+    );
+    new AdamW({ groups: groups(from, to) }, { state: "bf16" });
+  }
+  new AdamW({ groups: groups(256, 700) }, { state: "int8" });
+  const none = { group: "norms", value, grad: null, trained: [] };
+  assertThrows(() => new AdamW({ groups: [none] }), RangeError, "every parameter is frozen");
 });
 
 for (const state of STATES) {

@@ -25,7 +25,7 @@ import type { Pass } from "../../lib/model/pass.ts";
 import { BitNetTransformer } from "../../lib/model/transformer.ts";
 import { AdamW } from "../../lib/optim/adamw.ts";
 import { createSchedule } from "../../lib/optim/schedule.ts";
-import { parameterTensors } from "../../lib/training/tensor_io.ts";
+import { parameterTensors } from "../../lib/checkpoint/parameter_tensors.ts";
 
 const SEQUENCES = 64; // 16,384 tokens a step: small batches let two runs drift apart by chance alone
 const TOKENS = 256;

@@ -159,3 +159,15 @@ for (const [argv, message] of BAD) {
     assertStringIncludes(stderr, message);
   });
 }
+
+Deno.test("info --layers counts the parameters that layers add", async () => {
+  const layers = fromFileUrl(new URL("../training/scale_layers.ts", import.meta.url));
+  const size = ["--model-size=125M", "--no-measure"];
+  const plain = await infoJson(...size);
+  const own = await infoJson(...size, `--layers=${layers}`);
+  assertEquals([plain.parameters.own, own.parameters.own], [0, 4 * 12]);
+  assertEquals(own.parameters.total - plain.parameters.total, 48);
+  assertEquals(own.training_memory.gradients_bytes - plain.training_memory.gradients_bytes, 192);
+  const { stdout } = await info(...size, `--layers=${layers}`);
+  assertStringIncludes(stdout, "own           48");
+});

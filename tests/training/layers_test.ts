@@ -80,21 +80,24 @@ Deno.test("loadModel() and a resume refuse a model without the layers it was tra
   );
 });
 
-Deno.test("runTraining() refuses layers before the first step when a checkpoint could not hold their parameters", async () => {
+Deno.test("runTraining() refuses layers without BitNet's parameters before the first step, and leaves nothing in the run's place", async () => {
   await using run = await tinyRun();
   const layers = await moduleOf(
     run,
     `
 import { BitLinear } from "${new URL("../../mod.ts", import.meta.url).href}";
 export const layers = { projection: (spec) => {
-  spec.parameters.declare({
-    group: "norms", parts: [{ name: spec.parts[0].name + ".step", shape: [1] }],
-  });
-  return new BitLinear(spec);
+  const parts = spec.parts.map((part) => ({ ...part, name: part.name + ".inner" }));
+  return new BitLinear({ ...spec, parts });
 } };`,
   );
   const error = await assertRejects(() => train(run, { layers }), TrainingError);
-  assert(/not part of the model.*q_proj\.step.*declareWeight/.test(error.message), error.message);
+  assert(/14 tensors missing: .*q_proj\.weight.*declareWeight/.test(error.message), error.message);
+  await assertRejects(() => Deno.stat(run.run), Deno.errors.NotFound);
+  const { losses } = await train(run, { layers: MODULE });
+  assertEquals(losses.length, 20);
+  const entries = await Array.fromAsync(Deno.readDir(run.run), ({ name }) => name);
+  assert(!entries.includes(".running"), String(entries));
 });
 
 for (

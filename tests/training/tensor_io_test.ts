@@ -8,7 +8,8 @@ import { SafetensorsFile } from "../../lib/interop/safetensors.ts";
 import { BitNetConfig } from "../../lib/model/config.ts";
 import { BitNetTransformer } from "../../lib/model/transformer.ts";
 import { AdamW, type AdamWState } from "../../lib/optim/adamw.ts";
-import { optimizerTensors, parameterTensors } from "../../lib/training/tensor_io.ts";
+import { parameterTensors } from "../../lib/checkpoint/parameter_tensors.ts";
+import { optimizerTensors } from "../../lib/training/tensor_io.ts";
 import { assertSameBits } from "../support/compare.ts";
 
 const STATES = ["fp32", "bf16", "int8"] as const;

@@ -5,7 +5,6 @@
 //   loss = sum t (log(sum exp(logits - max)) + max - logits), float32;  dlogits = grad_scale * (p - t), which may be the logits.
 // Sums have one accumulator a vector lane, a fixed tree over the lanes; one thread a row. Ignored rows (target < 0) have loss and
 // dlogits 0. Written as max - logits, every term of the loss is at least 0, so that none cancels another.
-#include <math.h>
 #include <omp.h>
 
 #include "vector.h"
@@ -79,7 +78,7 @@ static float mixed_row(const float* logits, int64_t target, const float* teacher
     }
     dlogits[target] -= grad_scale * hard;
   }
-  return loss + logf(denominator);
+  return loss + log(denominator);
 }
 
 void cross_entropy(tb_context* context, const float* logits, const int32_t* targets, const float* teacher, float smoothing,

@@ -13,6 +13,7 @@ import {
   ropeAttentionDecode,
 } from "../../../lib/kernels/attention.ts";
 import { cast } from "../../../lib/kernels/cast.ts";
+import { crossEntropy } from "../../../lib/kernels/cross_entropy.ts";
 import { embeddingBackward, embeddingForward } from "../../../lib/kernels/embedding.ts";
 import { gemm } from "../../../lib/kernels/gemm.ts";
 import { gemmInt8 } from "../../../lib/kernels/gemm_int8.ts";
@@ -294,6 +295,22 @@ export const CASES: Record<string, Case> = {
         workspace: make.out("uint8", [headLossBytes(V, "float32")]),
       });
       make.outputs.pop(); // what the workspace holds afterwards is nobody's
+    },
+  },
+  cross_entropy: {
+    ops: ["tb_cross_entropy"],
+    run: (make) => {
+      const [N, V] = [7, 301];
+      const [logits, targets] = [make.floats([N, V]), make.integers([N], -1, V - 1)];
+      const out = () => ({
+        loss: make.out("float32", [N]),
+        dlogits: make.out("float32", [N, V]),
+        gradScale: 0.125,
+      });
+      crossEntropy({ logits, targets, ...out() });
+      crossEntropy({ logits, targets, ...out(), smoothing: 0.125 });
+      const teacher = make.floats([N, V]);
+      crossEntropy({ logits, targets, ...out(), smoothing: 0.125, teacher, teacherWeight: 0.25 });
     },
   },
   top_k: {
