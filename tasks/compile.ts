@@ -5,17 +5,20 @@
  */
 
 import { dirname, fromFileUrl, join } from "@std/path";
+import meta from "../deno.json" with { type: "json" };
 import { type Command, main } from "../lib/cli/command.ts";
 import { checkOutputFile, makeOutputFolder } from "../lib/cli/files.ts";
 import { formatBytes } from "../lib/cli/format.ts";
+import { packingProgress } from "../lib/cli/packing_progress.ts";
 import { exists } from "@std/fs";
 
 export const command: Command = {
   name: "compile",
   summary: "pack everything into one executable",
   description:
-    "Needs Deno's base binary denort: the file that $DENORT_BIN names, the one in Deno's cache, or a " +
-    "download.\n`make dist` packs the same program as a folder, without it.",
+    "The executable runs on systems like this one, without Deno, npm or a network. It is made on Deno's base " +
+    "binary denort:\nthe file that $DENORT_BIN names, the one in Deno's cache, or a download. Where that can't be " +
+    "had it holds Deno itself and\nunpacks once into the user's cache folder. Run `make` before.",
   flags: [
     {
       name: "output",
@@ -41,8 +44,9 @@ export const command: Command = {
     await compileProgram({
       root,
       output,
+      version: meta.version,
       ...(denort !== undefined && { denort }),
-      progress: (line) => console.error(line),
+      ...packingProgress(),
     });
     console.log(`${output}  ${formatBytes((await Deno.stat(output)).size)}`);
   },

@@ -28,7 +28,7 @@ export async function runDataSuite(root: string): Promise<void> {
       throw new Error(
         `Cannot run suite data as ${
           join(root, path)
-        } is missing: run it in the source tree, after \`deno task fetch-corpus\``,
+        } is missing: run it in the source tree, and fetch-corpus there before`,
       );
     }
   }

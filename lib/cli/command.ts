@@ -50,7 +50,7 @@ export interface Positional {
   variadic?: boolean;
 }
 
-/** A verb of the toolkit: `deno task NAME` and `titanbit NAME`. */
+/** A verb of the toolkit: `deno task NAME`, and `titanbit NAME` in a packed program. */
 export interface Command {
   /** The word that starts it. */
   name: string;
@@ -62,7 +62,7 @@ export interface Command {
   positionals?: readonly Positional[];
   /** Arguments with dashes, in the order `--help` lists them. */
   flags: readonly Flag[];
-  /** Whole command lines that work as they stand, written `deno task NAME …`. */
+  /** Whole command lines that work as they stand, written `deno task NAME …`; packing names its own. */
   examples: readonly string[];
   /** Does the work; the number is the exit code, 0 where nothing is returned. */
   run(args: ParsedArgs): Promise<number | void>;
@@ -186,7 +186,7 @@ export function parseCommand(command: Command, argv: readonly string[]): ParsedA
       const suggestion = nearest(written, [...flags.keys()].map((name) => `--${name}`));
       throw new UsageError(
         `Cannot run ${command.name} as it has no flag ${written}${
-          suggestion || `, see \`titanbit ${command.name} --help\``
+          suggestion || `, see \`deno task ${command.name} --help\``
         }`,
       );
     },
@@ -203,7 +203,7 @@ export function parseCommand(command: Command, argv: readonly string[]): ParsedA
       if (flag.required === true) {
         throw new UsageError(
           `Cannot run ${command.name} as --${flag.name} is required: ${flag.help}, ` +
-            `see \`titanbit ${command.name} --help\``,
+            `see \`deno task ${command.name} --help\``,
         );
       }
       continue;
@@ -369,7 +369,7 @@ function checkPositionals(command: Command, found: readonly string[]): void {
   if (missing !== undefined) {
     throw new UsageError(
       `Cannot run ${command.name} as <${missing.name}> is required: ${missing.help}, ` +
-        `see \`titanbit ${command.name} --help\``,
+        `see \`deno task ${command.name} --help\``,
     );
   }
   if (found.length > declared.length && declared.at(-1)?.variadic !== true) {

@@ -62,7 +62,9 @@ export function formatFindings(found: FoundLibraries): string {
     }
   }
   if (found.problem !== null) lines.push(`  ${found.problem}`);
-  else if (found.libraries.length === 0) lines.push("  no native library: run `make`");
+  else if (found.libraries.length === 0) {
+    lines.push("  no native library: run `make` in the source tree");
+  }
   return lines.join("\n");
 }
 

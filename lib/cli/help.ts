@@ -12,8 +12,7 @@ const WIDTH = 100;
 export function formatHelp(command: Command): string {
   const positionals = command.positionals ?? [];
   const usage = [
-    "titanbit",
-    command.name,
+    `deno task ${command.name}`,
     ...positionals.map((positional) => {
       const name = positional.variadic ? `${positional.name}...` : positional.name;
       return positional.required ? `<${name}>` : `[${name}]`;
@@ -29,7 +28,7 @@ export function formatHelp(command: Command): string {
   ];
   const sections = [
     `${command.name}: ${command.summary}`,
-    `Usage: ${usage}\n   or: deno task ${usage.slice("titanbit ".length)}`,
+    `Usage: ${usage}`,
   ];
   if (command.description !== undefined) sections.push(command.description.trim());
   if (positionals.length > 0) {

@@ -66,8 +66,8 @@ export async function runProgram(program: Program, argv: readonly string[]): Pro
 function formatProgramHelp(program: Program): string {
   return [
     `${program.name} ${program.version}: ${program.summary}`,
-    `Usage: ${program.name} COMMAND [flags]\n   or: deno task COMMAND [flags]`,
+    "Usage: deno task COMMAND [flags]",
     "Commands:\n" + columns(program.commands.map(({ name, summary }) => [name, summary] as const)),
-    `\`${program.name} help COMMAND\` prints a command's flags and examples.`,
+    "`deno task COMMAND --help` prints a command's flags and examples.",
   ].join("\n\n");
 }

@@ -127,6 +127,10 @@ async function findRegistry(): Promise<string> {
 
 /** The host that this project's own packages came from: Deno keeps each registry's under its name. */
 async function registryOfDeno(): Promise<string> {
+  const { state } = await Deno.permissions.query({ name: "run", command: "deno" });
+  if (state !== "granted") {
+    throw new Error("no registry is known: install npm or set NPM_CONFIG_REGISTRY"); // A packed program.
+  }
   const { stdout } = await new Deno.Command("deno", { args: ["info", "--json"] }).output();
   const { npmCache } = JSON.parse(new TextDecoder().decode(stdout)) as { npmCache: string };
   for (const { name, isDirectory } of Deno.readDirSync(npmCache)) {
@@ -134,7 +138,9 @@ async function registryOfDeno(): Promise<string> {
     const packages = [...Deno.readDirSync(`${npmCache}/${name}`)];
     if (packages.some((found) => found.name === "deno-std")) return name;
   }
-  throw new Error("no registry is known: run `make deps` or set NPM_CONFIG_REGISTRY");
+  throw new Error(
+    "no registry is known: set NPM_CONFIG_REGISTRY, or run `make deps` in the source tree",
+  );
 }
 
 async function registryOfFile(path: string): Promise<string | undefined> {

@@ -8,6 +8,7 @@ import { basename, dirname, fromFileUrl, join } from "@std/path";
 import { bundleProgram, NATIVE_PACKAGE, NATIVE_PACKAGE_ENTRY } from "./bundle.ts";
 import { copyFile, ignoreMissing, writeFile } from "./files.ts";
 import { collectLicenses } from "./licenses.ts";
+import { nameOwnCommands } from "./own_commands.ts";
 
 /** Options of {@linkcode stageProgram}. */
 export interface StageOptions {
@@ -33,7 +34,9 @@ export async function stageProgram(folder: string, options: StageOptions): Promi
     entry: "tasks/titanbit.ts",
     target: basename(PROGRAM_ENTRY),
   });
-  for (const [path, code] of files) await writeFile(join(folder, "app", path), code);
+  for (const [path, code] of files) {
+    await writeFile(join(folder, "app", path), nameOwnCommands(code));
+  }
   progress("adding the native library and the configs");
   const packages = new Map(bundled);
   await copyLibraries(root, join(folder, "app", "build"));
@@ -41,10 +44,15 @@ export async function stageProgram(folder: string, options: StageOptions): Promi
   await copyNativePackage(native.folder, join(folder, "app", dirname(NATIVE_PACKAGE_ENTRY)));
   packages.set(native.folder, `${NATIVE_PACKAGE}@${native.version}`);
   for await (const { name } of Deno.readDir(join(root, "configs"))) {
-    await copyFile(join(root, "configs", name), join(folder, "configs", name));
+    await copyText(join("configs", name));
   }
-  for (const file of ["LICENSE", "README.md"]) await copyFile(join(root, file), join(folder, file));
+  for (const file of ["LICENSE", "README.md"]) await copyText(file);
   await writeFile(join(folder, "LICENSES.txt"), await collectLicenses(root, packages));
+
+  async function copyText(path: string): Promise<void> {
+    const text = await Deno.readTextFile(join(root, path));
+    await writeFile(join(folder, path), nameOwnCommands(text));
+  }
 }
 
 /** A packed program has the commands that pack, but not what they pack. */

@@ -120,7 +120,9 @@ function openFile(path: string, backend: "cuda" | "cpu"): NativeLibrary {
   if (known !== undefined) return known;
   if (!exists(path)) {
     throw new NativeError(
-      `Cannot open the native library as ${path} is missing: run \`${MAKE[backend]}\``,
+      `Cannot open the native library as ${path} is missing: run \`${
+        MAKE[backend]
+      }\` in the source tree`,
       { status: "no device", op: "dlopen" },
     );
   }
@@ -152,7 +154,7 @@ function checkAbi(path: string, backend: "cuda" | "cpu"): void {
     throw new NativeError(
       `Cannot use ${path} as its ABI version must be ${ABI_VERSION}: current value is ${found}, run \`${
         MAKE[backend]
-      }\``,
+      }\` in the source tree`,
       { status: "unsupported", op: "tb_abi_version" },
     );
   }
@@ -162,7 +164,9 @@ function unusable(path: string, backend: "cuda" | "cpu", error: unknown): Native
   if (error instanceof Deno.errors.NotCapable) throw error;
   const reason = error instanceof Error ? error.message : String(error);
   return new NativeError(
-    `Cannot open ${path}: ${reason}; run \`${MAKE[backend]}\` to build it for this machine`,
+    `Cannot open ${path}: ${reason}; run \`${
+      MAKE[backend]
+    }\` in the source tree to build it for this machine`,
     { status: "unsupported", op: "dlopen" },
   );
 }

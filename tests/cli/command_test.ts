@@ -105,7 +105,7 @@ Deno.test("parseCommand() names the nearest flag when one is unknown", () => {
 });
 
 Deno.test("parseCommand() points to --help when no flag is near", () => {
-  assertStringIncludes(usageError(["--zzzzzzzzzzzz"]), "titanbit demo --help");
+  assertStringIncludes(usageError(["--zzzzzzzzzzzz"]), "`deno task demo --help`");
 });
 
 Deno.test("parseCommand() names the nearest choice when a value is none of them", () => {
@@ -193,7 +193,7 @@ Deno.test("formatHelp() shows every flag, default, choice and example", () => {
 Deno.test("runCommand() prints help on stdout and returns 0 when asked, whatever else is wrong", async () => {
   const { code, stdout } = await captureConsole(() => runCommand(demo(), ["--bogus", "--help"]));
   assertEquals(code, 0);
-  assertStringIncludes(stdout, "Usage: titanbit demo");
+  assertStringIncludes(stdout, "Usage: deno task demo");
 });
 
 Deno.test("runCommand() prints the message alone on stderr and returns 1 when the command throws", async () => {

@@ -53,8 +53,8 @@ async function withoutNetwork(): Promise<string> {
 Deno.test("a release trains ten steps when it is unpacked elsewhere, without network, environment or home", async (t) => {
   const folder = await Deno.makeTempDir({ prefix: "titanbit release " });
   try {
-    await shell(`deno task --quiet dist --output "${folder}/packed" --level 0`, ROOT);
-    await shell("mkdir moved && tar -xf packed/*.tar.xz -C moved && rm -r packed", folder);
+    await shell(`deno task --quiet dist --output "${folder}/packed" 2>&1`, ROOT);
+    await shell("mkdir moved && tar -xf packed/*.tar.gz -C moved && rm -r packed", folder);
     const [{ name }] = [...Deno.readDirSync(join(folder, "moved"))] as [Deno.DirEntry];
     // Started by a link from another folder, as an installation does.
     await shell(`ln -s "moved/${name}/titanbit" titanbit && mkdir run`, folder);
@@ -64,6 +64,30 @@ Deno.test("a release trains ten steps when it is unpacked elsewhere, without net
     await t.step("it says its version", async () => {
       const { version } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
       assertStringIncludes(await shell(`${titanbit} --version`, run), version);
+    });
+
+    await t.step("its help, errors, configs and README name its own commands", async () => {
+      const words = /deno task (?!compile)\S+/;
+      const said = [
+        await shell(`${titanbit} --help`, run),
+        await shell(`${titanbit} train --help`, run),
+        await shell(`! ${titanbit} train --zzzzzzzzzzzz`, run),
+        await shell(`${titanbit} evaluate --help`, run),
+        await shell("cat ../moved/*/configs/*.yaml ../moved/*/README.md", run),
+      ];
+      assertEquals(said.map((text) => words.exec(text)?.[0]), said.map(() => undefined));
+      assertStringIncludes(said[0]!, "Usage: titanbit COMMAND");
+      assertStringIncludes(said[1]!, "\n  titanbit train --config configs/quickstart.yaml\n");
+      assertStringIncludes(said[2]!, "see `titanbit train --help`");
+    });
+
+    await t.step("it says what it takes to fetch a corpus when there is no npm", async () => {
+      await shell(
+        'mkdir ../tools && ln -s "$(command -v dirname)" "$(command -v readlink)" ../tools',
+        run,
+      );
+      const line = `! ${await withoutNetwork()} env -i PATH=../tools ../titanbit fetch-corpus`;
+      assertStringIncludes(await shell(line, run), "install npm or set NPM_CONFIG_REGISTRY");
     });
 
     await t.step("it tokenizes in worker threads with a vocabulary of its own", async () => {
@@ -77,14 +101,27 @@ Deno.test("a release trains ten steps when it is unpacked elsewhere, without net
     });
 
     await t.step(
-      "it runs the packed npm package for a tokenizer that the library does not speak",
+      "it runs the packed npm package in every command that meets a tokenizer",
       async () => {
         await Deno.writeTextFile(join(run, "words.json"), JSON.stringify(WORDS));
-        await shell(
-          `${titanbit} tokenize --input text.txt --output words.tokens --tokenizer words.json`,
-          run,
+        await Deno.writeTextFile(
+          join(run, "words.yaml"),
+          CONFIG.replaceAll("text.tokens", "words.tokens").replace("tokenizer.json", "words.json")
+            .replace("run: tiny", "run: words")
+            .replace(
+              "every_steps: 1 }",
+              "every_steps: 1, samples: { every_steps: 5, prompts: [Line] } }",
+            ),
         );
-        assertEquals((await Deno.stat(join(run, "words.tokens"))).isFile, true);
+        const words = "checkpoints/words/step_0000010";
+        for (
+          const line of [
+            "tokenize --input text.txt --output words.tokens --tokenizer words.json",
+            "train --config words.yaml",
+            `generate --checkpoint ${words} --prompt Line --max-tokens 4`,
+            `evaluate --checkpoint ${words} --data text.txt`,
+          ]
+        ) await shell(`${titanbit} ${line}`, run);
       },
     );
 
