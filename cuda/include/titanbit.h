@@ -10,7 +10,8 @@
  *     Tensors are dense and row-major; sizes and offsets are 64-bit element counts.
  *   - A parameter marked [null] may be 0; what its absence means stands beside it.
  *   - "accumulate": 0 overwrites the output, 1 adds to it.
- *   - Same inputs, same build, same device: the same bits, whatever the number of threads.
+ *   - Same inputs, same build, same device: the same bits, whatever the number of threads; on the CPU whatever the
+ *     compiler too, for one instruction set.
  *
  * Letters: B sequences, T tokens of a sequence, N = B*T, D hidden size, F intermediate size, V vocabulary,
  *          H query heads, G key/value heads, E head dimension; M x K times K x N in the matrix products.

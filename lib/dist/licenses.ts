@@ -31,7 +31,8 @@ ${MIT}
 ----
 
 libgomp.so.1 (app/build), the OpenMP runtime of GCC: GPL version 3 with the GCC Runtime Library Exception 3.1,
-unchanged from this system's compiler; source: the gcc releases of the GNU project.`;
+unchanged from this system's compiler; source: the gcc releases of the GNU project. Where clang built the
+library, libomp.so.5 takes its place, the OpenMP runtime of LLVM: Apache-2.0 WITH LLVM-exception.`;
 
 /**
  * One text with the licence of each npm package, of Deno and of the OpenMP runtime.

@@ -73,14 +73,19 @@ async function checkTree(root: string): Promise<void> {
   }
 }
 
+/** Of g++ and of clang; a build needs that of its compiler. */
+const OPENMP_RUNTIMES = ["libgomp.so.1", "libomp.so.5"];
+
 /** The native builds and, beside them, the OpenMP runtime that they look for in their own folder. */
 async function copyLibraries(root: string, to: string): Promise<void> {
   const cpu = join(root, "build", "libtitanbit_cpu.so");
   await copyFile(cpu, join(to, basename(cpu)));
   await copyFile(join(root, "build", "libtitanbit.so"), join(to, "libtitanbit.so"))
     .catch(ignoreMissing); // The CUDA build is made where nvcc is.
-  const openmp = await linkedLibrary(cpu, "libgomp.so.1");
-  if (openmp !== null) await copyFile(openmp, join(to, "libgomp.so.1"));
+  for (const name of OPENMP_RUNTIMES) {
+    const openmp = await linkedLibrary(cpu, name);
+    if (openmp !== null) await copyFile(openmp, join(to, name));
+  }
 }
 
 /** Where the loader finds a library that another one needs; `null` where it needs none of that name. */
