@@ -11,6 +11,7 @@ import { FILES } from "../lib/checkpoint/layout.ts";
 import { type Command, main, UsageError } from "../lib/cli/command.ts";
 import { onInterrupt } from "../lib/cli/interrupt.ts";
 import { tell } from "../lib/cli/progress.ts";
+import { resumeCommand } from "../lib/cli/resume_command.ts";
 import { TrainingReport } from "../lib/cli/training_report.ts";
 import { loadFaults } from "../lib/config/load_faults.ts";
 import { loadRunConfig } from "../lib/config/load.ts";
@@ -27,7 +28,8 @@ export const command: Command = {
   name: "train",
   summary: "train a model from a config, or resume one",
   description:
-    "Ctrl-C finishes the step, saves a checkpoint and exits with 0; a second Ctrl-C exits at once.",
+    "Ctrl-C finishes the step, saves a checkpoint, says how to go on and exits with 130; a second Ctrl-C exits at once. SIGTERM " +
+    "(143) and a closed terminal (129) do so too.",
   flags: [
     { name: "config", kind: "string", placeholder: "FILE", help: "YAML of the run" },
     {
@@ -119,9 +121,14 @@ export const command: Command = {
       signal: interrupt.signal,
     });
     tell(`${result.ended} at step ${result.state.step}`);
-    if (result.unsaved === null) return 0;
-    tell(`error: Nothing was kept of the last steps: ${result.unsaved}`);
-    return 1;
+    if (result.unsaved !== null) {
+      tell(`error: Nothing was kept of the last steps: ${result.unsaved}`);
+      return 1;
+    }
+    if (result.ended === "finished") return 0;
+    const program = import.meta.main ? "deno task" : "titanbit";
+    tell(`go on with  ${resumeCommand(command, { args, folder: runFolder(config), program })}`);
+    return interrupt.exitCode;
   },
 };
 

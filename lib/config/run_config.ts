@@ -28,7 +28,7 @@ export interface RunConfig {
   readonly logging: LoggingConfig;
 }
 
-/** Where tokens come from. Paths are relative to the working directory. */
+/** Where tokens come from. Paths are relative to the working directory, which `deno task` makes that of its caller. */
 export interface DataConfig {
   /** Token files, one or more. */
   readonly train: readonly string[];
