@@ -5,7 +5,6 @@
  */
 
 import { join, resolve } from "@std/path";
-import meta from "../deno.json" with { type: "json" };
 import { findLatest, listCheckpoints } from "../lib/checkpoint/find.ts";
 import { FILES } from "../lib/checkpoint/layout.ts";
 import { type Command, main, UsageError } from "../lib/cli/command.ts";
@@ -13,6 +12,7 @@ import { onInterrupt } from "../lib/cli/interrupt.ts";
 import { tell } from "../lib/cli/progress.ts";
 import { resumeCommand } from "../lib/cli/resume_command.ts";
 import { TrainingReport } from "../lib/cli/training_report.ts";
+import { VERSION } from "../lib/cli/version.ts";
 import { loadFaults } from "../lib/config/load_faults.ts";
 import { loadRunConfig } from "../lib/config/load.ts";
 import type { RunConfig } from "../lib/config/run_config.ts";
@@ -115,11 +115,11 @@ export const command: Command = {
     using interrupt = onInterrupt(() => report.warn("stopping after this step"));
     const result = await runTraining(config, {
       ...(resume !== undefined && { resume }),
-      version: meta.version,
+      version: VERSION,
       faults,
       observer: report,
       signal: interrupt.signal,
-    });
+    }).finally(() => report.finish());
     tell(`${result.ended} at step ${result.state.step}`);
     if (result.unsaved !== null) {
       tell(`error: Nothing was kept of the last steps: ${result.unsaved}`);
