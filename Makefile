@@ -156,6 +156,8 @@ export PATH := $(dir $(DENO_BUILT)):$(PATH)
 endif
 endif
 export DENO_NO_UPDATE_CHECK := 1
+# Where a package manager was called is not where make runs tasks.
+unexport INIT_CWD
 
 .PHONY: deps deno-path test ok quickstart quickstart-clean bench dist help
 

@@ -62,8 +62,9 @@ export const command: Command = {
     const stride = args.optionalInteger("stride") ?? Math.ceil(seqLen / 2);
     const maxTokens = args.optionalInteger("max-tokens");
     const report = new EvaluationReport();
-    using dataset = await openData(loaded, args, report);
-    if (dataset === null) return 130; // 128 + SIGINT
+    const opened = await openData(loaded, args, report);
+    if (typeof opened === "number") return opened;
+    using dataset = opened;
     const found = scoreText(loaded, dataset, {
       path: data,
       seqLen,
@@ -83,19 +84,19 @@ export const command: Command = {
   },
 };
 
-/** The data's tokens; null where a signal came while a text was being tokenized, of which nothing is then left. */
+/** The data's tokens; the exit code where a signal came while a text was being tokenized, of which nothing is then left. */
 async function openData(
   loaded: LoadedModel,
   args: ParsedArgs,
   observer: EvaluationReport,
-): Promise<TokenDataset | null> {
+): Promise<TokenDataset | number> {
   using interrupt = onInterrupt(() => tell("\nstopping, nothing will be left behind"));
   const { signal } = interrupt;
   try {
     const textField = args.string("text-field");
     return await openTextFor(loaded, args.string("data"), { textField, observer, signal });
   } catch (error) {
-    if (signal.aborted) return null;
+    if (signal.aborted) return interrupt.exitCode;
     throw error;
   }
 }

@@ -48,7 +48,7 @@ async function run(args: ParsedArgs): Promise<number> {
     );
     return 0;
   } catch (error) {
-    if (interrupt.signal.aborted) return 130;
+    if (interrupt.signal.aborted) return interrupt.exitCode;
     throw error;
   }
 }

@@ -18,6 +18,8 @@ import { fitRun } from "../lib/training/fit.ts";
 import { importLayers } from "../lib/training/import_layers.ts";
 import { findDevice, findLibraries, type FoundDevice } from "../lib/training/machine.ts";
 import { formatCosts, formatFindings } from "../lib/cli/cost_text.ts";
+import { printJson } from "../lib/cli/print.ts";
+import { findCommit, VERSION } from "../lib/cli/version.ts";
 
 /** `info`. */
 export const command: Command = {
@@ -73,7 +75,7 @@ export const command: Command = {
       help: "time the device's matrix products for half a second",
       default: true,
     },
-    { name: "json", kind: "boolean", help: "print JSON, sizes in bytes" },
+    { name: "json", kind: "boolean", help: "print JSON, sizes in bytes, keys in snake_case" },
   ],
   examples: [
     "deno task info",
@@ -87,6 +89,7 @@ export const command: Command = {
 async function run(args: ParsedArgs): Promise<void> {
   const asked = await askedModel(args);
   const found = findLibraries();
+  const commit = findCommit();
   let costs = null;
   if (asked !== null) {
     const { model } = asked;
@@ -129,9 +132,10 @@ async function run(args: ParsedArgs): Promise<void> {
     };
   }
   if (args.boolean("json")) {
-    console.log(JSON.stringify({ ...costs, found }, null, 2));
+    printJson({ version: VERSION, commit, ...costs, found });
     return;
   }
+  console.log(`TitanBit ${VERSION}${commit === null ? "" : `, commit ${commit}`}\n`);
   if (costs !== null) console.log(formatCosts(costs, asked!.name) + "\n");
   console.log(formatFindings(found));
 }

@@ -4,14 +4,14 @@
  * @module
  */
 
-import meta from "../deno.json" with { type: "json" };
 import { type Program, runProgram } from "../lib/cli/subcommands.ts";
+import { VERSION } from "../lib/cli/version.ts";
 
 /** The program; commands load when they are asked for, so that starting one costs nothing for the others. */
 export const program: Program = {
   name: "titanbit",
   summary: "pretrain BitNet b1.58 language models and run them",
-  version: meta.version,
+  version: VERSION,
   commands: [
     {
       name: "info",

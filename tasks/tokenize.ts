@@ -62,7 +62,7 @@ async function run(args: ParsedArgs): Promise<number> {
     console.log(describeTokenizing(report));
     return 0;
   } catch (error) {
-    if (interrupt.signal.aborted) return 130; // 128 + SIGINT
+    if (interrupt.signal.aborted) return interrupt.exitCode;
     throw error;
   }
 }

@@ -5,14 +5,15 @@
  */
 
 import { join, resolve } from "@std/path";
-import meta from "../deno.json" with { type: "json" };
 import { findLatest, listCheckpoints } from "../lib/checkpoint/find.ts";
 import { FILES } from "../lib/checkpoint/layout.ts";
 import { type Command, main, UsageError } from "../lib/cli/command.ts";
 import { LAYERS_FLAG } from "../lib/cli/model_flags.ts";
 import { onInterrupt } from "../lib/cli/interrupt.ts";
 import { tell } from "../lib/cli/progress.ts";
+import { resumeCommand } from "../lib/cli/resume_command.ts";
 import { TrainingReport } from "../lib/cli/training_report.ts";
+import { VERSION } from "../lib/cli/version.ts";
 import { loadFaults } from "../lib/config/load_faults.ts";
 import { loadRunConfig } from "../lib/config/load.ts";
 import type { RunConfig } from "../lib/config/run_config.ts";
@@ -29,7 +30,8 @@ export const command: Command = {
   name: "train",
   summary: "train a model from a config, or resume one",
   description:
-    "Ctrl-C finishes the step, saves a checkpoint and exits with 0; a second Ctrl-C exits at once.",
+    "Ctrl-C finishes the step, saves a checkpoint, says how to go on and exits with 130; a second Ctrl-C exits at once. SIGTERM " +
+    "(143) and a closed terminal (129) do so too.",
   flags: [
     { name: "config", kind: "string", placeholder: "FILE", help: "YAML of the run" },
     {
@@ -120,16 +122,21 @@ export const command: Command = {
     using interrupt = onInterrupt(() => report.warn("stopping after this step"));
     const result = await runTraining(config, {
       ...(resume !== undefined && { resume }),
-      version: meta.version,
+      version: VERSION,
       faults,
       ...(own !== null && { layers: own.address }),
       observer: report,
       signal: interrupt.signal,
-    });
+    }).finally(() => report.finish());
     tell(`${result.ended} at step ${result.state.step}`);
-    if (result.unsaved === null) return 0;
-    tell(`error: Nothing was kept of the last steps: ${result.unsaved}`);
-    return 1;
+    if (result.unsaved !== null) {
+      tell(`error: Nothing was kept of the last steps: ${result.unsaved}`);
+      return 1;
+    }
+    if (result.ended === "finished") return 0;
+    const program = import.meta.main ? "deno task" : "titanbit";
+    tell(`go on with  ${resumeCommand(command, { args, folder: runFolder(config), program })}`);
+    return interrupt.exitCode;
   },
 };
 

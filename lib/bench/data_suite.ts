@@ -6,6 +6,7 @@
  */
 
 import { join } from "@std/path";
+import { print } from "../cli/print.ts";
 
 /** Each measures both sides in one process; the corpus is the quickstart's. */
 const PROGRAMS = [
@@ -33,7 +34,7 @@ export async function runDataSuite(root: string): Promise<void> {
     }
   }
   for (const program of PROGRAMS) {
-    console.log(`\n== ${program}`);
+    print(`\n== ${program}\n`);
     const { success, code } = await new Deno.Command("deno", {
       args: ["run", "--quiet", "--allow-all", "--cached-only", program],
       cwd: root,

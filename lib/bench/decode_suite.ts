@@ -4,6 +4,7 @@
  * @module
  */
 
+import { printJson } from "../cli/print.ts";
 import { formatTable } from "../cli/format.ts";
 import { openLibrary } from "../ffi/library.ts";
 import type { HeadWeights } from "../inference/load_model.ts";
@@ -39,7 +40,7 @@ export function runDecodeSuite(options: DecodeSuiteOptions): void {
   const { devices } = openLibrary({ device: backend }).description;
   const device = devices.find(({ usable }) => usable !== false)!;
   if (options.json) {
-    console.log(JSON.stringify({ device, repeat: options.repeat, rows }, null, 2));
+    printJson({ device, repeat: options.repeat, rows });
     return;
   }
   const unit = backend === "cuda" ? "multiprocessors" : "cores";

@@ -5,6 +5,7 @@
  */
 
 import { dirname } from "@std/path";
+import { print, printJson } from "../cli/print.ts";
 import { Device } from "../ffi/device.ts";
 import type { ForwardSizes } from "./forward_products.ts";
 import {
@@ -49,10 +50,10 @@ export function runKernelSuites(options: KernelRunOptions): void {
         : runForwardSuite(device, suite, { shapes: shapes[suite], repeat, roofs })
     );
     if (json) found.push(reportsJson(device, { repeat, roofs, reports }));
-    else console.log(formatReports(device, roofs, reports));
+    else print(formatReports(device, roofs, reports) + "\n");
     if (plot !== null) Deno.writeTextFileSync(plot, plotReports(device, roofs, reports));
   }
-  if (json) console.log(JSON.stringify(found.length === 1 ? found[0] : found, null, 2));
+  if (json) printJson(found.length === 1 ? found[0] : found);
   else if (plot !== null) console.log(`\nroofline: ${plot}`);
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { printJson } from "../cli/print.ts";
 import { openLibrary } from "../ffi/library.ts";
 import { OpenBlas } from "../ffi/openblas.ts";
 import { benchProduct, type ProductRow } from "./product_bench.ts";
@@ -36,7 +37,7 @@ export async function runProductSuite(
   const device = openLibrary({ device: "cpu" }).description.devices[0]!;
   const rival = openblas?.version ?? null;
   if (options.json) {
-    console.log(JSON.stringify({ device, openblas: rival, repeat, rows }, null, 2));
+    printJson({ device, openblas: rival, repeat, rows });
     return;
   }
   console.log(`${device.name}, ${device.cores} cores, ${device.isa}`);

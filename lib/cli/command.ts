@@ -8,9 +8,12 @@
  */
 
 import { parseArgs } from "@std/cli";
-import { nearest } from "./nearest.ts";
+import { dirname, fromFileUrl } from "@std/path";
 import { formatHelp } from "./help.ts";
+import { keepIgnoredHangup } from "./interrupt.ts";
+import { nearest } from "./nearest.ts";
 import { tell } from "./progress.ts";
+import { VERSION } from "./version.ts";
 
 /** One `--name` of a command. */
 export interface Flag {
@@ -228,13 +231,17 @@ export function parseCommand(command: Command, argv: readonly string[]): ParsedA
 
 /**
  * Runs a command on a command line and returns its exit code: 0, what `run` returned, or 1 after an error (3 after a
- * `DivergedError`), which is printed on stderr as `error: …`. `--help` prints the help on stdout instead of running. The stack is
+ * `DivergedError`), which is printed on stderr as `error: …`. `--help` and `--version` print what they say on stdout instead of running. The stack is
  * printed only under `TITANBIT_TRACE=1`; a reader that closed the pipe ends the command quietly with 141.
  */
 export async function runCommand(command: Command, argv: readonly string[]): Promise<number> {
   try {
-    if (asksForHelp(argv)) {
+    if (asksFor(["--help", "-h"], argv)) {
       console.log(formatHelp(command));
+      return 0;
+    }
+    if (asksFor(["--version", "-V"], argv)) {
+      console.log(`titanbit ${VERSION}`);
       return 0;
     }
     return (await command.run(parseCommand(command, argv))) ?? 0;
@@ -255,20 +262,39 @@ export function reportError(error: unknown): number {
   return error instanceof Error && error.name === "DivergedError" ? EXIT_DIVERGED : 1;
 }
 
-/** Runs the command on the process's arguments and ends the process. */
+/** Runs the command on the process's arguments, where the user stands, and ends the process. */
 export async function main(command: Command): Promise<never> {
+  keepIgnoredHangup();
+  try {
+    goToCaller();
+  } catch (error) {
+    Deno.exit(reportError(error));
+  }
   Deno.exit(await runCommand(command, Deno.args));
 }
 
-function asksForHelp(argv: readonly string[]): boolean {
+/** Makes relative paths those of the user: `deno task` runs in the source tree, and tells where it was called. */
+function goToCaller(): void {
+  const name = "INIT_CWD";
+  if (!mayRead(name)) return;
+  const caller = Deno.env.get(name);
+  const root = dirname(dirname(dirname(fromFileUrl(import.meta.url))));
+  if (caller === undefined || caller === "" || Deno.cwd() !== Deno.realPathSync(root)) return;
+  Deno.chdir(caller);
+}
+
+function asksFor(flags: readonly string[], argv: readonly string[]): boolean {
   const end = argv.indexOf("--");
   const own = end === -1 ? argv : argv.slice(0, end);
-  return own.includes("--help") || own.includes("-h");
+  return flags.some((flag) => own.includes(flag));
 }
 
 function wantsTrace(): boolean {
-  const { state } = Deno.permissions.querySync({ name: "env", variable: "TITANBIT_TRACE" });
-  return state === "granted" && Deno.env.get("TITANBIT_TRACE") === "1";
+  return mayRead("TITANBIT_TRACE") && Deno.env.get("TITANBIT_TRACE") === "1";
+}
+
+function mayRead(variable: string): boolean {
+  return Deno.permissions.querySync({ name: "env", variable }).state === "granted";
 }
 
 /** Writes `--name value` as `--name=value`, so that a missing value and a value with a dash are told apart. */

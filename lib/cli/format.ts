@@ -42,7 +42,9 @@ export function formatRate(perSecond: number, unit = "tok"): string {
   return `${significant(value)}${PREFIXES[power]} ${unit}/s`;
 }
 
-/** Milliseconds as the two largest units: `340 ms`, `12.5 s`, `3m 05s`, `2h 10m`, `4d 07h`. */
+const YEAR_HOURS = 365.25 * 24;
+
+/** Milliseconds as the two largest units, and years: `340 ms`, `12.5 s`, `3m 05s`, `2h 10m`, `4d 07h`, `2.3 years`, `149 years`. */
 export function formatDuration(ms: number): string {
   if (!Number.isFinite(ms)) return "-";
   if (ms < 999.5) return `${Math.round(ms)} ms`;
@@ -52,6 +54,9 @@ export function formatDuration(ms: number): string {
   const minutes = Math.round(seconds / 60);
   if (minutes < 24 * 60) return `${Math.floor(minutes / 60)}h ${pad(minutes % 60)}m`;
   const hours = Math.round(minutes / 60);
+  const years = hours / YEAR_HOURS;
+  if (years >= 9.95) return `${Math.round(years).toLocaleString("en-US")} years`;
+  if (years >= 1) return `${years.toFixed(1)} years`;
   return `${Math.floor(hours / 24)}d ${pad(hours % 24)}h`;
 }
 

@@ -6,7 +6,7 @@
 
 import type { GenerationReport, TextPiece } from "../inference/generate.ts";
 import { formatDuration, formatRate } from "./format.ts";
-import { streamOutput } from "./progress.ts";
+import { print } from "./print.ts";
 import type { Prompt } from "./prompts.ts";
 
 /** How texts are shown. */
@@ -17,52 +17,74 @@ export interface TextOutput {
   readonly json: boolean;
   /** Seed of each text, for JSON. */
   readonly seeds: readonly number[];
+  /** Takes the texts. @default stdout */
+  readonly write?: (text: string) => void;
 }
 
 /** Texts of a generation in the making. */
 type Texts = Generator<TextPiece, GenerationReport[], void>;
 
-/** Prints the text of one prompt as it comes, or several when all are there, each under a line with its number. */
+/**
+ * Prints the text of one prompt as it comes, or several, each whole as soon as it and those before it are done, under a line with its
+ * number. Throws `Deno.errors.BrokenPipe`, without computing more, where nobody reads them any more.
+ */
 export function printTexts(
   generation: Texts,
   prompts: readonly Prompt[],
   output: TextOutput,
 ): GenerationReport[] {
-  return prompts.length === 1 && !output.json
-    ? printOne(generation, prompts[0]!, output)
-    : printAll(generation, prompts, output);
+  const { write = print } = output;
+  const lines = prompts.length === 1 && !output.json
+    ? lineOfOne(generation, prompts[0]!, output)
+    : linesOfAll(generation, prompts, output);
+  try {
+    for (;;) {
+      const { done, value } = lines.next();
+      if (done) return value;
+      write(value);
+    }
+  } finally {
+    generation.return([]); // frees its memory where it was not run to its end
+  }
 }
 
-function printOne(generation: Texts, prompt: Prompt, { echo }: TextOutput): GenerationReport[] {
-  const out = streamOutput(Deno.stdout);
+function* lineOfOne(
+  generation: Texts,
+  prompt: Prompt,
+  { echo }: TextOutput,
+): Generator<string, GenerationReport[], void> {
   let next = generation.next(); // what is wrong with the prompt shows here, before anything is printed
-  if (echo) out.write(prompt.text);
-  for (; !next.done; next = generation.next()) out.write(next.value.text);
-  out.write("\n");
+  if (echo) yield prompt.text;
+  for (; !next.done; next = generation.next()) yield next.value.text;
+  yield "\n";
   return next.value;
 }
 
-function printAll(
+function* linesOfAll(
   generation: Texts,
   prompts: readonly Prompt[],
   { echo, json, seeds }: TextOutput,
-): GenerationReport[] {
+): Generator<string, GenerationReport[], void> {
   const texts = prompts.map(() => "");
-  let next = generation.next();
-  for (; !next.done; next = generation.next()) texts[next.value.prompt] += next.value.text;
-  const reports = next.value;
-  const out = streamOutput(Deno.stdout);
+  const reports = new Map<number, GenerationReport>();
   const sampled = prompts.some(({ sample }) => sample > 1);
-  for (const [i, prompt] of prompts.entries()) {
-    const { index, sample, text } = prompt;
-    const of = sampled ? `${index}, sample ${sample}` : index;
-    out.write(
-      json
-        ? textToJson({ prompt, text: texts[i]!, seed: seeds[i]!, report: reports[i]! }) + "\n"
-        : `==> ${of} <==\n${echo ? text : ""}${texts[i]}\n`,
-    );
+  let printed = 0;
+  for (;;) {
+    const { done, value } = generation.next();
+    if (done) return value;
+    texts[value.prompt] += value.text;
+    if (value.report === null) continue;
+    reports.set(value.prompt, value.report);
+    for (; reports.has(printed); printed++) {
+      const report = reports.get(printed)!;
+      const prompt = prompts[printed]!;
+      const text = texts[printed]!;
+      const of = sampled ? `${prompt.index}, sample ${prompt.sample}` : prompt.index;
+      yield json
+        ? textToJson({ prompt, text, seed: seeds[printed]!, report }) + "\n"
+        : `==> ${of} <==\n${echo ? prompt.text : ""}${text}\n`;
+    }
   }
-  return reports;
 }
 
 function textToJson(

@@ -25,6 +25,7 @@ export function formatHelp(command: Command): string {
   const rows = [
     ...command.flags.map((flag) => [flagColumn(flag), flagHelp(flag)] as const),
     ["-h, --help", "print this help"] as const,
+    ["-V, --version", "print the version"] as const,
   ];
   const sections = [
     `${command.name}: ${command.summary}`,

@@ -10,7 +10,7 @@ import { formatDuration } from "./format.ts";
 export interface ProgressOutput {
   /** Writes text as it is, without a line end of its own. */
   write(text: string): void;
-  /** Width of the terminal in columns, or `null` where there is none. */
+  /** Width of the terminal in columns, or `null` where there is none that can draw a line over another. */
   columns(): number | null;
 }
 
@@ -24,6 +24,8 @@ export interface ProgressOptions {
   style?: "auto" | "bar" | "plain";
   /** Shortest time between two redraws of the bar, in ms. @default 100 */
   barIntervalMs?: number;
+  /** Time after which the bar is drawn again though nothing was heard, in ms. @default 1000 */
+  tickMs?: number;
   /** Shortest time between two plain lines, in ms; 0 writes every one. @default 0 */
   plainIntervalMs?: number;
   /** @default stderr */
@@ -38,15 +40,19 @@ export interface ProgressOptions {
 export interface ProgressState {
   /** Units that are done. */
   done: number;
-  /** What the line says beside the bar. */
+  /** What else the line says: parts two spaces apart, the last ones left out where the terminal is too narrow for them. */
   text: string;
 }
 
-const BAR_WIDTH = 24;
+/** Columns of the bar: at most, and with fewer there is none. */
+const BAR_WIDTH = { most: 24, least: 8 };
+/** Columns of a terminal that doesn't know them. */
+const USUAL_COLUMNS = 80;
 const CLEAR = "\r\x1b[K";
 
 /**
- * One line of progress with the time that is left.
+ * One line of progress: percentage, time left, time taken, and as much of the rest as the terminal is wide. It moves on every second, so
+ * that a long step doesn't look frozen; what blocks the thread blocks that too.
  *
  * The time left assumes the pace since the line was made (or since `startedAt`, or since {@linkcode start} said where a resumed run
  * began). {@linkcode log} writes a lasting line above the bar; {@linkcode finish} leaves the last state on screen.
@@ -58,11 +64,15 @@ export class ProgressLine {
   readonly #intervalMs: number;
   readonly #output: ProgressOutput;
   readonly #now: () => number;
+  readonly #tickMs: number;
+  #ticking: ReturnType<typeof setInterval> | null = null;
   #startedAt: number;
   #startedWith = 0;
   #drawnAt = -Infinity;
   #state: ProgressState | null = null;
   #drawn = true;
+  #heardAt = 0;
+  #remainingMs: number | null = null;
 
   constructor(options: ProgressOptions = {}) {
     this.#total = options.total ?? null;
@@ -73,23 +83,21 @@ export class ProgressLine {
     this.#intervalMs = this.#bar ? options.barIntervalMs ?? 100 : options.plainIntervalMs ?? 0;
     this.#now = options.now ?? (() => performance.now());
     this.#startedAt = options.startedAt ?? this.#now();
-  }
-
-  /** Whether a bar is drawn, as opposed to plain lines. */
-  get isBar(): boolean {
-    return this.#bar;
+    this.#tickMs = options.tickMs ?? 1000;
   }
 
   /** Starts the clock again at `done` units: a resumed run didn't just do what it found done. */
   start(done: number): void {
     this.#startedWith = done;
     this.#startedAt = this.#now();
+    if (!this.#bar) return;
+    this.#hear({ done, text: "" });
+    this.#draw();
   }
 
   /** Shows a state; states that come faster than the interval are passed over, the last one never. */
   update(state: ProgressState): void {
-    this.#state = state;
-    this.#drawn = false;
+    this.#hear(state);
     if (this.#now() - this.#drawnAt >= this.#intervalMs) this.#draw();
   }
 
@@ -101,6 +109,8 @@ export class ProgressLine {
 
   /** Draws what was passed over and ends the line. */
   finish(): void {
+    if (this.#ticking !== null) clearInterval(this.#ticking);
+    this.#ticking = null;
     if (this.#state !== null && !this.#drawn) this.#draw();
     if (this.#bar && this.#state !== null) this.#output.write("\n");
     this.#state = null;
@@ -113,21 +123,57 @@ export class ProgressLine {
     return ((this.#now() - this.#startedAt) / made) * Math.max(0, this.#total - done);
   }
 
+  #hear(state: ProgressState): void {
+    this.#state = state;
+    this.#drawn = false;
+    this.#heardAt = this.#now();
+    this.#remainingMs = this.remainingMs(state.done);
+    if (!this.#bar || this.#ticking !== null) return;
+    this.#ticking = setInterval(() => this.#draw(), this.#tickMs);
+    Deno.unrefTimer(this.#ticking);
+  }
+
   #draw(): void {
     const { done, text } = this.#state!;
     this.#drawnAt = this.#now();
     this.#drawn = true;
-    const left = this.remainingMs(done);
-    const eta = left === null || done === this.#total ? "" : ` eta ${formatDuration(left)}`;
     if (!this.#bar) {
-      this.#output.write([this.#label, text].filter((part) => part !== "").join(" ") + eta + "\n");
+      const parts = [this.#label, text, ...this.#timeLeft(done)];
+      this.#output.write(parts.filter((part) => part !== "").join(" ") + "\n");
       return;
     }
-    const parts = [this.#label, this.#total === null ? "" : drawBar(done / this.#total), text];
-    const line = parts.filter((part) => part !== "").join(" ") + eta;
-    const columns = this.#output.columns() ?? 100;
-    const fits = line.length < columns ? line : line.slice(0, Math.max(0, columns - 2)) + "…";
-    this.#output.write(CLEAR + fits);
+    // A line as wide as the terminal would go on in the next one.
+    const room = (this.#output.columns() ?? USUAL_COLUMNS) - 1;
+    this.#output.write(CLEAR + this.#fitted({ done, text }, room));
+  }
+
+  /** The line of a terminal, `room` columns wide at most. */
+  #fitted({ done, text }: ProgressState, room: number): string {
+    const part = this.#total === null ? null : Math.min(1, Math.max(0, done / this.#total));
+    const numbers = [
+      ...(part === null ? [] : [`${Math.floor(100 * part)}%`.padStart(4)]),
+      ...this.#timeLeft(done),
+      `after ${formatDuration(this.#now() - this.#startedAt)}`,
+    ].join(" ");
+    const all = text.split("  ").filter((word) => word !== "");
+    let line = this.#label === "" ? numbers : `${this.#label} ${numbers}`;
+    if (line.length > room) return numbers.trimStart().slice(0, Math.max(0, room));
+    let shown = 0;
+    for (; shown < all.length && line.length + 2 + all[shown]!.length <= room; shown++) {
+      line += `  ${all[shown]}`;
+    }
+    const width = Math.min(BAR_WIDTH.most, room - line.length - 1);
+    if (part === null || shown < all.length || width < BAR_WIDTH.least) return line;
+    const filled = Math.round(width * part);
+    const bar = "█".repeat(filled) + "░".repeat(width - filled);
+    return this.#label === "" ? `${bar} ${line}` : line.replace(" ", ` ${bar} `);
+  }
+
+  /** The time left, less what has gone by since it was known; nothing where it isn't known. */
+  #timeLeft(done: number): string[] {
+    if (this.#remainingMs === null || done === this.#total) return [];
+    const left = Math.max(0, this.#remainingMs - (this.#now() - this.#heardAt));
+    return [`eta ${formatDuration(left)}`];
   }
 }
 
@@ -142,11 +188,12 @@ export function streamOutput(stream: typeof Deno.stdout | typeof Deno.stderr): P
       });
     },
     columns() {
-      if (!stream.isTerminal()) return null;
+      if (!stream.isTerminal() || isDumb()) return null;
       try {
-        return Deno.consoleSize().columns; // throws where stdin, stdout and stderr are all redirected
+        // Some terminals say 0. It throws where stdin, stdout and stderr are all redirected.
+        return Deno.consoleSize().columns || USUAL_COLUMNS;
       } catch {
-        return 80;
+        return USUAL_COLUMNS;
       }
     },
   };
@@ -166,8 +213,9 @@ function withoutReader(write: () => void): void {
   }
 }
 
-function drawBar(fraction: number): string {
-  const filled = Math.round(BAR_WIDTH * Math.min(1, Math.max(0, fraction)));
-  const percent = Math.floor(100 * Math.min(1, Math.max(0, fraction)));
-  return `${"█".repeat(filled)}${"░".repeat(BAR_WIDTH - filled)} ${String(percent).padStart(3)}%`;
+/** Whether the terminal shows text and nothing else: no cursor that goes back. */
+function isDumb(): boolean {
+  const name = "TERM";
+  const { state } = Deno.permissions.querySync({ name: "env", variable: name });
+  return state === "granted" && Deno.env.get(name) === "dumb";
 }

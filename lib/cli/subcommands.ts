@@ -6,6 +6,7 @@
 
 import { type Command, reportError, runCommand, UsageError } from "./command.ts";
 import { columns } from "./help.ts";
+import { keepIgnoredHangup } from "./interrupt.ts";
 import { nearest } from "./nearest.ts";
 
 /** A command that isn't loaded yet. */
@@ -32,6 +33,7 @@ export interface Program {
  */
 export async function runProgram(program: Program, argv: readonly string[]): Promise<number> {
   const [first, ...rest] = argv;
+  keepIgnoredHangup();
   try {
     if (first === "--version" || first === "-V" || first === "version") {
       console.log(`${program.name} ${program.version}`);

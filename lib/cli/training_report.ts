@@ -121,14 +121,20 @@ export class TrainingReport {
     this.#line.log(message);
   }
 
+  /** Ends the line that stands. */
+  finish(): void {
+    this.#line.finish();
+  }
+
+  /** The numbers, those that matter most first: a narrow terminal has no room for all. */
   #describe(record: StepRecord): string {
     const parts = [
       `step ${record.step}/${this.#steps}`,
       `loss ${record.loss.toFixed(4)}`,
+      formatRate(record.tokens_per_s),
       ...(this.#bitsPerByte === null ? [] : [`val ${this.#bitsPerByte.toFixed(3)} bpb`]),
       `lr ${record.lr.toExponential(2)}`,
       `grad ${record.grad_norm.toFixed(2)}`,
-      formatRate(record.tokens_per_s),
       ...(record.mfu_bf16 === null ? [] : [`MFU ${formatPercent(record.mfu_bf16)}`]),
       ...describeTernary(this.#ternary),
       ...(record.skipped === 0 ? [] : [`${record.skipped} skipped`]),

@@ -28,7 +28,7 @@ export interface RunConfig {
   readonly logging: LoggingConfig;
 }
 
-/** Where tokens come from. Paths are relative to the working directory. */
+/** Where tokens come from. Paths are relative to the working directory, which `deno task` makes that of its caller. */
 export interface DataConfig {
   /** Token files, one or more. */
   readonly train: readonly string[];
@@ -160,7 +160,7 @@ export interface LoggingConfig {
   readonly tensorboard: string | null;
   /** Seconds between records of the machine, 0 for none. @default 10 */
   readonly machineEveryS: number;
-  /** `auto` draws a bar on a terminal and plain lines elsewhere. @default "auto" */
+  /** `auto` draws a bar on a terminal that isn't dumb and plain lines elsewhere. @default "auto" */
   readonly console: "auto" | "bar" | "plain";
   /** Dense bfloat16 peak of the device in TFLOP/s, MFU's denominator; null takes the known card's. @default null */
   readonly peakTflops: number | null;

@@ -31,6 +31,8 @@ export interface PromptOptions {
   readonly names?: readonly string[];
   /** Told of each token that doesn't end its text by itself; true ends it, after the token. @default none ends one */
   readonly isLast?: (prompt: number, id: number) => boolean;
+  /** Told of each text that is done, before its last token is yielded. @default nobody is */
+  readonly onEnd?: (prompt: number, report: GenerationReport) => void;
 }
 
 /**
@@ -102,7 +104,7 @@ export class BatchGenerator implements Disposable {
     prompts: readonly ArrayLike<number>[],
     options: GenerationOptions & VocabularyOptions & PromptOptions = {},
   ): Generator<BatchToken, GenerationReport[], void> {
-    const { maxTokens = 256, endIds, seeds, isLast } = options;
+    const { maxTokens = 256, endIds, seeds, isLast, onEnd } = options;
     if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
       throw new RangeError(
         `Cannot generate as max-tokens must be a whole number above 0: current value is ${maxTokens}`,
@@ -143,7 +145,9 @@ export class BatchGenerator implements Disposable {
         : null;
       this.#ids[slot] = id;
       if (stop !== null) {
-        reports[prompt] = { ...report, stop };
+        const ended: GenerationReport = { ...report, stop };
+        reports[prompt] = ended;
+        onEnd?.(prompt, ended);
         slots[slot] = null;
       }
       return ends ? null : { prompt, id };

@@ -76,7 +76,10 @@ export interface TextOptions extends GenerationOptions {
 export interface TextPiece {
   /** Index of the prompt. */
   readonly prompt: number;
+  /** Empty only where the text is done and nothing was left to yield. */
   readonly text: string;
+  /** How the text ended, in its last piece; null in the others. */
+  readonly report: GenerationReport | null;
 }
 
 /** Prompts that {@linkcode generateTexts} continues at a time, if it is not told. */
@@ -99,13 +102,13 @@ export function* generateText(
   for (;;) {
     const { done, value } = generation.next();
     if (done) return value[0]!;
-    yield value.text;
+    if (value.text !== "") yield value.text;
   }
 }
 
 /**
  * Yields the texts that continue `prompts`, `sequences` of them at a time, in pieces as {@linkcode generateText} does: a prompt's pieces
- * are in order, those of different prompts come as they are chosen.
+ * are in order, those of different prompts come as they are chosen. The last one has the text's report.
  *
  * Of equal prompts the first takes the seed, the next one the seed and 1, and so on: they are samples of what the model makes of it, and
  * each is what its seed gives a prompt alone ({@linkcode sampleSeeds}).
@@ -141,6 +144,7 @@ export function* generateTexts(
     stops: new StopTexts(stopTexts),
   }));
   let piece = ""; // of the token that is yielded next
+  const ended: { prompt: number; report: GenerationReport }[] = [];
   const generation = generator.generate(ids, {
     ...options,
     seeds: sampleSeeds(prompts, options.seed),
@@ -150,20 +154,21 @@ export function* generateTexts(
       piece = text;
       return stopped;
     },
+    onEnd: (prompt, report) => void ended.push({ prompt, report }),
     endIds: endIds(loaded),
     vocabSize: tokenizer.vocabSize,
   });
   for (;;) {
     const { done, value } = generation.next();
-    if (done) {
-      for (const [prompt, { decoder, stops }] of texts.entries()) {
-        if (value[prompt]!.stop === "stop_text") continue;
-        const text = stops.push(decoder.flush()).text + stops.flush();
-        if (text !== "") yield { prompt, text };
-      }
-      return value;
+    if (!done && piece !== "") yield { prompt: value.prompt, text: piece, report: null };
+    for (const { prompt, report } of ended.splice(0)) {
+      const { decoder, stops } = texts[prompt]!;
+      const text = report.stop === "stop_text"
+        ? ""
+        : stops.push(decoder.flush()).text + stops.flush();
+      yield { prompt, text, report };
     }
-    if (piece !== "") yield { prompt: value.prompt, text: piece };
+    if (done) return value;
   }
 }
 

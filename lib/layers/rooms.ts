@@ -30,11 +30,11 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   interop: { imports: ["model/config"], types: ["model"] },
   bench: {
     imports: [
-      ...["cli/format", "cli/command", "report/svg_parts", "metrics/peak_ops"],
+      ...["cli/format", "cli/command", "cli/print", "report/svg_parts", "metrics/peak_ops"],
       ...["inference", "model", "kernels", "tensor", "ffi"],
     ],
   },
-  cli: { imports: ["inference/load_model"], types: ["*"] },
+  cli: { imports: ["inference/load_model", "ffi/hangup"], types: ["*"] },
   config: {
     imports: [
       ...["cli/nearest", "model/config", "model/presets", "optim/schedule"],

@@ -1,3 +1,4 @@
+import meta from "../../deno.json" with { type: "json" };
 import { DivergedError } from "../../lib/stability/diverged_error.ts";
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import {
@@ -194,6 +195,13 @@ Deno.test("runCommand() prints help on stdout and returns 0 when asked, whatever
   const { code, stdout } = await captureConsole(() => runCommand(demo(), ["--bogus", "--help"]));
   assertEquals(code, 0);
   assertStringIncludes(stdout, "Usage: deno task demo");
+});
+
+Deno.test("runCommand() prints the version on stdout and returns 0 when asked", async () => {
+  for (const flag of ["--version", "-V"]) {
+    const found = await captureConsole(() => runCommand(demo(), ["--seed", "1", flag]));
+    assertEquals(found, { code: 0, stdout: `titanbit ${meta.version}\n`, stderr: "" });
+  }
 });
 
 Deno.test("runCommand() prints the message alone on stderr and returns 1 when the command throws", async () => {

@@ -40,6 +40,14 @@ Deno.test("formatDuration() shows the two largest units and rounds into the next
   );
 });
 
+Deno.test("formatDuration() counts years from the first on", () => {
+  const day = 86_400_000;
+  assertEquals(
+    [365 * day, 366 * day, 3633 * day, 3635 * day, 54_648 * day, 1e6 * day].map(formatDuration),
+    ["365d 00h", "1.0 years", "9.9 years", "10 years", "150 years", "2,738 years"],
+  );
+});
+
 Deno.test("formatPercent() keeps one decimal", () => {
   assertEquals(formatPercent(0.4404), "44.0%");
 });

@@ -121,6 +121,16 @@ Deno.test("generate names file and line of a prompt that it can't continue", () 
     assertMatch(stderr, /^error: Cannot continue line 3 of .*prompts\.txt as it must leave room/);
   }));
 
+Deno.test("generate stops with 141 when the reader of its texts is gone", () =>
+  withCheckpoint(async ({ checkpoint }) => {
+    // The first line goes through; of 3000 texts the others would take most of a minute.
+    const { code, stdout, stderr } = await runTask("generate", [
+      ...["--checkpoint", checkpoint, "--prompt", "ab", "--samples", "3000", "--sequences", "1"],
+      ...["--json", "--stats"],
+    ], { reader: "head -n 1" });
+    assertEquals([code, stdout.split("\n").length, stderr], [141, 2, ""]);
+  }));
+
 const WRONG: [string, string[], RegExp][] = [
   ["there is no prompt", [], /needs a prompt: give --prompt/],
   [

@@ -1,5 +1,12 @@
-import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
 import { fromFileUrl } from "@std/path";
+import meta from "../../deno.json" with { type: "json" };
 import { runCommand } from "../../lib/cli/command.ts";
 import { BitNetConfig } from "../../lib/model/config.ts";
 import { presetOptions } from "../../lib/model/presets.ts";
@@ -8,7 +15,8 @@ import { AdamW } from "../../lib/optim/adamw.ts";
 import { command } from "../../tasks/info.ts";
 import { captureConsole } from "../support/console.ts";
 
-const CONFIGS = fromFileUrl(new URL("../../configs/", import.meta.url));
+const ROOT = fromFileUrl(new URL("../../", import.meta.url));
+const CONFIGS = `${ROOT}configs/`;
 
 async function info(...argv: string[]) {
   return await captureConsole(() => runCommand(command, argv));
@@ -40,9 +48,9 @@ Deno.test("info shows every section for a named size, in any case", async () => 
   ) assertStringIncludes(stdout, part);
 });
 
-Deno.test("info without a model shows what was found and nothing else", async () => {
+Deno.test("info without a model shows which TitanBit it is, what was found and nothing else", async () => {
   const { stdout } = await info();
-  assert(stdout.startsWith("Found here"));
+  assertMatch(stdout, /^TitanBit \d+\.\d+\.\d+(, commit [0-9a-f]{40})?\n\nFound here/);
 });
 
 Deno.test("info --json has parts that add up", async () => {
@@ -60,6 +68,21 @@ Deno.test("info --json has parts that add up", async () => {
     memory.total_bytes,
   );
   assertEquals(flops.forward_int8 + flops.forward_float + flops.backward_float, flops.total);
+});
+
+Deno.test("info --json has the version, the commit and keys in snake_case alone", async () => {
+  const found = await infoJson("--model-size=125M", "--device=cpu");
+  const git = await new Deno.Command("sh", {
+    args: ["-c", `git -C "$0" rev-parse HEAD || echo null`, ROOT],
+    stderr: "null",
+  }).output();
+  const commit = new TextDecoder().decode(git.stdout).trim();
+  assertEquals([found.version, String(found.commit)], [meta.version, commit]);
+  const keys = (value: unknown): string[] =>
+    typeof value !== "object" || value === null ? [] : Object.entries(value)
+      .flatMap(([key, inner]) => Array.isArray(value) ? keys(inner) : [key, ...keys(inner)]);
+  assert(keys(found).includes("memory_bytes"));
+  assertEquals(keys(found).filter((key) => !/^[a-z0-9_]+$/.test(key)), []);
 });
 
 Deno.test("info counts exactly the parameters that the model lays out, and AdamW's two moments of them", async () => {

@@ -19,15 +19,19 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** Starts `tasks/<name>.ts` in a process with the permissions of its task, its standard input from a file. */
+/** Starts `tasks/<name>.ts` in a process with the permissions of its task, its standard input from a file, its output to `reader`. */
 export function startTask(
   name: string,
   args: readonly string[],
-  options: { stdin?: string; env?: Readonly<Record<string, string>> } = {},
+  options: { stdin?: string; reader?: string; env?: Readonly<Record<string, string>> } = {},
 ): Deno.ChildProcess {
+  // The exit code is that of the task, not of its reader.
+  const shell = options.reader === undefined
+    ? 'exec deno "$@" < "$0"'
+    : `exec 3>&1; code=$({ { deno "$@" < "$0"; echo $? >&4; } | ${options.reader} >&3; } 4>&1); exit $code`;
   return new Deno.Command("sh", {
     args: [
-      ...["-c", 'exec deno "$@" < "$0"', options.stdin ?? "/dev/null"],
+      ...["-c", shell, options.stdin ?? "/dev/null"],
       ...["run", "--no-prompt", "--no-check", ...taskPermissions(name)],
       `${ROOT}tasks/${name}.ts`,
       ...args,
@@ -42,7 +46,7 @@ export function startTask(
 export async function runTask(
   name: string,
   args: readonly string[],
-  options: { stdin?: string } = {},
+  options: { stdin?: string; reader?: string } = {},
 ): Promise<Finished> {
   const { code, stdout, stderr } = await startTask(name, args, options).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);

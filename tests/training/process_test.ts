@@ -5,9 +5,11 @@ import { fromFileUrl, join } from "@std/path";
 import { readRecords } from "../../lib/metrics/sinks.ts";
 import { BYTE_VOCAB, byteTokenizerJson } from "../inference/support.ts";
 import { hasCuda } from "../support/devices.ts";
+import { hasScript, startInTerminal } from "../support/terminal.ts";
 import { tensorsOf, type TinyRun, tinyRun } from "./support.ts";
 
-const TASK = fromFileUrl(new URL("../../tasks/train.ts", import.meta.url));
+const ROOT = fromFileUrl(new URL("../..", import.meta.url));
+const TASK = `${ROOT}tasks/train.ts`;
 
 interface Ended {
   readonly code: number;
@@ -15,9 +17,9 @@ interface Ended {
   readonly stderr: string;
 }
 
-/** Starts the command, after `shell`; `onText` sees stderr as it grows and may send a signal. */
+/** Starts the command on a run, or with its arguments alone, after `shell`; `onText` sees stderr as it grows and may send a signal. */
 async function train(
-  run: TinyRun,
+  run: TinyRun | null,
   args: string[],
   options: {
     onText?: (text: string, process: Deno.ChildProcess) => void;
@@ -27,8 +29,8 @@ async function train(
   const { onText = () => {}, shell = ":" } = options;
   const command = ["run", "-A", "--no-prompt", "--no-check", "--cached-only", TASK];
   const process = new Deno.Command("sh", {
-    args: ["-c", `${shell}; exec "$@"`, "sh", Deno.execPath(), ...command, "--config", run.file]
-      .concat(args),
+    args: ["-c", `${shell}; exec "$@"`, "sh", Deno.execPath(), ...command]
+      .concat(run === null ? [] : ["--config", run.file], args),
     stdout: "null",
     stderr: "piped",
     env: { NO_COLOR: "1" },
@@ -50,12 +52,6 @@ function signalAt(mark: string, signal: Deno.Signal) {
     sent = true;
     process.kill(signal);
   };
-}
-
-function hasScript(): boolean {
-  const options = { args: ["-c", "script -qec true /dev/null"] };
-  return new Deno.Command("sh", { ...options, stdout: "null", stderr: "null" }).outputSync()
-    .success;
 }
 
 async function killAndResume(device: "cpu" | "cuda"): Promise<void> {
@@ -103,23 +99,108 @@ for (const device of ["cpu", "cuda"] as const) {
   });
 }
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.test(`train finishes its step, saves and exits with 0 when it gets ${signal}`, async () => {
+/** What a run that is long enough is given to be interrupted. */
+const LONG = ["--set", "training.steps=20000", "--set", "checkpoint.every_steps=0"];
+
+/** Folders of the run's checkpoints. */
+function checkpointsOf(run: TinyRun): string[] {
+  return [...Deno.readDirSync(run.run)].filter(({ isDirectory }) => isDirectory)
+    .map(({ name }) => name);
+}
+
+for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const) {
+  Deno.test(`train finishes its step, saves, says how to go on and exits with ${code} when it gets ${signal}`, async () => {
     await using run = await tinyRun();
-    const ended = await train(
-      run,
-      ["--set", "training.steps=20000", "--set", "checkpoint.every_steps=0"],
-      { onText: signalAt("step 3/", signal) },
-    );
-    assertEquals(ended.code, 0, ended.stderr);
+    const faults = join(run.folder, "no faults.yaml");
+    await Deno.writeTextFile(faults, "[]\n");
+    const ended = await train(run, [...LONG, "--inject", faults], {
+      onText: signalAt("step 3/", signal),
+    });
+    assertEquals([ended.code, ended.signal], [code, null], ended.stderr);
     assertStringIncludes(ended.stderr, "interrupted at step");
     assertStringIncludes(ended.stderr, "hidden_size:"); // the whole config, as the run began
-    const saved = [...Deno.readDirSync(run.run)].filter(({ isDirectory }) => isDirectory);
-    assertEquals(saved.length, 1);
+    // What the checkpoint's config holds needn't be given again.
+    const line = `go on with  deno task train --resume ${run.run} --inject '${faults}'\n`;
+    assert(ended.stderr.endsWith(line), ended.stderr.slice(-300));
+    assertEquals(checkpointsOf(run).length, 1);
     const records = await readRecords(join(run.run, "metrics.jsonl"));
     assertEquals(records.at(-1)!.type, "event");
   });
 }
+
+Deno.test("train goes on from the folder alone when it was interrupted, to the same last step", async () => {
+  await using run = await tinyRun();
+  const set = ["--set", "training.steps=60", "--set", "checkpoint.every_steps=0"];
+  const { code } = await train(run, set, { onText: signalAt("step 3/", "SIGINT") });
+  assertEquals(code, 130);
+  const { code: end, stderr } = await train(null, ["--resume", run.run]);
+  assertEquals(end, 0, stderr);
+  assertStringIncludes(stderr, "finished at step 60");
+});
+
+Deno.test("train takes signals that come together for one", async () => {
+  await using run = await tinyRun();
+  let sent = false;
+  const ended = await train(run, LONG, {
+    onText(text, process) {
+      if (sent || !text.includes("step 3/")) return;
+      sent = true;
+      for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.kill(signal);
+    },
+  });
+  assertStringIncludes(ended.stderr, "go on with");
+  assertEquals(checkpointsOf(run).length, 1);
+});
+
+Deno.test("train exits at once when a second signal comes later", async () => {
+  await using run = await tinyRun();
+  // Steps of some seconds: the first is still at work when the second signal comes.
+  const slow = ["training.batch_sequences=20000", "training.micro_batch=1"];
+  let sent = false;
+  const ended = await train(run, [...LONG, ...slow.flatMap((one) => ["--set", one])], {
+    onText(text, process) {
+      if (sent || !text.includes("steps 1 to")) return;
+      sent = true;
+      process.kill("SIGINT");
+      setTimeout(() => process.kill("SIGTERM"), 800);
+    },
+  });
+  assertEquals(ended.code, 143, ended.stderr);
+  assertEquals(checkpointsOf(run), []);
+});
+
+Deno.test("train goes on through SIGHUP when it was started to ignore it, as nohup does", async () => {
+  await using run = await tinyRun();
+  let hungUp = false;
+  const ended = await train(run, LONG, {
+    shell: "trap '' HUP",
+    onText(text, process) {
+      if (!hungUp && text.includes("step 3/")) {
+        hungUp = true;
+        process.kill("SIGHUP");
+        setTimeout(() => process.kill("SIGTERM"), 1500);
+      }
+    },
+  });
+  assertEquals(ended.code, 143, ended.stderr);
+  assert(!ended.stderr.slice(0, ended.stderr.indexOf("step 4/")).includes("stopping"));
+});
+
+Deno.test({
+  name: "train saves and exits with 130 when Ctrl-C is typed in the terminal of its task",
+  ignore: !hasScript(),
+  fn: async () => {
+    await using run = await tinyRun();
+    const words = [Deno.execPath(), "task", "train", "--config", run.file, ...LONG];
+    const terminal = startInTerminal(words, { cwd: ROOT });
+    await terminal.until((text) => /step \d+\//.test(text));
+    await terminal.type("\x03");
+    const text = await terminal.until(() => false);
+    assertEquals((await terminal.process.status).code, 130, text);
+    assertStringIncludes(text, "go on with  deno task train --resume");
+    assertEquals(checkpointsOf(run).length, 1);
+  },
+});
 
 Deno.test({
   name: "train saves when its terminal is closed",
@@ -128,29 +209,15 @@ Deno.test({
     await using run = await tinyRun();
     const task = [Deno.execPath(), "run", "-A", "--no-prompt", "--no-check", "--cached-only", TASK];
     const set = ["training.steps=200000", "checkpoint.every_steps=0", "logging.console=plain"];
-    const words = [...task, "--config", run.file, ...set.flatMap((one) => ["--set", one])];
-    const terminal = new Deno.Command("sh", {
-      args: [
-        "-c",
-        'exec script -qfec "$1" /dev/null',
-        "sh",
-        words.map((word) => `'${word}'`).join(" "),
-      ],
-      stdin: "null",
-      stdout: "piped",
-      stderr: "null",
-    }).spawn();
-    let text = "";
-    for await (const chunk of terminal.stdout.pipeThrough(new TextDecoderStream())) {
-      text += chunk;
-      if (text.includes("step 3/")) break;
-    }
-    terminal.kill("SIGKILL"); // the terminal goes away with the program that made it
-    await terminal.status;
-    const isSaved = () => {
-      const names = [...Deno.readDirSync(run.run)].map(({ name }) => name);
-      return names.some((name) => name.startsWith("step_"));
-    };
+    const terminal = startInTerminal([
+      ...[...task, "--config", run.file],
+      ...set.flatMap((one) => ["--set", one]),
+    ]);
+    await terminal.until((text) => text.includes("step 3/"));
+    terminal.process.kill("SIGKILL"); // the terminal goes away with the program that made it
+    const text = await terminal.until(() => false);
+    await terminal.process.status;
+    const isSaved = () => checkpointsOf(run).some((name) => name.startsWith("step_"));
     for (let turn = 0; turn < 200 && !isSaved(); turn++) {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
@@ -177,7 +244,7 @@ Deno.test("train refuses a run that another process trains, and takes it when th
   const after = await train(run, [...long, "--resume", run.run], {
     onText: signalAt("tok/s", "SIGTERM"),
   });
-  assertEquals(after.code, 0, after.stderr);
+  assertEquals(after.code, 143, after.stderr);
 });
 
 Deno.test("train refuses before its first step when checkpoints can't go where they should", async () => {
