@@ -35,7 +35,8 @@ Deno.test("summarize() gives the figures of a run", async () => {
   );
   assertEquals(summary.bestValidation, { step: 60, loss: 2.5, bitsPerByte: 2.5 / 3 });
   assertEquals([summary.trainingMs, summary.tokensPerS, summary.end], [300, 20000, "finished"]);
-  assertAlmostEquals(summary.finalLoss!, 2 + 8 / 60, 1e-6);
+  assertAlmostEquals(summary.lastLoss!, 2 + 8 / 60, 1e-6);
+  assertEquals(summary.lateLoss!.records, 1);
   assertAlmostEquals(summary.mfuBf16!, 0.4, 1e-6);
   assertEquals(summary.mfuMixed, null);
 });
