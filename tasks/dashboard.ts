@@ -4,9 +4,10 @@
  * @module
  */
 
-import { type Command, main, UsageError } from "../lib/cli/command.ts";
+import { type Command, main } from "../lib/cli/command.ts";
 import { onInterrupt } from "../lib/cli/interrupt.ts";
 import { Dashboard, DEFAULT_PORT } from "../lib/dashboard/server.ts";
+import { findRuns, MOST_RUNS } from "../lib/history/find_runs.ts";
 
 /** `dashboard`. */
 export const command: Command = {
@@ -15,12 +16,16 @@ export const command: Command = {
   description:
     "Reads the runs' records and changes nothing. On 127.0.0.1, which only this machine reaches, no token is needed;\n" +
     "on any other address one is, and is made up unless --token gives it. Ctrl-C ends it.",
+  positionals: [
+    { name: "more", help: "more runs, as a shell makes of --run checkpoints/lr*", variadic: true },
+  ],
   flags: [
     {
       name: "run",
       kind: "list",
       placeholder: "DIR",
-      help: "a run's folder, or a file of records; may be given again to compare",
+      help:
+        `a run's folder, its file of records, a folder of runs, or a pattern of them ('checkpoints/lr*'); may be given again to compare up to ${MOST_RUNS}`,
       required: true,
     },
     {
@@ -42,18 +47,14 @@ export const command: Command = {
   examples: [
     "deno task dashboard --run checkpoints/quickstart",
     "deno task dashboard --run checkpoints/a --run checkpoints/b --port 9000",
+    "deno task dashboard --run checkpoints",
     "deno task dashboard --run checkpoints/quickstart --host 0.0.0.0",
   ],
   async run(args) {
-    const paths = args.list("run");
-    if (paths.length > 12) {
-      throw new UsageError(
-        `Cannot compare as --run may be given 12 times: current value is ${paths.length} runs`,
-      );
-    }
+    const runs = findRuns([...args.list("run"), ...args.positionals]);
     const token = args.optionalString("token");
     await using dashboard = Dashboard.serve({
-      runs: paths.map((path) => ({ path })),
+      runs: runs.map(({ records }) => ({ records })),
       port: args.optionalInteger("port") ?? DEFAULT_PORT,
       host: args.string("host"),
       ...(token !== undefined && { token }),

@@ -114,11 +114,14 @@ export const command: Command = {
     console.error(`memory  ${describePlan(planRun(config, device.dtype, withLayers))}`);
     const { steps } = config.training;
     const heading = runConfigToYaml(config, fitted);
-    const report = new TrainingReport({ steps, style: config.logging.console, heading });
     const inject = args.optionalString("inject");
     const faults = inject === undefined ? [] : await loadFaults(inject);
     const port = args.optionalInteger("dashboard");
-    await using _dashboard = port === undefined ? null : showRun(config, port);
+    await using dashboard = port === undefined ? null : showRun(config, port);
+    const report = new TrainingReport({
+      ...{ steps, style: config.logging.console, heading },
+      ...(dashboard !== null && { address: `dashboard  ${dashboard.url}` }),
+    });
     using interrupt = onInterrupt(() => report.warn("stopping after this step"));
     const result = await runTraining(config, {
       ...(resume !== undefined && { resume }),
@@ -149,9 +152,7 @@ function showRun(config: RunConfig, port: number): Dashboard {
     );
   }
   const runs = [{ records, config: runConfigToYaml(config) }];
-  const dashboard = Dashboard.serve({ runs, port, warn: tell });
-  console.error(`dashboard  ${dashboard.url}`);
-  return dashboard;
+  return Dashboard.serve({ runs, port, warn: tell });
 }
 
 /** Of a run's folder its newest sound checkpoint; else what was given. */

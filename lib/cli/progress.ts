@@ -86,6 +86,11 @@ export class ProgressLine {
     this.#tickMs = options.tickMs ?? 1000;
   }
 
+  /** Whether a bar is drawn, as opposed to plain lines. */
+  get isBar(): boolean {
+    return this.#bar;
+  }
+
   /** Starts the clock again at `done` units: a resumed run didn't just do what it found done. */
   start(done: number): void {
     this.#startedWith = done;

@@ -17,6 +17,8 @@ export interface TrainingReportOptions {
   readonly style?: "auto" | "bar" | "plain";
   /** Shown when the run begins, as opposed to one that data or a checkpoint keep from it. @default none */
   readonly heading?: string;
+  /** Line that ends what is shown when the run begins: where to look at it. @default none */
+  readonly address?: string;
   /** @default stderr */
   readonly output?: ProgressOutput;
 }
@@ -26,12 +28,17 @@ export class TrainingReport {
   readonly #line: ProgressLine;
   readonly #steps: number;
   readonly #heading: string | null;
+  readonly #address: string | null;
+  #step: StepRecord | null = null;
+  /** Whether the newest step's line lacks what has been measured since. */
+  #isBehind = false;
   #bitsPerByte: number | null = null;
   #ternary: TernaryRecord | null = null;
 
   constructor(options: TrainingReportOptions) {
     this.#steps = options.steps;
     this.#heading = options.heading ?? null;
+    this.#address = options.address ?? null;
     this.#line = new ProgressLine({
       total: options.steps,
       label: "train",
@@ -62,12 +69,15 @@ export class TrainingReport {
             } of host memory`,
           );
         }
+        if (this.#address !== null) this.#line.log(this.#address);
         break;
       case "step":
-        this.#line.update({ done: record.step, text: this.#describe(record) });
+        this.#step = record;
+        this.#showStep();
         break;
       case "validation": {
         this.#bitsPerByte = record.bits_per_byte;
+        this.#fallBehind();
         const bits = record.bits_per_byte === null
           ? ""
           : `, ${record.bits_per_byte.toFixed(3)} bits per byte`;
@@ -82,6 +92,7 @@ export class TrainingReport {
       }
       case "ternary":
         this.#ternary = record;
+        this.#fallBehind();
         break;
       case "sample":
         this.#line.log(
@@ -106,6 +117,7 @@ export class TrainingReport {
         if (record.event === "rollback") this.#line.start(record.to_step);
         break;
       case "event":
+        if (this.#isBehind) this.#showStep();
         this.#line.finish();
         break;
     }
@@ -124,6 +136,18 @@ export class TrainingReport {
   /** Ends the line that stands. */
   finish(): void {
     this.#line.finish();
+  }
+
+  #showStep(): void {
+    if (this.#step === null) return;
+    this.#isBehind = false;
+    this.#line.update({ done: this.#step.step, text: this.#describe(this.#step) });
+  }
+
+  /** A bar takes what is new at once; of plain lines the next one, or one more at the end. */
+  #fallBehind(): void {
+    this.#isBehind = true;
+    if (this.#line.isBar) this.#showStep();
   }
 
   /** The numbers, those that matter most first: a narrow terminal has no room for all. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { differingSettings } from "../history/differing_settings.ts";
 import { findRun, type RunFiles, runFiles } from "../history/run_files.ts";
 import { TERNARY_STATISTICS } from "../history/ternary_history.ts";
 import { AccessRules, isLoopback, newToken } from "./access.ts";
@@ -167,10 +168,15 @@ export class Dashboard implements AsyncDisposable {
 
   async #listRuns(): Promise<Response> {
     for (const run of this.#runs) await run.poll();
+    const summaries = this.#runs.map((run) => run.summary());
+    const differing = differingSettings(summaries.map(({ config }) => config));
     return json({
       position: formatPositions(new Map(this.#runs.map((run) => [run.id, run.position]))),
       statistics: TERNARY_STATISTICS,
-      runs: this.#runs.map((run) => run.summary()),
+      runs: summaries.map((summary, index) => ({
+        ...summary,
+        settings: Object.fromEntries(differing.map(({ key, values }) => [key, values[index]])),
+      })),
     });
   }
 

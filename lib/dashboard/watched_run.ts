@@ -7,7 +7,7 @@
 import { describeStability } from "../cli/stability_text.ts";
 import { type Columns, downsample } from "../history/downsample.ts";
 import { LineFollower } from "../history/line_follower.ts";
-import { clipNorm, readConfig, type RunFiles } from "../history/run_files.ts";
+import { clipNorm, msSinceWritten, readConfig, type RunFiles } from "../history/run_files.ts";
 import { type NotedRecord, RunHistory } from "../history/run_history.ts";
 import type { StepSeries } from "../history/step_series.ts";
 import { smooth, type SmoothState } from "../history/smoothing.ts";
@@ -117,6 +117,7 @@ export class WatchedRun {
       name: start?.run ?? files.name,
       folder: files.folder,
       start,
+      silent_ms: msSinceWritten(files.records),
       last_step: steps.lastStep,
       rows: steps.length,
       undone_steps: history.undoneSteps,

@@ -22,14 +22,26 @@ const RECORDS = "metrics.jsonl";
 /** The files of a run: its folder, or its file of records. Throws `Error` where there are no records. */
 export function findRun(path: string): RunFiles {
   const info = statOrNull(path);
-  if (info === null || (info.isDirectory && statOrNull(join(path, RECORDS)) === null)) {
+  if (info === null || (info.isDirectory && !isRunFolder(path))) {
     throw new Error(
-      `Cannot show ${path} as it must be a run's folder with ${RECORDS}, or a file of records: current value is ${
-        info === null ? "no file" : `a folder without ${RECORDS}`
-      }; runs lie in checkpoints/, unless their config names another checkpoint.directory`,
+      `Cannot show ${path} as it must be a run's folder with ${RECORDS}, a folder of such, or a file of records: ` +
+        `current value is ${
+          info === null ? "no file" : "a folder without records"
+        }; runs lie in checkpoints/, unless their config names another checkpoint.directory`,
     );
   }
   return info.isDirectory ? runFiles(join(path, RECORDS)) : runFiles(path);
+}
+
+/** Whether a path is a folder with a run's records. */
+export function isRunFolder(path: string): boolean {
+  return statOrNull(path)?.isDirectory === true && statOrNull(join(path, RECORDS)) !== null;
+}
+
+/** Time since a file of records was written, in ms; null where it isn't there yet. */
+export function msSinceWritten(records: string): number | null {
+  const time = statOrNull(records)?.mtime ?? null;
+  return time === null ? null : Math.max(0, Date.now() - time.getTime());
 }
 
 /** The files of the run whose records are, or will be, at `records`. */
@@ -68,7 +80,9 @@ function statOrNull(path: string): Deno.FileInfo | null {
   try {
     return Deno.statSync(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
+      return null;
+    }
     throw error;
   }
 }

@@ -41,8 +41,10 @@ export class RunHistory implements LineTaker {
   #start: RunRecord | null = null;
   #generation = 0;
   #undone = 0;
+  /** Time of a step by the first record that has one; 0 before it. */
+  #firstStepMs = 0;
 
-  /** Optimizer steps. */
+  /** Optimizer steps, with `elapsed_ms`: the time of those that count, without evaluations and checkpoints. */
   get steps(): StepSeries {
     return this.#steps;
   }
@@ -116,6 +118,7 @@ export class RunHistory implements LineTaker {
     this.#notes = [];
     this.#start = null;
     this.#undone = 0;
+    this.#firstStepMs = 0;
   }
 
   #takeLine(line: string): void {
@@ -197,8 +200,27 @@ export class RunHistory implements LineTaker {
 
   #appendStep(): void {
     const step = this.#steps.values[0]!;
+    if (!Number.isFinite(step)) return;
     if (step <= this.#steps.lastStep) this.#cutOthers(step);
     this.#steps.append();
+    this.#sumTime();
+  }
+
+  /**
+   * Puts the time of all steps up to the last row's in its `elapsed_ms`. A record's `step_ms` is a step's; the record stands for all
+   * steps since the one before. The first is of the warm-up and may have none: it counts as the next one does.
+   */
+  #sumTime(): void {
+    const steps = this.#steps;
+    const [elapsed, own] = [steps.column("elapsed_ms"), steps.column("step_ms")];
+    const last = steps.length - 1;
+    const ms = steps.at(own, last) > 0 ? steps.at(own, last) : this.#firstStepMs;
+    const begins = this.#firstStepMs === 0 && ms > 0;
+    if (begins) this.#firstStepMs = ms;
+    for (let row = begins ? 0 : last; row <= last; row++) {
+      const [step, time] = row === 0 ? [0, 0] : [steps.at(0, row - 1), steps.at(elapsed, row - 1)];
+      steps.put(elapsed, row, time + (steps.at(0, row) - step) * ms);
+    }
   }
 
   #cutAfter(step: number): void {

@@ -8,8 +8,8 @@
 type Column = Float32Array | Float64Array;
 
 const FIRST_ROWS = 1024;
-/** Columns whose values may pass 2^24, which single precision does not hold exactly. */
-const WHOLE = new Set(["step", "tokens"]);
+/** Columns whose values may pass 2^24, which single precision does not hold exactly, or are sums of many. */
+const DOUBLE = new Set(["step", "tokens", "elapsed_ms"]);
 
 /**
  * Rows by rising step. A row of a step that isn't above the last takes the place of the rows from that step on: a run
@@ -61,7 +61,7 @@ export class StepSeries {
     const place = this.#names.length;
     this.#names.push(name);
     this.#places.set(name, place);
-    const column = WHOLE.has(name)
+    const column = DOUBLE.has(name)
       ? new Float64Array(this.#capacity)
       : new Float32Array(this.#capacity);
     this.#columns.push(column.fill(NaN));
@@ -77,6 +77,16 @@ export class StepSeries {
   get(name: string): Column | null {
     const place = this.#places.get(name);
     return place === undefined ? null : this.#columns[place]!.subarray(0, this.#length);
+  }
+
+  /** A row's value in the column at `place`. */
+  at(place: number, row: number): number {
+    return this.#columns[place]![row]!;
+  }
+
+  /** Puts a value in a row that there is. */
+  put(place: number, row: number, value: number): void {
+    this.#columns[place]![row] = value;
   }
 
   /** Adds the row in {@linkcode values}; a row without a step is left out. */

@@ -47,7 +47,9 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   data: { imports: ["tokenizer", "ffi"] },
   tokenizer: { imports: ["ffi"] },
   dashboard: { imports: ["cli/stability_text", "history"], types: ["metrics"] },
-  report: { imports: ["cli/format", "cli/stability_text", "history"] },
+  report: {
+    imports: ["cli/format", "cli/stability_text", "history", "dashboard/page/numbers.js"],
+  },
   history: { imports: ["checkpoint/layout", "metrics/records"] },
   metrics: { imports: [] },
   stability: { imports: [], types: ["metrics"] },

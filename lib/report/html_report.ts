@@ -12,6 +12,7 @@ import {
   formatRate,
 } from "../cli/format.ts";
 import { describeStability } from "../cli/stability_text.ts";
+import { differingSettings } from "../history/differing_settings.ts";
 import type { NotedRecord } from "../history/run_history.ts";
 import { TERNARY_STATISTICS } from "../history/ternary_history.ts";
 import { drawHeatMap } from "./heat_map.ts";
@@ -148,7 +149,12 @@ ${
       ),
       row("End", ({ end }) => end ?? "none recorded"),
       row("Tokens", ({ tokens }) => tokens === null ? "–" : formatCount(tokens)),
-      row("Final loss", ({ finalLoss }) => finalLoss === null ? "–" : finalLoss.toFixed(4)),
+      row("Loss, last record", ({ lastLoss }) => lastLoss === null ? "–" : lastLoss.toFixed(4)),
+      row(
+        "Loss, mean of the last records",
+        ({ lateLoss: late }) =>
+          late === null ? "–" : `${late.mean.toFixed(4)} over ${late.records}`,
+      ),
       row("Best validation", ({ bestValidation: best }) =>
         best === null
           ? "–"
@@ -169,6 +175,13 @@ ${
         String(skipped)),
       row("Rollbacks", ({ rollbacks, undoneSteps }) =>
         undoneSteps === 0 ? String(rollbacks) : `${rollbacks}, ${undoneSteps} steps undone`),
+      ...differingSettings(runs.map(({ config }) =>
+        config
+      )).map(({ key, values }) =>
+        `<tr><th scope="row">${escape(key)}</th>${
+          values.map((value) => `<td>${escape(value ?? "–")}</td>`).join("")
+        }</tr>`
+      ),
     ].join("\n")
   }
 </tbody>

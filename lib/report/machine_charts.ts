@@ -5,8 +5,8 @@
  */
 
 import { type Columns, downsample } from "../history/downsample.ts";
-import { drawRunChart, type RunLine } from "./run_chart.ts";
-import type { ReportedRun } from "./run_charts.ts";
+import { drawRunChart } from "./run_chart.ts";
+import { type Field, linesByField, type ReportedRun } from "./run_charts.ts";
 
 const POINTS = 800;
 const GIB = 2 ** 30;
@@ -15,7 +15,7 @@ interface MachineChart {
   readonly title: string;
   readonly unit: string;
   /** Columns and what they are called. */
-  readonly fields: readonly (readonly [column: string, label: string])[];
+  readonly fields: readonly Field[];
   /** What values are divided by. @default 1 */
   readonly unitSize?: number;
 }
@@ -67,19 +67,16 @@ export function machineCharts(runs: readonly ReportedRun[]): string[] {
   const tables = runs.map(({ history: { machine } }) =>
     downsample(machine, { from: 0, to: machine.length, points: POINTS })
   );
-  return [...CHARTS, throttled(tables)].map(({ title, unit, fields, unitSize = 1 }) =>
-    drawRunChart({
-      ...{ title, unit },
-      lines: runs.flatMap(({ name }, run) =>
-        fields.map(([column, label], field): RunLine => ({
-          name: runs.length === 1 ? label : `${name} ${label}`,
-          color: run * fields.length + field,
-          x: tables[run]!.step ?? [],
-          y: (tables[run]![column] ?? []).map((value) => value === null ? null : value / unitSize),
-        }))
-      ),
-    })
-  ).filter((svg) => svg !== "");
+  return [...CHARTS, throttled(tables)].map(({ title, unit, fields, unitSize = 1 }) => {
+    const { lines, ...chart } = linesByField(runs, tables, fields);
+    return drawRunChart({
+      ...{ title, unit, ...chart },
+      lines: lines.map((line) => ({
+        ...line,
+        y: line.y.map((value) => value === null ? null : value / unitSize),
+      })),
+    });
+  }).filter((svg) => svg !== "");
 }
 
 /** Why clocks were low: 1 while a reason held. */

@@ -13,6 +13,7 @@ import {
   extent,
   frame,
   GROUND,
+  INK,
   LEFT,
   legendEntry,
   opening,
@@ -27,6 +28,8 @@ export interface RunLine {
   readonly name: string;
   /** Place of its colour among {@linkcode COLORS}. */
   readonly color: number;
+  /** Place of its dashes: lines of one run that have its colour. @default 0, none */
+  readonly dash?: number;
   /** Steps and values; a value that is null leaves a gap. */
   readonly x: readonly (number | null)[];
   readonly y: readonly (number | null)[];
@@ -49,10 +52,13 @@ export interface RunChart {
   readonly title: string;
   readonly unit: string;
   readonly lines: readonly RunLine[];
+  /** Names of colours and of dashes, where they stand for runs and for what is told of each. @default the lines' own */
+  readonly key?: { readonly colors: readonly string[]; readonly dashes: readonly string[] };
   readonly marks?: RunMarks;
 }
 
 const HEIGHT = 220;
+const DASHES = ["", "8 4", "2 3", "10 3 2 3"];
 const WARN = "#b3261e";
 const SKIP = "#b07a00";
 /** Colour of the lines behind smoothed ones. */
@@ -63,8 +69,8 @@ export function drawRunChart(chart: RunChart): string {
   const { title, unit, marks = {} } = chart;
   const lines = chart.lines.filter(({ y }) => y.some((value) => value !== null));
   if (lines.length === 0) return "";
-  const named = lines.filter(({ style }) => style !== "faint");
-  const top = 46 + 20 * Math.ceil(named.length / 2) + 14;
+  const entries = entriesOf({ ...chart, lines });
+  const top = 46 + 20 * Math.ceil(entries.length / 2) + 14;
   const box: Box = { left: LEFT, top, width: PLOT, height: HEIGHT };
   const known = (values: readonly (number | null)[]) => values.filter((value) => value !== null);
   const [firstStep, lastStep] = extent(lines.flatMap(({ x }) => known(x)));
@@ -76,7 +82,7 @@ export function drawRunChart(chart: RunChart): string {
   const height = top + HEIGHT + 52;
   return [
     opening(title, height).replace("<svg ", `<svg role="img" aria-label="${escape(title)}" `),
-    ...named.map(({ name, color }, index) => legendEntry(name, index, color)),
+    ...entries.map(({ name, ...look }, index) => legendEntry(name, index, look)),
     frame(box, xAxis, yAxis, { name: escape(unit), digits: amount }),
     `<clipPath id="${clip}"><rect x="${LEFT}" y="${top}" width="${PLOT}" height="${HEIGHT}"/></clipPath>`,
     `<g clip-path="url(#${clip})">`,
@@ -106,8 +112,28 @@ export function drawRunChart(chart: RunChart): string {
   ].join("\n");
 }
 
+/** What the legend lists. */
+function entriesOf({ lines, key }: RunChart): { name: string; color: string; dash?: string }[] {
+  if (key === undefined) {
+    return lines.filter(({ style }) => style !== "faint")
+      .map(({ name, color }) => ({ name, color: COLORS[color % COLORS.length]! }));
+  }
+  const known = (place: (line: RunLine) => number) => new Set(lines.map(place));
+  const [colors, dashes] = [known(({ color }) => color), known(({ dash = 0 }) => dash)];
+  return [
+    ...key.colors.map((name, color) => ({ name, color, look: { color: COLORS[color]! } }))
+      .filter(({ color }) => colors.has(color)),
+    ...key.dashes.map((name, dash) => ({ name, dash, look: { color: INK, dash: dashesAt(dash) } }))
+      .filter(({ dash }) => dashes.has(dash)),
+  ].map(({ name, look }) => ({ name, ...look }));
+}
+
+function dashesAt(place: number): string {
+  return DASHES[place % DASHES.length]!;
+}
+
 function drawLine(
-  { x, y, color, style = "plain" }: RunLine,
+  { x, y, color, dash = 0, style = "plain" }: RunLine,
   xAt: (value: number) => number,
   yAt: (value: number) => number,
 ): string {
@@ -134,7 +160,7 @@ function drawLine(
   }
   const look = style === "faint"
     ? `stroke-opacity="${FAINT_OPACITY}" stroke-width="1"`
-    : 'stroke-width="1.8"';
+    : `stroke-width="1.8"${dash === 0 ? "" : ` stroke-dasharray="${dashesAt(dash)}"`}`;
   return `<path d="${path}" fill="none" stroke="${stroke}" stroke-linejoin="round" ${look}/>` +
     dots.join("");
 }

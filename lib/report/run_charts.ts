@@ -8,7 +8,7 @@ import { type Columns, downsample } from "../history/downsample.ts";
 import { clipNorm } from "../history/run_files.ts";
 import type { RunHistory } from "../history/run_history.ts";
 import { smooth } from "../history/smoothing.ts";
-import { drawRunChart, type RunLine, type RunMarks } from "./run_chart.ts";
+import { drawRunChart, type RunChart, type RunLine, type RunMarks } from "./run_chart.ts";
 
 /** A run of a report. */
 export interface ReportedRun {
@@ -20,12 +20,15 @@ export interface ReportedRun {
 
 /** Two for each pixel of a chart's width. */
 const POINTS = 1600;
+/** Records that losses are smoothed over, as on the dashboard's page. */
+const WINDOW = 5;
+
+/** A column, and what it is called. */
+export type Field = readonly [column: string, label: string];
 
 /** Charts of what the runs have records of, as SVG. */
 export function chartsOf(runs: readonly ReportedRun[]): string[] {
   const columns = runs.map(({ history }) => thinned(history));
-  const named = (name: string, label: string, color: number) =>
-    runs.length === 1 ? { name: label, color } : { name: `${name} ${label}`.trim(), color };
   /** One line a run. */
   const byRun = (
     column: string,
@@ -38,15 +41,7 @@ export function chartsOf(runs: readonly ReportedRun[]): string[] {
       y: columns[index]![column] ?? [],
       ...(options.style !== undefined && { style: options.style }),
     }));
-  /** Several lines a run. */
-  const byField = (fields: readonly (readonly [column: string, label: string])[]): RunLine[] =>
-    runs.flatMap(({ name }, run) =>
-      fields.map(([column, label], field) => ({
-        ...named(name, label, run * fields.length + field),
-        x: columns[run]!.step!,
-        y: columns[run]![column] ?? [],
-      }))
-    );
+  const byField = (fields: readonly Field[]) => linesByField(runs, columns, fields);
   const validations = (of: "loss" | "bits_per_byte"): RunLine[] =>
     runs.map(({ name, history }, color) => ({
       name,
@@ -62,7 +57,7 @@ export function chartsOf(runs: readonly ReportedRun[]): string[] {
       unit: "nats a token",
       lines: [
         ...byRun("loss", { style: "faint" }),
-        ...byRun("loss_smooth", { label: "smoothed" }),
+        ...byRun("loss_smooth", { label: `smoothed over ${WINDOW} records` }),
       ],
       marks: marksOf(runs, "loss"),
     },
@@ -83,12 +78,12 @@ export function chartsOf(runs: readonly ReportedRun[]): string[] {
     {
       title: "Model FLOPs utilisation",
       unit: "fraction of the peak",
-      lines: byField([["mfu_bf16", "bf16 peak"], ["mfu_mixed", "int8 and bf16 peaks"]]),
+      ...byField([["mfu_bf16", "bf16 peak"], ["mfu_mixed", "int8 and bf16 peaks"]]),
     },
     {
       title: "Time by phase",
       unit: "ms",
-      lines: byField([
+      ...byField([
         ["forward_ms", "forward"],
         ["backward_ms", "backward"],
         ["optimizer_ms", "optimizer"],
@@ -110,13 +105,38 @@ function ownMetrics(runs: readonly Columns[]): string[] {
   return [...new Set(runs.flatMap(Object.keys))].filter((name) => OWN.test(name));
 }
 
+/** Several lines a run: of one run a colour a line, of several a colour a run, whose lines dashes tell apart. */
+export function linesByField(
+  runs: readonly ReportedRun[],
+  columns: readonly Columns[],
+  fields: readonly Field[],
+): Pick<RunChart, "lines" | "key"> {
+  const several = runs.length > 1;
+  return {
+    lines: runs.flatMap(({ name }, run) =>
+      fields.map(([column, label], field) => ({
+        ...(several
+          ? { name: `${name} ${label}`, color: run, dash: field }
+          : { name: label, color: field }),
+        x: columns[run]!.step ?? [],
+        y: columns[run]![column] ?? [],
+      }))
+    ),
+    ...(several && {
+      key: {
+        colors: runs.map(({ name }) => name),
+        dashes: fields.length === 1 ? [] : fields.map(([, label]) => label),
+      },
+    }),
+  };
+}
+
 function thinned({ steps }: RunHistory): Columns {
   const losses = steps.get("loss") ?? new Float32Array();
-  const window = Math.max(5, Math.min(100, Math.round(losses.length / 100)));
   return downsample(
     steps,
     { from: 0, to: steps.length, points: POINTS },
-    new Map([["loss_smooth", smooth(losses, window).values]]),
+    new Map([["loss_smooth", smooth(losses, WINDOW).values]]),
   );
 }
 

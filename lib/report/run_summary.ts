@@ -14,8 +14,10 @@ export interface RunSummary {
   /** Steps that were asked for. */
   readonly stepsAsked: number | null;
   readonly tokens: number | null;
+  /** Loss of the last record. */
+  readonly lastLoss: number | null;
   /** Mean loss of the last records, a fiftieth of all, 100 at the most. */
-  readonly finalLoss: number | null;
+  readonly lateLoss: { readonly mean: number; readonly records: number } | null;
   readonly bestValidation: {
     readonly step: number;
     readonly loss: number;
@@ -39,8 +41,9 @@ export interface RunSummary {
 export function summarize(history: RunHistory): RunSummary {
   const { steps, validations, notes, start } = history;
   const last = (name: string) => finite(steps.get(name)?.at(-1));
+  const losses = Array.from(steps.get("loss") ?? []).filter(Number.isFinite);
   const tokens = last("tokens");
-  const trainingMs = totalMs(history);
+  const trainingMs = last("elapsed_ms") ?? 0;
   const best = validations.reduce<typeof validations[number] | null>(
     (found, one) => found === null || one.loss < found.loss ? one : found,
     null,
@@ -54,7 +57,8 @@ export function summarize(history: RunHistory): RunSummary {
     steps: steps.lastStep,
     stepsAsked: start?.steps ?? null,
     tokens,
-    finalLoss: finalMean(steps.get("loss")),
+    lastLoss: losses.at(-1) ?? null,
+    lateLoss: lateMean(losses),
     bestValidation: best === null
       ? null
       : { step: best.step, loss: best.loss, bitsPerByte: best.bits_per_byte },
@@ -70,27 +74,10 @@ export function summarize(history: RunHistory): RunSummary {
   };
 }
 
-/** A record's `step_ms` is a step's; the record stands for all steps since the one before. */
-function totalMs({ steps }: RunHistory): number {
-  const step = steps.get("step")!;
-  const ms = steps.get("step_ms");
-  if (ms === null) return 0;
-  // The first record is of the warm-up and has none: it counts as the next one does.
-  const first = ms.find((value) => value > 0) ?? 0;
-  let total = 0;
-  for (let i = 0; i < step.length; i++) {
-    const one = ms[i]! > 0 ? ms[i]! : first;
-    total += (step[i]! - (i === 0 ? 0 : step[i - 1]!)) * one;
-  }
-  return total;
-}
-
-function finalMean(losses: Float32Array | Float64Array | null): number | null {
-  const finiteLosses = Array.from(losses ?? []).filter(Number.isFinite);
-  if (finiteLosses.length === 0) return null;
-  const window = Math.min(100, Math.max(1, Math.floor(finiteLosses.length / 50)));
-  const tail = finiteLosses.slice(-window);
-  return tail.reduce((sum, loss) => sum + loss, 0) / tail.length;
+function lateMean(losses: readonly number[]): { mean: number; records: number } | null {
+  if (losses.length === 0) return null;
+  const records = Math.min(100, Math.max(1, Math.floor(losses.length / 50)));
+  return { mean: losses.slice(-records).reduce((sum, loss) => sum + loss, 0) / records, records };
 }
 
 function median(values: Float32Array | Float64Array | null): number | null {

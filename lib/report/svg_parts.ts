@@ -4,6 +4,8 @@
  * @module
  */
 
+import { tickLabels } from "../dashboard/page/numbers.js";
+
 /** A place on a chart, in pixels or in values. */
 export interface XY {
   readonly x: number;
@@ -30,8 +32,11 @@ export const WIDTH = 860;
 export const LEFT = 70;
 /** Width of its plot. */
 export const PLOT = WIDTH - LEFT - 24;
-/** Colours of lines, one after the other. */
-export const COLORS = ["#2563a8", "#d1601f", "#2f8a4c", "#8a4fa3", "#b1283a", "#66707c"];
+/** Colours of lines, one after the other: those of the dashboard's page on light ground. */
+export const COLORS = [
+  ...["#2468b0", "#cf5a17", "#510000", "#cc5dff", "#0100c2", "#a5276f"],
+  ...["#6f4901", "#52027e", "#022343", "#8004f4", "#0e9d73", "#9887be"],
+];
 /** Colour of text. */
 export const INK = "#24292f";
 /** Colour of a chart's ground. */
@@ -49,11 +54,16 @@ export function opening(title: string, height: number): string {
 }
 
 /** A line's name beside a piece of it, two in a row below the title. */
-export function legendEntry(name: string, index: number, colorIndex = index): string {
+export function legendEntry(
+  name: string,
+  index: number,
+  look: { color?: string; dash?: string } = {},
+): string {
   const x = LEFT + (index % 2) * (PLOT / 2);
   const y = 54 + 20 * Math.floor(index / 2);
-  const color = COLORS[colorIndex % COLORS.length]!;
-  return `<path d="M${x} ${y - 4}h22" stroke="${color}" stroke-width="3"/>` +
+  const { color = COLORS[index % COLORS.length]!, dash = "" } = look;
+  const dashes = dash === "" ? "" : ` stroke-dasharray="${dash}"`;
+  return `<path d="M${x} ${y - 4}h22" stroke="${color}" stroke-width="3"${dashes}/>` +
     `<text x="${x + 30}" y="${y}">${escape(name)}</text>`;
 }
 
@@ -62,17 +72,17 @@ export function frame(
   box: Box,
   xAxis: Axis,
   yAxis: Axis,
-  label: { name: string; digits: (value: number) => string },
+  label: { name: string; digits: (value: number, digits: number) => string },
 ): string {
   const { left, top, width, height } = box;
   const grid = [
     ...yAxis.ticks.map((value) => `M${left} ${round(yAxis.at(value))}h${width}`),
     ...xAxis.ticks.map((value) => `M${round(xAxis.at(value))} ${top}v${height}`),
   ].join("");
-  const labels = yAxis.ticks.map((value) =>
-    `<text x="${left - 8}" y="${round(yAxis.at(value) + 4.5)}" text-anchor="end">${
-      label.digits(value)
-    }</text>`
+  const labels = tickLabels(yAxis.ticks, label.digits).map((text, index) =>
+    `<text x="${left - 8}" y="${
+      round(yAxis.at(yAxis.ticks[index]!) + 4.5)
+    }" text-anchor="end">${text}</text>`
   );
   const middle = top + height / 2;
   return `<path d="${grid}" stroke="${FAINT}" fill="none"/>` +
@@ -84,8 +94,10 @@ export function frame(
 /** The horizontal axis's labels and name. */
 export function xLabels(box: Box, xAxis: Axis, name: string): string {
   const y = box.top + box.height;
-  const labels = xAxis.ticks.map((value) =>
-    `<text x="${round(xAxis.at(value))}" y="${y + 18}" text-anchor="middle">${amount(value)}</text>`
+  const labels = tickLabels(xAxis.ticks, amount).map((text, index) =>
+    `<text x="${round(xAxis.at(xAxis.ticks[index]!))}" y="${
+      y + 18
+    }" text-anchor="middle">${text}</text>`
   );
   return labels.join("") +
     `<text x="${box.left + box.width / 2}" y="${y + 40}" text-anchor="middle">${name}</text>`;
@@ -140,7 +152,7 @@ export function axis(low: number, high: number, start: number, length: number, l
     at: (value) => start + length * (value - low) / span,
     ticks: Array.from(
       { length: Math.floor(high / step) - first + 1 },
-      (_, index) => Number(((first + index) * step).toPrecision(6)),
+      (_, index) => Number(((first + index) * step).toPrecision(12)),
     ),
   };
 }
@@ -153,11 +165,11 @@ export function extent(values: readonly number[]): [low: number, high: number] {
   );
 }
 
-/** 1500000 as 1.5M. */
-export function amount(value: number): string {
+/** 1500000 as 1.5M, with so many digits. */
+export function amount(value: number, digits = 4): string {
   for (const [size, letter] of [[1e9, "B"], [1e6, "M"], [1e4, "k"]] as const) {
     if (value >= size) {
-      return `${Number((value / (letter === "k" ? 1e3 : size)).toPrecision(4))}${letter}`;
+      return `${Number((value / (letter === "k" ? 1e3 : size)).toPrecision(digits))}${letter}`;
     }
   }
   return String(value);

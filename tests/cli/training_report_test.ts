@@ -1,6 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { TrainingReport } from "../../lib/cli/training_report.ts";
 import type { SampleRecord, StepRecord, TernaryRecord } from "../../lib/metrics/records.ts";
+import { runRecord, validationRecord } from "../history/support.ts";
 import { stepRecord } from "../support/records.ts";
 import { recordedOutput } from "./support.ts";
 
@@ -56,4 +57,34 @@ Deno.test("TrainingReport shows each text of the model as a line, and why there 
   assertStringIncludes(written.join(""), 'sample at step 4: "Once" → " upon\\na" (3 tokens in 12');
   report.record({ ...sample, text: "", stop: null, error: "logits are no numbers" });
   assertStringIncludes(written.join(""), "sample at step 4: none, logits are no numbers");
+});
+
+Deno.test("TrainingReport's last line tells the last validation and the last counts", () => {
+  for (const style of ["plain", "bar"] as const) {
+    const { written, output } = recordedOutput();
+    const wide = { ...output, columns: () => 400 };
+    const report = new TrainingReport({ steps: 2, style, output: wide });
+    report.record(STEP);
+    report.record(validationRecord(1, 9));
+    report.record({ ...STEP, step: 2 });
+    report.record({ ...TERNARY, step: 2 });
+    report.record(validationRecord(2, 6));
+    report.record({ type: "event", step: 2, event: "finished", message: "all steps done" });
+    const last = written.join("").split(/[\r\n]/).findLast((line) => line.includes("step 2/2"))!;
+    assertStringIncludes(last, "  val 2.000 bpb");
+    assertStringIncludes(last, "  zeros 31.2%");
+    // A line of numbers that are all told already isn't told again.
+    const plain = written.filter((line) => line.startsWith("train step 1/2"));
+    assertEquals(plain.length, style === "plain" ? 1 : 0);
+  }
+});
+
+Deno.test("TrainingReport ends what it shows at a run's beginning with the dashboard's address", () => {
+  const { written, output } = recordedOutput();
+  const address = "dashboard  http://127.0.0.1:8420/";
+  const heading = "a: 1\nb: 2";
+  const report = new TrainingReport({ steps: 9, style: "plain", output, heading, address });
+  report.record(runRecord({ snapshot_bytes: 1 }));
+  const shown = written.join("").trimEnd().split("\n");
+  assertEquals([shown[0], shown.at(-1)], ["a: 1", address]);
 });

@@ -190,12 +190,12 @@ browserTest("the page compares two runs, and hides one", async (browser) => {
   await using dashboard = Dashboard.serve({ runs, port: 0 });
   const page = await browser.open(dashboard.url, { width: 400, height: 800, phone: true });
   await page.until(LIVE);
-  const legend = `document.querySelector('[data-panel="grad_norm"] .u-legend').textContent`;
+  const legend = `document.querySelector('[data-panel="grad_norm"] .legend').textContent`;
   const both = await page.evaluate<string>(legend);
-  assertStringIncludes(both, "first norm");
-  assertStringIncludes(both, "second norm");
+  assertStringIncludes(both, "first0.5");
+  assertStringIncludes(both, "second0.5");
   await page.evaluate(`document.querySelector('#runs [data-run="0"] button').click()`);
-  await page.until(`!${legend}.includes("first norm")`);
+  await page.until(`!${legend}.includes("first")`);
   assertEquals(
     await page.evaluate(
       `document.querySelector('#runs [data-run="0"] button').getAttribute("aria-pressed")`,

@@ -67,3 +67,15 @@ Deno.test("RunHistory has another generation after every reset", () => {
   made.reset();
   assertEquals([made.steps.length, made.generation > before], [0, true]);
 });
+
+Deno.test("RunHistory sums the time of the steps that count, the first records as the next where they have none", () => {
+  const step = (at: number, ms: number) => stepRecord(at, { step_ms: ms });
+  const made = history(lines(runRecord(), step(10, 0), step(20, 4), step(40, 6)));
+  const elapsed = () => Array.from(made.steps.get("elapsed_ms")!);
+  assertEquals(elapsed(), [40, 80, 200]);
+  made.lines(new TextEncoder().encode(lines(rollbackRecord(40, 20), step(30, 5))));
+  assertEquals(elapsed(), [40, 80, 130]);
+  made.reset();
+  made.lines(new TextEncoder().encode(lines(step(1, 0), step(2, 7))));
+  assertEquals(elapsed(), [7, 14]);
+});

@@ -35,7 +35,8 @@ Deno.test("summarize() gives the figures of a run", async () => {
   );
   assertEquals(summary.bestValidation, { step: 60, loss: 2.5, bitsPerByte: 2.5 / 3 });
   assertEquals([summary.trainingMs, summary.tokensPerS, summary.end], [300, 20000, "finished"]);
-  assertAlmostEquals(summary.finalLoss!, 2 + 8 / 60, 1e-6);
+  assertAlmostEquals(summary.lastLoss!, 2 + 8 / 60, 1e-6);
+  assertEquals(summary.lateLoss!.records, 1);
   assertAlmostEquals(summary.mfuBf16!, 0.4, 1e-6);
   assertEquals(summary.mfuMixed, null);
 });
@@ -133,9 +134,40 @@ Deno.test("drawRunChart() keeps spikes and gaps, and draws nothing of nothing", 
     drawRunChart({ title: "T", unit: "u", lines: [{ name: "n", color: 0, x: [1, 2, 3, 4], y }] });
   assertEquals(chart([null, null, null, null]), "");
   assertEquals(
-    /d="(M[^"]*)" fill="none" stroke="#2563a8"/.exec(chart([1, 2, null, 9]))![1]!.match(
+    /d="(M[^"]*)" fill="none" stroke="#2468b0"/.exec(chart([1, 2, null, 9]))![1]!.match(
       /[ML]/g,
     ),
     ["M", "L", "M"],
   );
+});
+
+Deno.test("htmlReport() of several runs has a colour a run, dashes for its lines, last losses and what sets runs apart", async () => {
+  await using run = await runFolder(
+    lines(runRecord()) + stepLines(1, 199) + lines(stepRecord(200, { loss: 9 })),
+  );
+  const read = await readHistory(findRun(run.folder));
+  const runs = ["1e-3", "5e-4", "1e-4"].map((lr) => ({
+    ...{ ...read, name: `run ${lr}`, config: `optimizer:\n  lr: ${lr}\n` },
+  }));
+  const html = htmlReport(runs, new Date(0));
+  const row = (title: string) => {
+    const cells = new RegExp(`<th scope="row">${title}</th>(.*)</tr>`).exec(html)![1]!;
+    return [...cells.matchAll(/<td>(.*?)<\/td>/g)].map(([, cell]) => cell);
+  };
+  assertEquals(row("Loss, last record"), ["9.0000", "9.0000", "9.0000"]);
+  // 2.04 and the like three times, and 9.
+  assertEquals(row("Loss, mean of the last records")[0], "3.7803 over 4");
+  assertEquals(row("optimizer.lr"), ["0.001", "0.0005", "0.0001"]);
+  const chart = (title: string) =>
+    html.slice(html.indexOf(`aria-label="${title}"`)).split("</svg>")[0]!;
+  assertStringIncludes(chart("Loss"), "run 1e-3 smoothed over 5 records");
+  const phases = chart("Time by phase");
+  const entries = [...phases.matchAll(/<text x="\d+" y="\d+">(.*?)<\/text>/g)]
+    .map(([, name]) => name);
+  assertEquals(entries, [
+    ...["run 1e-3", "run 5e-4", "run 1e-4", "forward", "backward", "optimizer", "data"],
+  ]);
+  const strokes = [...phases.matchAll(/fill="none" stroke="(#\w+)" stroke-linejoin/g)];
+  assertEquals(new Set(strokes.map(([, color]) => color)).size, 3);
+  assertEquals(strokes.length, 12);
 });

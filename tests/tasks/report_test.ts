@@ -27,9 +27,27 @@ Deno.test("report writes a file, and says what is wrong with a run that has take
   assertStringIncludes(new TextDecoder().decode(refused.stderr), "Cannot report on made-up");
 });
 
+Deno.test("report takes a folder of runs, a pattern and what a shell makes of one", async () => {
+  const parent = await Deno.makeTempDir({ prefix: "titanbit_runs_" });
+  const [a, b] = ["lr1", "lr2"].map((name) => join(parent, name)) as [string, string];
+  for (const folder of [a, b]) {
+    Deno.mkdirSync(folder);
+    const text = lines(runRecord({ run: `run ${folder.at(-1)}` })) + stepLines(1, 5);
+    Deno.writeTextFileSync(join(folder, "metrics.jsonl"), text);
+  }
+  const output = join(parent, "report.html");
+  for (const args of [["--run", parent], ["--run", join(parent, "lr*")], ["--run", a, b]]) {
+    const { code, stderr } = await task("report", ...args, "--output", output).output();
+    assertEquals(code, 0, new TextDecoder().decode(stderr));
+    assertStringIncludes(Deno.readTextFileSync(output), "<h1>run 1, run 2</h1>");
+  }
+  await Deno.remove(parent, { recursive: true });
+});
+
 Deno.test("dashboard serves with the permissions of its task until it is interrupted", async () => {
   await using run = await runFolder(lines(runRecord()) + stepLines(1, 5));
-  const args = ["--run", run.folder, "--port", "0", "--host", "0.0.0.0"];
+  await using other = await runFolder(lines(runRecord()) + stepLines(1, 7));
+  const args = ["--run", run.folder, other.folder, "--port", "0", "--host", "0.0.0.0"];
   const process = task("dashboard", ...args).spawn();
   await process.stdout.cancel();
   let said = "";
@@ -42,7 +60,7 @@ Deno.test("dashboard serves with the permissions of its task until it is interru
     assertEquals([refused.status, await refused.text() !== ""], [401, true]);
     const headers = { authorization: `Bearer ${address[2]!.slice("?token=".length)}` };
     const { runs } = await (await fetch(`${base}api/runs`, { headers })).json();
-    assertEquals(runs[0].rows, 5);
+    assertEquals(runs.map(({ rows }: { rows: number }) => rows), [5, 7]);
     process.kill("SIGTERM");
   }
   assertEquals((await process.status).code, 0, said);

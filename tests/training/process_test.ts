@@ -363,5 +363,8 @@ Deno.test("train --dashboard shows the run while it trains", async () => {
   assertEquals(code, 0, stderr);
   const { runs: [shown] } = await seen!;
   assertEquals([shown!.name, shown!.max_grad_norm], ["tiny", 1]);
+  // Below the config, where it is seen.
+  const [config, address] = [stderr.indexOf("\nlogging:"), stderr.indexOf("dashboard  http")];
+  assert(0 < config && config < address && address < stderr.indexOf("step 10/"), stderr);
   assert(shown!.rows >= 10, `${shown!.rows} rows`);
 });

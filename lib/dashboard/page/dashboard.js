@@ -6,13 +6,33 @@
 
 import { Chart } from "./charts.js";
 import { HeatMaps } from "./heat_maps.js";
-import { drawConfigs, drawEvents, drawRuns, drawSamples } from "./lists.js";
+import { drawConfigs, drawEvents, drawSamples } from "./lists.js";
+import { formatNumber, formatTime } from "./numbers.js";
 import { panelsOf } from "./panels.js";
 import { Run } from "./run.js";
+import { RunsTable } from "./runs_table.js";
 
 const byId = (id) => document.getElementById(id);
 /** How often charts are drawn at most. */
 const DRAW_MS = 200;
+/** How often the table looks whether a run has fallen silent. */
+const LOOK_MS = 10_000;
+
+/** What runs may be drawn over: the column of a step's place, and how places are told. */
+const AXES = [
+  { name: "step", column: "step", format: formatNumber },
+  { name: "tokens", column: "tokens", format: formatNumber },
+  {
+    name: "time",
+    column: "elapsed_ms",
+    format: formatTime,
+    gaps: [
+      ...[1, 2, 5, 10, 20, 50, 100, 200, 500],
+      ...[1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800].map((seconds) => 1000 * seconds),
+      ...[1, 2, 3, 6, 12, 24, 48, 120, 240, 480].map((hours) => 3_600_000 * hours),
+    ],
+  },
+];
 
 const runs = [];
 const charts = new Map();
@@ -28,23 +48,41 @@ const context = {
   get isLog() {
     return byId("log").checked;
   },
+  /** What is drawn over. */
+  get x() {
+    return AXES.find(({ name }) => name === byId("x").value);
+  },
+  /** The part that is looked at, in places of `x`; null for the whole. */
   get range() {
     return range;
   },
-  /** First and last step of the runs shown. */
+  /** First and last place of the runs shown. */
   get extent() {
-    const steps = this.runs.map(({ columns }) => columns.step).filter(({ length }) => length > 0);
-    if (steps.length === 0) return [0, 1];
-    return [Math.min(...steps.map((of) => of[0])), Math.max(...steps.map((of) => of.at(-1)))];
+    return extentOf(this.runs, this.x.column);
+  },
+  /** First and last step of the runs shown. */
+  get allSteps() {
+    return extentOf(this.runs, "step");
+  },
+  /** Steps of a run that are looked at; null for all. */
+  steps(run) {
+    return range === null ? null : range.map((place) => run.toStep(place, this.x));
   },
   async zoom(to) {
     range = to;
     byId("reset").hidden = range === null;
-    for (const run of runs) await run.loadPart(smoothing(), range);
+    await loadParts();
     draw();
   },
 };
 
+function extentOf(shown, column) {
+  const places = shown.filter((run) => run.has(column)).map(({ columns }) => columns[column]);
+  if (places.length === 0) return [0, 1];
+  return [Math.min(...places.map((of) => of[0])), Math.max(...places.map((of) => of.at(-1)))];
+}
+
+const table = new RunsTable(byId("runs"), draw);
 const heatMaps = new HeatMaps({
   section: byId("ternary"),
   statistic: byId("statistic"),
@@ -71,7 +109,7 @@ function drawSoon() {
 function draw() {
   if (drawTimer !== null) clearTimeout(drawTimer);
   drawTimer = null;
-  const panels = panelsOf(runs);
+  const panels = panelsOf(runs, smoothing());
   for (const panel of panels) {
     const shape = JSON.stringify(panel);
     let chart = charts.get(panel.id);
@@ -85,7 +123,7 @@ function draw() {
     }
     chart.update();
   }
-  drawRuns(runs, draw);
+  table.draw(runs);
   drawEvents(context.runs);
   drawSamples(context.runs);
   drawConfigs(runs);
@@ -120,7 +158,12 @@ async function loadAll() {
     if (runs[index] === undefined) runs.push(new Run(summary, index));
     else runs[index].read(summary);
   });
-  await Promise.all(runs.map((run) => run.load(smoothing(), range)));
+  await Promise.all(runs.map((run) => run.load(smoothing())));
+  await loadParts();
+}
+
+async function loadParts() {
+  await Promise.all(runs.map((run) => run.loadPart(smoothing(), context.steps(run))));
 }
 
 function follow() {
@@ -154,7 +197,7 @@ function take(update) {
 function loadPartSoon() {
   partTimer ??= setTimeout(async () => {
     partTimer = null;
-    for (const run of runs) await run.loadPart(smoothing(), range);
+    await loadParts();
     drawSoon();
   }, 2000);
 }
@@ -169,6 +212,8 @@ byId("smooth").addEventListener("change", async () => {
   await loadAll();
   draw();
 });
+byId("x").append(...AXES.map(({ name }) => new Option(name, name)));
+byId("x").addEventListener("change", () => context.zoom(null));
 byId("log").addEventListener("change", draw);
 byId("checkpoints").addEventListener("change", () => drawEvents(context.runs));
 byId("reset").addEventListener("click", () => context.zoom(null));
@@ -185,6 +230,7 @@ try {
   // For whoever measures how long it took.
   requestAnimationFrame(() => performance.mark("drawn"));
   follow();
+  setInterval(() => table.draw(runs), LOOK_MS);
 } catch (error) {
   showStatus("waiting", `cannot load the runs: ${error.message}`);
 }

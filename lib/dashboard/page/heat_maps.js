@@ -5,7 +5,7 @@
  */
 
 import { color } from "./marks.js";
-import { formatNumber } from "./panels.js";
+import { formatNumber, tickLabels } from "./numbers.js";
 
 /** Room for labels, in CSS pixels. */
 const LEFT = 74;
@@ -46,9 +46,9 @@ export class HeatMaps {
     const runs = this.#runs();
     this.parts.section.hidden = runs.length === 0;
     if (!this.#near || runs.length === 0) return;
-    const { range } = this.context;
     const field = this.parts.statistic.value;
     await Promise.all(runs.map(async (run) => {
+      const range = this.context.steps(run);
       const key = JSON.stringify([field, range, run.ternary, run.reads]);
       if (this.#maps.get(run)?.key === key) return;
       const query = new URLSearchParams({ run: run.id, statistic: field });
@@ -82,7 +82,7 @@ export class HeatMaps {
     pictures.forEach((picture, index) => {
       drawFigure(box.children[index], picture, {
         scale,
-        steps: this.context.range ?? this.context.extent,
+        steps: this.context.steps(picture.run) ?? this.context.allSteps,
         named: this.context.runs.length > 1,
       });
     });
@@ -238,10 +238,12 @@ function drawAxes(ctx, { plot, height, rowHeight, layers, first, last, at }) {
   const rough = (last - first) / Math.max(1, plot / 90);
   const power = 10 ** Math.floor(Math.log10(Math.max(1, rough)));
   const gap = [1, 2, 5, 10].find((factor) => factor * power >= rough) * power;
-  for (let step = Math.ceil(first / gap) * gap; step <= last; step += gap) {
-    const x = at(step);
+  const ticks = [];
+  for (let step = Math.ceil(first / gap) * gap; step <= last; step += gap) ticks.push(step);
+  for (const [index, label] of tickLabels(ticks, formatNumber).entries()) {
+    const x = at(ticks[index]);
     if (x > LEFT + plot - 12) break;
-    ctx.fillText(formatNumber(step), x, height + 6);
+    ctx.fillText(label, x, height + 6);
   }
 }
 

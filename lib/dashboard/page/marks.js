@@ -9,20 +9,23 @@ export function color(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
+/** Colours of lines that the page has. */
+const COLORS = 12;
+
 /** Colour of a run. */
 export function runColor(index) {
-  return color(`run-${index % 6}`);
+  return color(`run-${index % COLORS}`);
 }
 
-/** A plugin that draws the marks of `runs()`, as far as the panel has them. */
-export function marksPlugin(panel, runs) {
+/** A plugin that draws the marks of the context's runs over its x, as far as the panel has them. */
+export function marksPlugin(panel, context) {
   return {
     hooks: {
-      drawClear: (chart) => clipped(chart, () => drawBands(chart, runs())),
+      drawClear: (chart) => clipped(chart, () => drawBands(chart, context)),
       draw: (chart) =>
         clipped(chart, () => {
-          if (panel.clip) drawClip(chart, runs());
-          if (panel.spikes) drawSpikes(chart, panel.spikes, runs());
+          if (panel.clip) drawClip(chart, context);
+          if (panel.spikes) drawSpikes(chart, panel.spikes, context);
         }),
     },
   };
@@ -38,20 +41,22 @@ function clipped(chart, draw) {
   ctx.restore();
 }
 
-function drawBands(chart, runs) {
+function drawBands(chart, { runs, x }) {
   for (const run of runs) {
     for (const { step, to_step: to } of run.noted("rollback")) {
-      drawBand(chart, { from: to, to: step, fill: color("warn"), run });
+      drawBand(chart, { from: run.toX(to, x), to: run.toX(step, x), fill: color("warn"), run });
     }
     for (const { step, answer } of run.noted("spike")) {
       if (answer === "skip") {
-        drawBand(chart, { from: step - 1, to: step, fill: color("skip"), run });
+        drawBand(chart, {
+          ...{ from: run.toX(step - 1, x), to: run.toX(step, x), fill: color("skip"), run },
+        });
       }
     }
   }
 }
 
-/** From one step to another, with the run's colour along the upper edge. */
+/** From one place to another, with the run's colour along the upper edge. */
 function drawBand(chart, { from, to, fill, run }) {
   const { ctx, bbox } = chart;
   const left = chart.valToPos(from, "x", true);
@@ -64,7 +69,7 @@ function drawBand(chart, { from, to, fill, run }) {
   ctx.fillRect(left, bbox.top, width, 3 * devicePixelRatio);
 }
 
-function drawClip(chart, runs) {
+function drawClip(chart, { runs }) {
   const { ctx, bbox } = chart;
   ctx.lineWidth = devicePixelRatio;
   ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
@@ -80,12 +85,12 @@ function drawClip(chart, runs) {
 }
 
 /** A triangle at the value, at the edge where the value is beyond it or isn't a number. */
-function drawSpikes(chart, field, runs) {
+function drawSpikes(chart, field, { runs, x: unit }) {
   const { ctx, bbox } = chart;
   const size = 5 * devicePixelRatio;
   for (const run of runs) {
     for (const note of run.noted("spike")) {
-      const x = chart.valToPos(note.step, "x", true);
+      const x = chart.valToPos(run.toX(note.step, unit), "x", true);
       const at = typeof note[field] === "number"
         ? chart.valToPos(note[field], "y", true)
         : bbox.top;

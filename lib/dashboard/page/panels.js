@@ -1,29 +1,10 @@
 /**
- * Which charts there are, and how numbers are written.
+ * Which charts there are.
  *
  * @module
  */
 
-const EM = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
-
-/** A number with four digits or so: 408.6k, 0.0020, 2e-5. */
-export function formatNumber(value) {
-  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  const size = Math.abs(value);
-  for (const [unit, letter] of EM) {
-    if (size >= unit * (letter === "k" ? 10 : 1)) {
-      return `${Number((value / unit).toPrecision(4))}${letter}`;
-    }
-  }
-  if (size !== 0 && size < 1e-3) return value.toExponential(2).replace(/\.?0+e/, "e");
-  return String(Number(value.toPrecision(4)));
-}
-
-const formatPercent = (value) =>
-  value === null || value === undefined ? "–" : `${Number((100 * value).toPrecision(3))}%`;
-
-const formatBytes = (value) =>
-  value === null || value === undefined ? "–" : `${Number((value / 2 ** 30).toPrecision(3))} GiB`;
+import { formatBytes, formatPercent } from "./numbers.js";
 
 /**
  * Charts of what every run has. `from` says whose figures they draw: held-out ones (`validations`), the machine's (`machine`), or
@@ -39,7 +20,7 @@ const KNOWN = [
     spikes: "loss",
     series: [
       { column: "loss", label: "loss", faint: true },
-      { column: "loss_smooth", label: "smoothed" },
+      { column: "loss_smooth", label: "smoothed" }, // over as many records as panelsOf is told
     ],
   },
   {
@@ -166,7 +147,7 @@ const OWN = /^metrics\./;
 /** Fields that have their chart, or need none. */
 const TAKEN = new Set([
   ...KNOWN.flatMap(({ from, series }) => from ? [] : series.map(({ column }) => column)),
-  ...["step", "tokens", "weight_decay", "step_ms", "skipped"],
+  ...["step", "tokens", "weight_decay", "step_ms", "elapsed_ms", "skipped"],
 ]);
 
 /** Charts of fields that only some runs have, by what their names end with. */
@@ -178,11 +159,15 @@ const GROUPS = [
   { id: "utilisation", title: "Utilisation", unit: "%", ends: /(_percent|utili[sz]ation)$/ },
 ];
 
-/** The charts that `runs` have numbers for. */
-export function panelsOf(runs) {
+/** The charts that `runs` have numbers for, with losses smoothed over `window` records. */
+export function panelsOf(runs, window) {
   const shown = (panel) => ({
     ...panel,
-    series: panel.series.filter(({ column }) => runs.some((run) => run.has(column, panel.from))),
+    series: panel.series
+      .filter(({ column }) => runs.some((run) => run.has(column, panel.from)))
+      .map((one) =>
+        one.column === "loss_smooth" ? { ...one, label: `smoothed over ${window} records` } : one
+      ),
   });
   const reasons = new Set(runs.flatMap((run) => Object.keys(run.table("machine"))));
   const throttled = {

@@ -7,6 +7,11 @@
 /** Points of a whole run or of a part of it. */
 export const POINTS = 2000;
 
+/** Notes that a run ends with. */
+const ENDS = new Set(["finished", "interrupted", "stopped"]);
+/** A run that is silent for shorter may be evaluating, or writing a checkpoint. */
+const LEAST_SILENCE_MS = 300_000;
+
 /** A run's numbers, kept up to date. */
 export class Run {
   /** Whether its lines are drawn. */
@@ -37,24 +42,26 @@ export class Run {
     this.start = summary.start;
     this.clip = summary.max_grad_norm;
     this.config = summary.config;
+    this.settings = summary.settings;
+    /** When the server's file was last written, by this page's clock; null while there is none. */
+    this.heardAt = summary.silent_ms === null ? null : performance.now() - summary.silent_ms;
     this.validations = summary.validations;
     this.notes = summary.notes;
     this.ternary = summary.ternary;
     this.samples = summary.samples;
   }
 
-  /** Fetches the whole run, and the part `range` where there is one. */
-  async load(window, range) {
+  /** Fetches the whole run. */
+  async load(window) {
     const whole = await this.#fetch(window, null);
     this.#window = window;
     this.#smooth = whole.smooth ?? { sum: 0, weight: 0 };
     this.columns = whole.columns;
     this.machine = whole.machine;
     this.#machineRows = whole.position.machine;
-    await this.loadPart(window, range);
   }
 
-  /** Fetches the part `range` alone; `null` forgets it. */
+  /** Fetches the part of the steps `range` alone; `null` forgets it. */
   async loadPart(window, range) {
     this.part = range === null ? null : await this.#fetch(window, range);
   }
@@ -72,6 +79,7 @@ export class Run {
 
   /** Adds what is new; whether so much has come that the whole is to be thinned out again. */
   append({ columns, validations, notes, machine, ternary, samples }) {
+    this.heardAt = performance.now();
     const last = this.columns.step.at(-1) ?? 0;
     const steps = columns.step ?? [];
     for (let row = 0; row < steps.length; row++) {
@@ -139,6 +147,16 @@ export class Run {
     return from === "machine" ? this.part.machine : this.part.columns;
   }
 
+  /** A step as a place of an axis: in between as far between, beyond the last record at the last. */
+  toX(step, { column }) {
+    return between(step, this.columns.step, this.columns[column] ?? []);
+  }
+
+  /** The step of a place, likewise. */
+  toStep(place, { column }) {
+    return between(place, this.columns[column] ?? [], this.columns.step);
+  }
+
   /** Whether a column holds a number. */
   has(name, from) {
     return this.table(from)[name]?.some((value) => value !== null) ?? false;
@@ -155,8 +173,44 @@ export class Run {
     return values.length === 0 ? null : Math.min(...values);
   }
 
+  /** What it is doing, as the last word of it tells; `silent` where that is long ago. */
+  get state() {
+    const last = this.notes.findLast(({ kind }) => ENDS.has(kind) || kind === "run");
+    if (last === undefined) return this.columns.step.length > 0 ? "unknown" : "waiting";
+    if (last.kind !== "run") return last.kind;
+    const records = this.columns.step;
+    const between = (records.at(-1) - (records.at(-2) ?? 0)) * (this.last("step_ms") ?? 0);
+    return this.silentMs > Math.max(LEAST_SILENCE_MS, 20 * between) ? "silent" : "running";
+  }
+
+  /** Time since its file was written. */
+  get silentMs() {
+    return this.heardAt === null ? 0 : performance.now() - this.heardAt;
+  }
+
+  /** Seconds that the rest of its steps takes at the present speed; null where it isn't running, or none is known. */
+  get leftS() {
+    const perS = this.last("tokens_per_s");
+    if (this.state !== "running" || !perS) return null;
+    return (this.start.steps - (this.last("step") ?? 0)) * this.start.tokens_per_step / perS;
+  }
+
   /** Notes of a kind. */
   noted(kind) {
     return this.notes.filter((note) => note.kind === kind);
   }
+}
+
+/** The value at `place`, by the rising `places` that `values` belong to, from 0 at 0 on. */
+function between(place, places, values) {
+  let [low, high] = [0, places.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (places[middle] < place) low = middle + 1;
+    else high = middle;
+  }
+  if (low === places.length) return values.at(-1) ?? 0;
+  const [from, to] = [places[low - 1] ?? 0, places[low]];
+  const [start, end] = [values[low - 1] ?? 0, values[low]];
+  return to > from ? start + (end - start) * (place - from) / (to - from) : end;
 }
