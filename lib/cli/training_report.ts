@@ -29,6 +29,8 @@ export class TrainingReport {
   readonly #steps: number;
   readonly #heading: string | null;
   readonly #address: string | null;
+  /** Notes that came before the run began, which the heading would push out of sight; null from then on. */
+  #early: string[] | null = [];
   #step: StepRecord | null = null;
   /** Whether the newest step's line lacks what has been measured since. */
   #isBehind = false;
@@ -69,6 +71,8 @@ export class TrainingReport {
             } of host memory`,
           );
         }
+        for (const note of this.#early ?? []) this.#line.log(note);
+        this.#early = null;
         if (this.#address !== null) this.#line.log(this.#address);
         break;
       case "step":
@@ -128,9 +132,10 @@ export class TrainingReport {
     this.#line.log(`warning: ${message}`);
   }
 
-  /** Shows a line that stays. */
+  /** Shows a line that stays: below the heading. */
   note(message: string): void {
-    this.#line.log(message);
+    if (this.#early === null) this.#line.log(message);
+    else this.#early.push(message);
   }
 
   /** Ends the line that stands. */

@@ -77,7 +77,10 @@ export function drawCurves(curves: readonly Curve[], options: DrawOptions): stri
     opening(options.title, height),
     ...curves.map(({ name }, index) => legendEntry(name, index)),
     curves.some(({ validation }) => validation.length > 0) ? heldOutEntry() : "",
-    frame(top, xAxis, yAxis, { name: "loss (nats a token)", digits: String }),
+    frame(top, xAxis, yAxis, {
+      name: smooth > 1 ? `loss (nats a token), means of ${smooth} records` : "loss (nats a token)",
+      digits: String,
+    }),
     `<clipPath id="losses"><rect x="${top.left}" y="${top.top}" width="${PLOT}" height="${top.height}"/></clipPath>`,
     `<g clip-path="url(#losses)">`,
   ];

@@ -79,12 +79,16 @@ Deno.test("TrainingReport's last line tells the last validation and the last cou
   }
 });
 
-Deno.test("TrainingReport ends what it shows at a run's beginning with the dashboard's address", () => {
+Deno.test("TrainingReport ends what it shows at a run's beginning with addresses, the dashboard's last", () => {
   const { written, output } = recordedOutput();
   const address = "dashboard  http://127.0.0.1:8420/";
   const heading = "a: 1\nb: 2";
   const report = new TrainingReport({ steps: 9, style: "plain", output, heading, address });
+  report.note("metrics are at http://127.0.0.1:9000/metrics");
   report.record(runRecord({ snapshot_bytes: 1 }));
+  report.note("later");
   const shown = written.join("").trimEnd().split("\n");
-  assertEquals([shown[0], shown.at(-1)], ["a: 1", address]);
+  assertEquals([shown[0], ...shown.slice(-3)], [
+    ...["a: 1", "metrics are at http://127.0.0.1:9000/metrics", address, "later"],
+  ]);
 });

@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { encodeRecord } from "../../lib/metrics/records.ts";
 import { drawCurves } from "../../lib/report/loss_curves.ts";
 import { parseCurve } from "./plot_curves.ts";
@@ -48,6 +48,7 @@ Deno.test("drawCurves() writes numbers alone, whatever the options", () => {
       });
       assertMatch(svg, /^<svg [^]*a &lt; b[^]*difference \(%\)[^]*<\/svg>\n$/);
       assertEquals(/NaN|Infinity|undefined|null/.test(svg), false);
+      assertStringIncludes(svg, "loss (nats a token), means of 3 records");
     }
   }
 });

@@ -176,11 +176,13 @@ export class Run {
   /** What it is doing, as the last word of it tells; `silent` where that is long ago. */
   get state() {
     const last = this.notes.findLast(({ kind }) => ENDS.has(kind) || kind === "run");
-    if (last === undefined) return this.columns.step.length > 0 ? "unknown" : "waiting";
-    if (last.kind !== "run") return last.kind;
+    if (this.start === null) return this.columns.step.length > 0 ? "unknown" : "waiting";
+    // Where so much has happened since that its start isn't among the notes any more, it goes on.
+    if (last !== undefined && last.kind !== "run") return last.kind;
     const records = this.columns.step;
-    const between = (records.at(-1) - (records.at(-2) ?? 0)) * (this.last("step_ms") ?? 0);
-    return this.silentMs > Math.max(LEAST_SILENCE_MS, 20 * between) ? "silent" : "running";
+    const steps = (records.at(-1) ?? 0) - (records.at(-2) ?? 0);
+    const recordMs = steps * (this.last("step_ms") ?? 0);
+    return this.silentMs > Math.max(LEAST_SILENCE_MS, 20 * recordMs) ? "silent" : "running";
   }
 
   /** Time since its file was written. */
