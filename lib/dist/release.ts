@@ -38,7 +38,7 @@ export const PERMISSIONS = [
   "--allow-net",
   "--allow-sys=systemMemoryInfo,statfs",
   "--allow-env",
-  "--allow-run=npm,tar",
+  "--allow-run",
 ] as const;
 
 const FLAGS = "--quiet --no-config --no-lock --no-remote --no-npm --no-prompt";
