@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { exists } from "@std/fs";
 import { createHash } from "node:crypto";
 import { gunzipSync } from "node:zlib";
 import { DataError, reasonOf } from "./errors.ts";
@@ -127,20 +128,27 @@ async function findRegistry(): Promise<string> {
 
 /** The host that this project's own packages came from: Deno keeps each registry's under its name. */
 async function registryOfDeno(): Promise<string> {
-  const { state } = await Deno.permissions.query({ name: "run", command: "deno" });
-  if (state !== "granted") {
-    throw new Error("no registry is known: install npm or set NPM_CONFIG_REGISTRY"); // A packed program.
-  }
-  const { stdout } = await new Deno.Command("deno", { args: ["info", "--json"] }).output();
-  const { npmCache } = JSON.parse(new TextDecoder().decode(stdout)) as { npmCache: string };
-  for (const { name, isDirectory } of Deno.readDirSync(npmCache)) {
+  const npmCache = await npmCacheOfDeno();
+  const cached = npmCache !== null && await exists(npmCache);
+  for (const { name, isDirectory } of cached ? Deno.readDirSync(npmCache) : []) {
     if (!isDirectory) continue;
     const packages = [...Deno.readDirSync(`${npmCache}/${name}`)];
     if (packages.some((found) => found.name === "deno-std")) return name;
   }
-  throw new Error(
-    "no registry is known: set NPM_CONFIG_REGISTRY, or run `make deps` in the source tree",
-  );
+  throw new Error("no registry is known: install npm or set NPM_CONFIG_REGISTRY");
+}
+
+/** Deno's folder of npm packages, or `null` for a packed program, which has no `deno` to ask. */
+async function npmCacheOfDeno(): Promise<string | null> {
+  const { state } = await Deno.permissions.query({ name: "run", command: "deno" });
+  if (state !== "granted") return null;
+  try {
+    const { stdout } = await new Deno.Command("deno", { args: ["info", "--json"] }).output();
+    return (JSON.parse(new TextDecoder().decode(stdout)) as { npmCache: string }).npmCache;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
 }
 
 async function registryOfFile(path: string): Promise<string | undefined> {
