@@ -4,7 +4,6 @@
 # This script, then an archive (tar, gzip) of the runtime, the program and its libraries. The archive is unpacked once into a
 # cache folder, under its version and hash, and started from there; whatever is incomplete there is unpacked again.
 name=@NAME@
-folder=@FOLDER@
 offset=@OFFSET@
 digest=@DIGEST@
 # Size and path of every file in it.
@@ -59,17 +58,19 @@ unpack() {
       echo "Cannot unpack $0 as the SHA-256 of its archive must be $digest: current value is ${found%% *}; get the file again"
       exit 3
     }
-    said=$(tail -c "+$offset" "$0" | gzip -dc | tar -xmf - -C "$parts" 2>&1) && complete "$parts/$folder" || {
+    rm "$parts/probe"
+    said=$(tail -c "+$offset" "$0" | gzip -dc | tar -xmf - --strip-components=1 -C "$parts" 2>&1) && complete "$parts" || {
       echo "it could not be unpacked there: ${said%%
 *}"
       exit 1
     }
-    said=$("$parts/$folder/bin/deno" --version 2>&1 </dev/null) || {
+    said=$("$parts/bin/deno" --version 2>&1 </dev/null) || {
       echo "Cannot start titanbit as its runtime does not run here: $said; it needs @NEEDS@"
       exit 3
     }
     sync
-    rm -rf "$1/$name" && mv "$parts/$folder" "$1/$name"
+    # The folder itself takes the name, so that one that is killed after this leaves nothing else.
+    rm -rf "$1/$name" && mv "$parts" "$1/$name"
   ) 9>>"$1/lock"
 }
 

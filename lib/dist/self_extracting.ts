@@ -7,7 +7,7 @@
  */
 
 import { createHash } from "node:crypto";
-import { basename, relative } from "@std/path";
+import { relative } from "@std/path";
 import { walk } from "@std/fs";
 import { archiveRelease, type Release, START } from "./release.ts";
 import SCRIPT from "./self_extracting.sh" with { type: "text" };
@@ -48,7 +48,6 @@ async function header(release: Release, digest: string): Promise<string> {
     VERSION: release.version,
     NEEDS: release.needs,
     NAME: `${release.version}-${digest.slice(0, 16)}`,
-    FOLDER: basename(release.folder),
     DIGEST: digest,
     FILES: files.map(({ path, size }) => `${size} ${path}`).join("\n"),
     PATHS: files.map(({ path }) => path).join(" "),
