@@ -5,8 +5,12 @@
 //   tb_gather_windows widens B windows of T + 1 little-endian tokens (2 or 4 bytes each, one width a window) to int32:
 //     ids[b*T + t] = token t, targets[b*T + t] = token t + 1 of window b. Reads exactly T + 1 tokens of a window, or T
 //     where targets is null. Every token read is checked against vocab_size; exact integers, one thread.
-//   A file cut short by another process while mapped raises SIGBUS on access: token files are replaced, never rewritten.
+//   A page that can't be read in, as the file was cut short or its disk failed, is TB_IO with bad[0] = the window. Of a page that a file
+//   was cut within, the rest reads as zeros: token files are replaced, never rewritten.
+#include <atomic>
 #include <cerrno>
+#include <csetjmp>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -89,12 +93,86 @@ int64_t first_bad(const Token* from, int64_t n, uint32_t vocab) {
   return -1;
 }
 
+// ---- Pages that can't be read in --------------------------------------------------------------------------------------------
+// The kernel tells of one by SIGBUS in the thread that touched it, which ends the process where nobody handles it. The handler jumps
+// back into the thread's read, where one is under way and the address lies in its window; all else goes on to the handler before it.
+
+// A window that is being read. In the thread's static block: the handler must not be the one to allocate it.
+struct GuardedRead {
+  sigjmp_buf back;
+  uintptr_t begin;
+  uintptr_t end;
+};
+__attribute__((tls_model("initial-exec"))) thread_local GuardedRead* reading = nullptr;
+
+struct sigaction earlier_handler;
+
+void on_bus_error(int signal, siginfo_t* info, void* machine) {
+  GuardedRead* read = reading;
+  const uintptr_t address = uintptr_t(info->si_addr);
+  if (read != nullptr && address >= read->begin && address < read->end) siglongjmp(read->back, 1);
+  if ((earlier_handler.sa_flags & SA_SIGINFO) != 0) {
+    earlier_handler.sa_sigaction(signal, info, machine);
+  } else if (earlier_handler.sa_handler != SIG_DFL && earlier_handler.sa_handler != SIG_IGN) {
+    earlier_handler.sa_handler(signal);
+  } else {
+    // The access is tried again on return, and ends the process as it would have done.
+    sigaction(signal, &earlier_handler, nullptr);
+  }
+}
+
+void handle_bus_errors() {
+  static const bool once = [] {
+    struct sigaction handler = {};
+    handler.sa_sigaction = on_bus_error;
+    sigemptyset(&handler.sa_mask);
+    // SA_NODEFER: the jump leaves no mask to restore, which would cost a system call a window.
+    handler.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    return sigaction(SIGBUS, &handler, &earlier_handler) == 0;
+  }();
+  (void)once;
+}
+
+// Calls read(), which touches bytes of the window alone and owns nothing; false where a page of it could not be read in.
+template <typename Read>
+bool guarded(const void* window, size_t bytes, const Read& read) {
+  GuardedRead guard;
+  guard.begin = uintptr_t(window);
+  guard.end = guard.begin + bytes;
+  if (sigsetjmp(guard.back, 0) != 0) {
+    reading = nullptr;
+    return false;
+  }
+  reading = &guard;
+  // Neither may move across the reads.
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  read();
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  reading = nullptr;
+  return true;
+}
+
+// Widens a window of T tokens; bad[1], bad[2]: position and value of its first token >= vocab, -1 where there is none.
+template <typename Token>
+__attribute__((noinline)) bool read_window(const void* from, int64_t T, uint32_t vocab, int32_t* ids, int32_t* targets, int64_t* bad) {
+  const Token* tokens = static_cast<const Token*>(from);
+  const int64_t read = targets == nullptr ? T : T + 1;
+  bad[1] = -1;
+  return guarded(from, size_t(read) * sizeof(Token), [=] {
+    if (widen(tokens, T, vocab, ids, targets)) return;
+    const int64_t at = first_bad(tokens, read, vocab);
+    bad[2] = at < 0 ? 0 : tokens[at];
+    bad[1] = at;
+  });
+}
+
 }  // namespace
 
 extern "C" {
 
 tb_status tb_file_map(const char* path, uint64_t* address, int64_t* bytes, char* error, int64_t error_capacity) {
   if (path == nullptr || address == nullptr || bytes == nullptr) return TB_INVALID_ARGUMENT;
+  handle_bus_errors();
   const int file = open(path, O_RDONLY | O_CLOEXEC);
   if (file < 0) {
     explain(error, error_capacity, "cannot be opened", errno);
@@ -142,25 +220,11 @@ tb_status tb_gather_windows(const uint64_t* windows, const int32_t* widths, int6
   for (int64_t b = 0; b < B; b++) {
     int32_t* row = ids + b * T;
     int32_t* next = targets == nullptr ? nullptr : targets + b * T;
-    const int64_t read = targets == nullptr ? T : T + 1;
     const void* from = reinterpret_cast<const void*>(uintptr_t(windows[b]));
-    int64_t at = -1;
-    if (widths[b] == 2) {
-      const uint16_t* tokens = static_cast<const uint16_t*>(from);
-      if (!widen(tokens, T, vocab, row, next)) at = first_bad(tokens, read, vocab);
-      bad[2] = at < 0 ? 0 : tokens[at];
-    } else if (widths[b] == 4) {
-      const uint32_t* tokens = static_cast<const uint32_t*>(from);
-      if (!widen(tokens, T, vocab, row, next)) at = first_bad(tokens, read, vocab);
-      bad[2] = at < 0 ? 0 : tokens[at];
-    } else {
-      return TB_UNSUPPORTED;
-    }
-    if (at >= 0) {
-      bad[0] = b;
-      bad[1] = at;
-      return TB_INVALID_ARGUMENT;
-    }
+    if (widths[b] != 2 && widths[b] != 4) return TB_UNSUPPORTED;
+    bad[0] = b;
+    if (!(widths[b] == 2 ? read_window<uint16_t> : read_window<uint32_t>)(from, T, vocab, row, next, bad)) return TB_IO;
+    if (bad[1] >= 0) return TB_INVALID_ARGUMENT;
   }
   return TB_OK;
 }

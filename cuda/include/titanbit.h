@@ -358,7 +358,8 @@ TB_API tb_status tb_file_advise(uint64_t address, int64_t bytes, int32_t advice)
 TB_API tb_status tb_file_unmap(uint64_t address, int64_t bytes);
 /* Sequences straight out of mapped token files, into host memory: windows (B) addresses of T + 1 tokens, of widths (B) 2 or 4
  * bytes each; ids (B, T), targets (B, T), shifted by one, [null]: then T tokens a window are read. A token >= vocab_size: TB_INVALID_ARGUMENT with
- * bad[0] = window, bad[1] = position, bad[2] = token; ids and targets are then not to be used. */
+ * bad[0] = window, bad[1] = position, bad[2] = token; a page that can't be read in, as the file was cut short or its disk failed:
+ * TB_IO with bad[0] = window. ids and targets are then not to be used. */
 TB_API tb_status tb_gather_windows(const uint64_t* windows, const int32_t* widths, int64_t B, int64_t T,
                                    int64_t vocab_size, int32_t* ids, int32_t* targets /*[null]*/, int64_t* bad);
 

@@ -9,6 +9,7 @@ import { DataError } from "./errors.ts";
 import type { TokenWindow } from "./shards.ts";
 
 const INVALID_ARGUMENT = 1;
+const IO = 5;
 
 /** Inputs and what they should predict, for B windows of T tokens. */
 export interface TokenBatch {
@@ -37,7 +38,8 @@ export class WindowGatherer {
    * Fills `ids` (B, T) and `targets` (B, T) with `tokens` = T + 1 tokens of each window. Where `targets` is `null`,
    * T tokens of each window are read.
    *
-   * @throws {DataError} On an id outside the vocabulary, naming its file and token; the arrays are then not to be used.
+   * @throws {DataError} On an id outside the vocabulary, naming its file and token, and on a file that can't be read any more;
+   *   the arrays are then not to be used.
    */
   gather(
     windows: readonly TokenWindow[],
@@ -77,6 +79,7 @@ export class WindowGatherer {
         vocabSize: Number(this.#vocabSize),
       });
     }
+    if (status === IO) throw unreadable(windows[Number(this.#bad[0])]!);
     if (status !== 0) {
       throw new NativeError(`Cannot copy token windows: ${statusName(status)}`, {
         status: statusName(status),
@@ -98,6 +101,26 @@ function badToken(
     `Cannot use ${path} as token ${offset} (byte ${byte}) must be below the vocabulary size ` +
       `${found.vocabSize}: current value is ${found.token}. The file is damaged or of another vocabulary: ` +
       "tokenize again or set model.vocab_size",
+    { path },
+  );
+}
+
+/** The error for a window whose bytes the file no longer has, or its disk no longer gives. */
+function unreadable({ shard: { path, info }, offset }: TokenWindow): DataError {
+  let found: string;
+  try {
+    const { size } = Deno.statSync(path);
+    const expected = info.dataOffset + info.tokenCount * info.tokenWidth;
+    found = size < expected
+      ? `it has ${size} of the ${expected} bytes that it had when it was opened`
+      : "its disk does not give them";
+  } catch {
+    found = "it is no longer there";
+  }
+  const byte = info.dataOffset + offset * info.tokenWidth;
+  return new DataError(
+    `Cannot read ${path} as its tokens from byte ${byte} on must stay readable: ${found}. ` +
+      "Restore the file (a token file in use is replaced by a rename, never rewritten)",
     { path },
   );
 }

@@ -287,7 +287,7 @@ export class Trainer implements Disposable {
       if (records) this.#records.step(this.#state, this.model.metrics.take());
       // Before an evaluation, whose tokens go through the same pass.
       if (counts && this.#statistics) this.#records.ternary(this.#statistics.collect(step));
-      if (validates) this.#validate();
+      if (validates) await this.#keepBeforeBadData(() => this.#validate());
       if (writes) this.#writeSamples();
       if (snapshots) this.#guard.snapshotIfDue(this.#point());
       saved = saves ? await this.#save() : null;

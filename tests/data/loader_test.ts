@@ -297,6 +297,28 @@ Deno.test("FileMapping can be disposed of twice and says that it is closed", () 
     assertThrows(() => mapping.advise("random"), TypeError, "closed");
   }));
 
+Deno.test("BatchLoader.next() names a file that was cut short while mapped, and goes on when it is whole", () =>
+  inFolder((folder) => {
+    // Two tokens on the first page, which the cut leaves.
+    const sound = writeTokens(`${folder}/a.tokens`, { ids: sequence(30_000) });
+    const bytes = Deno.readFileSync(sound);
+    for (const kept of [4096, 0]) {
+      using dataset = open(sound);
+      const loader = new BatchLoader(dataset, { batchSize: 3, seqLen: 5000, shuffle: false });
+      const batch = emptyBatch(3, 5000);
+      Deno.truncateSync(sound, kept);
+      const before = loader.state;
+      const error = assertThrows(() => loader.next(batch), DataError, sound);
+      assertStringIncludes(error.message, `it has ${kept} of the ${bytes.length} bytes`);
+      assertEquals(loader.state, before);
+      Deno.writeFileSync(sound, bytes);
+      loader.next(batch);
+      assertEquals(batch.targets.at(-1), 15_000);
+      Deno.removeSync(sound);
+      Deno.writeFileSync(sound, bytes); // Another file, as the first one stays mapped.
+    }
+  }));
+
 Deno.test("evaluationWindows() predicts every token but a shard's first exactly once", () =>
   inFolder((folder) => {
     const lengths = [1, 2, 9, 10, 11, 12, 21, 100];

@@ -8,7 +8,8 @@ import {
 } from "@std/assert";
 import { join } from "@std/path";
 import { CheckpointError } from "../../lib/checkpoint/errors.ts";
-import type { StepRecord } from "../../lib/metrics/records.ts";
+import { openCheckpoint } from "../../lib/checkpoint/open.ts";
+import type { MetricsRecord, StepRecord } from "../../lib/metrics/records.ts";
 import { DataError } from "../../lib/data/errors.ts";
 import type { Fault } from "../../lib/stability/faults.ts";
 import { DivergedError } from "../../lib/stability/diverged_error.ts";
@@ -257,6 +258,32 @@ Deno.test("run() saves the steps before data that is damaged, and goes on when t
     await tensorsOf(after.result.checkpoint!),
     await tensorsOf(straight.result.checkpoint!),
   );
+});
+
+Deno.test("run() saves the steps before a token file that was cut short", async () => {
+  for (const cut of ["train.bin", "val.bin"]) {
+    await using run = await tinyRun();
+    const file = join(run.folder, cut);
+    const observer = recorder();
+    const record = (found: MetricsRecord) => {
+      if (found.type === "step" && found.step === 7) Deno.truncateSync(file, 0);
+    };
+    const options = { version: "test", observer: { ...observer, record } };
+    const error = await assertRejects(
+      async () => {
+        using trainer = await Trainer.open(run.config("checkpoint.every_steps=0"), options);
+        await trainer.run();
+      },
+      DataError,
+      `Cannot read ${file}`,
+    );
+    const step = cut === "train.bin" ? 7 : 10;
+    assertStringIncludes(error.message, `step ${step} was the last, `);
+    assertEquals(
+      (await openCheckpoint(join(run.run, `step_00000${`${step}`.padStart(2, "0")}`))).step,
+      step,
+    );
+  }
 });
 
 Deno.test("run() refuses a token outside the vocabulary before it reaches the model", async () => {
