@@ -19,6 +19,7 @@ import { loadRunConfig } from "../lib/config/load.ts";
 import type { RunConfig } from "../lib/config/run_config.ts";
 import { runConfigToYaml } from "../lib/config/print.ts";
 import { Dashboard, DEFAULT_PORT } from "../lib/dashboard/server.ts";
+import { outsideSettings, requireInside } from "../lib/training/checkpoint_config.ts";
 import { importLayersFile } from "../lib/training/import_layers.ts";
 import { fitRun, planRun } from "../lib/training/fit.ts";
 import { describeDevice } from "../lib/training/machine.ts";
@@ -76,6 +77,12 @@ export const command: Command = {
       bare: String(DEFAULT_PORT),
     },
     LAYERS_FLAG,
+    {
+      name: "trust-config",
+      kind: "boolean",
+      help:
+        "let the config of the checkpoint that --resume names write outside its run's folder and listen to other machines",
+    },
     { name: "print-config", kind: "boolean", help: "print the complete config and exit" },
   ],
   examples: [
@@ -86,19 +93,23 @@ export const command: Command = {
     "deno task train --config configs/125m.yaml --set optimizer.lr=1e-3 --set checkpoint.run=lr1e-3",
   ],
   async run(args) {
-    const given = args.optionalString("resume");
-    const checkpoint = await checkpointOf(given);
+    const from = args.optionalString("resume");
+    const checkpoint = await checkpointOf(from);
     const short = (flag: string, key: string) => {
       const value = args.optionalString(flag);
       return value === undefined ? [] : [`${key}=${value}`];
     };
-    const loaded = await loadRunConfig(configFile(args.optionalString("config"), checkpoint), {
-      set: [
-        ...args.list("set"),
-        ...short("device", "training.device"),
-        ...short("peak-tflops", "logging.peak_tflops"),
-      ],
-    });
+    const set = [
+      ...args.list("set"),
+      ...short("device", "training.device"),
+      ...short("peak-tflops", "logging.peak_tflops"),
+    ];
+    const file = args.optionalString("config");
+    const loaded = await loadRunConfig(configFile(file, checkpoint), { set });
+    const given = set.map((assignment) => assignment.split("=", 1)[0]!.trim());
+    if (file === undefined && checkpoint !== undefined && !args.boolean("trust-config")) {
+      requireInside({ config: loaded.config, checkpoint, given });
+    }
     if (args.boolean("print-config")) {
       console.log(runConfigToYaml(loaded.config, loaded).trimEnd());
       return 0;
@@ -109,7 +120,7 @@ export const command: Command = {
     const device = describeDevice(loaded.config.training.device);
     const fitted = fitRun(loaded, device, withLayers);
     const { config } = fitted;
-    const ofThisRun = given !== undefined && resolve(given) === resolve(runFolder(config));
+    const ofThisRun = from !== undefined && resolve(from) === resolve(runFolder(config));
     const resume = ofThisRun ? "latest" : checkpoint;
     console.error(`memory  ${describePlan(planRun(config, device.dtype, withLayers))}`);
     const { steps } = config.training;
@@ -138,7 +149,10 @@ export const command: Command = {
     }
     if (result.ended === "finished") return 0;
     const program = import.meta.main ? "deno task" : "titanbit";
-    tell(`go on with  ${resumeCommand(command, { args, folder: runFolder(config), program })}`);
+    const saved = { config, checkpoint: result.checkpoint!, given: [] };
+    const extra = outsideSettings(saved).length > 0 ? ["--trust-config"] : [];
+    const folder = runFolder(config);
+    tell(`go on with  ${resumeCommand(command, { args, folder, program, extra })}`);
     return interrupt.exitCode;
   },
 };

@@ -44,7 +44,7 @@ export async function findResumed(
 }
 
 async function given(folder: string, resume: string): Promise<Checkpoint> {
-  refuseLaterOnes(folder, resume);
+  refuseOtherOnes(folder, resume);
   return await openCheckpoint(resume);
 }
 
@@ -62,13 +62,21 @@ async function latestOf(folder: string, observer: Warned): Promise<Checkpoint> {
 }
 
 /**
- * Refuses to go on from a checkpoint of the run's own folder that is not its last: what reads the run's newest would go on
- * taking the later ones, which are of another course.
+ * Refuses to go on in a folder whose last checkpoint is another one: what reads the run's newest would go on taking the later
+ * ones, and retention would delete those of another run.
  */
-function refuseLaterOnes(folder: string, resume: string): void {
+function refuseOtherOnes(folder: string, resume: string): void {
   const entries = listCheckpoints(folder);
+  if (entries.length === 0) return;
   const from = entries.find(({ path }) => resolve(path) === resolve(resume));
-  if (from === undefined) return;
+  if (from === undefined) {
+    throw new CheckpointError(
+      `Cannot go on from ${resume} in ${folder} as that holds checkpoints of another run, ${
+        entries[0]!.path
+      } among them: ` +
+        "take another name with --set checkpoint.run=NAME",
+    );
+  }
   const later = entries.filter(({ step }) => step > from.step);
   if (later.length === 0) return;
   throw new CheckpointError(

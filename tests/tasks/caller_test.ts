@@ -39,7 +39,15 @@ Deno.test("train, info and report take config, --set and output from the folder 
   ) {
     assert(await exists(join(folder, path)), path);
   }
-  await call(folder, "train", "--resume", "checkpoints/tiny", "--set", "training.steps=11");
+  await call(
+    folder,
+    "train",
+    "--resume",
+    "checkpoints/tiny",
+    "--trust-config",
+    "--set",
+    "training.steps=11",
+  );
   assert(await exists(join(folder, "checkpoints/tiny/step_0000011")));
   await call(folder, "info", "--config", "tiny.yaml", "--no-measure");
   await call(folder, "report", "--run", "checkpoints/tiny", "--output", "a.html");

@@ -210,6 +210,20 @@ Deno.test("open() refuses to go on from a checkpoint that is not the folder's la
   assertEquals(result.state.step, 20);
 });
 
+Deno.test("open() refuses to go on in a folder that holds another run's checkpoints, and changes nothing", async () => {
+  await using run = await tinyRun();
+  const other = await train(run.config("checkpoint.run=other"));
+  await train(run.config());
+  const before = [...Deno.readDirSync(run.run)].map(({ name }) => name).sort();
+  const set = ["training.steps=30", "checkpoint.keep_last=1"];
+  await assertRejects(
+    () => train(run.config(...set), { resume: other.result.checkpoint! }),
+    CheckpointError,
+    "holds checkpoints of another run",
+  );
+  assertEquals([...Deno.readDirSync(run.run)].map(({ name }) => name).sort(), before);
+});
+
 Deno.test("open() tells of settings that are not the checkpoint's, and of no others", async () => {
   await using run = await tinyRun();
   await train(run.config(), { stopAfter: 7 });
