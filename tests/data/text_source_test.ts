@@ -317,6 +317,30 @@ Deno.test("extractText() reports a binary file by its NUL bytes", () =>
     assertStringIncludes(problems[0]!, "NUL bytes");
   }));
 
+Deno.test("extractText() leaves out documents with NUL and counts them whatever their source", () =>
+  inFolder(async (folder) => {
+    const documents = ["one", "t\0wo", "three"];
+    for (const [i, text] of documents.entries()) {
+      Deno.writeTextFileSync(`${folder}/a${i}.txt`, text);
+    }
+    Deno.writeTextFileSync(`${folder}/b.jsonl`, jsonLines(documents.map((text) => ({ text }))));
+    const columnData = [{ name: "text", data: documents, type: "STRING" as const }];
+    Deno.writeFileSync(`${folder}/c.parquet`, new Uint8Array(parquetWriteBuffer({ columnData })));
+    const { texts, problems } = await readDocuments(folder);
+    assertEquals(texts, ["one", "three", "one", "three", "one", "three"]);
+    const message = "holds NUL bytes (U+0000): binary data or UTF-16 do, convert it to UTF-8 text";
+    assertEquals(
+      problems.toSorted(),
+      ["", "line 2", "row 2"].map((place) => `${place}: ${message}`),
+    );
+  }));
+
+Deno.test("extractText() keeps a JSON line with NUL in a field that is not the text", () =>
+  inFolder(async (folder) => {
+    Deno.writeTextFileSync(`${folder}/a.jsonl`, jsonLines([{ text: "fine", id: "x\0y" }]));
+    assertEquals((await readDocuments(folder)).texts, ["fine"]);
+  }));
+
 Deno.test("extractText() drops a byte order mark at the start of a file alone", () =>
   inFolder(async (folder) => {
     Deno.writeTextFileSync(`${folder}/a.txt`, "\ufeffone \ufefftwo");
