@@ -188,6 +188,47 @@ for (const ending of ["gz", "zst"]) {
     }));
 }
 
+/** A zstd frame of the text "window" as it is (RFC 8878, 3.1.1), with the header's bytes behind its magic number. */
+function zstdFrame(...header: number[]): Uint8Array {
+  const text = encoder.encode("window");
+  return Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, ...header, 1 | (text.length << 3), 0, 0, ...text);
+}
+
+// A descriptor without flags, then the window's: logarithm less 10 in five bits, eighths more in three.
+const WINDOWS: [string, number[]][] = [
+  ["2^10", [0, 0]],
+  ["2^28", [0, 18 << 3]],
+  ["2^30 times 15/8", [0, 20 << 3 | 7]],
+  ["2^31", [0, 21 << 3]],
+];
+for (const [window, header] of WINDOWS) {
+  Deno.test(`workUnits() reads a .zst whose window has ${window} bytes`, () =>
+    inFolder(async (folder) => {
+      Deno.writeFileSync(`${folder}/a.txt.zst`, zstdFrame(...header));
+      const { texts, problems } = await readDocuments(folder);
+      assertEquals([texts, problems], [["window"], []]);
+    }));
+}
+
+const TOO_LARGE: [string, number[], number][] = [
+  ["window has 2^31 times 9/8 bytes", [0, 21 << 3 | 1], 2 ** 31 * 9 / 8],
+  ["window has the most that can be written", [0, 255], 2 ** 41 * 15 / 8],
+  // Descriptor 0xe0: one segment, its size in eight bytes.
+  ["one segment has 2^40 bytes", [0xe0, 0, 0, 0, 0, 0, 1, 0, 0], 2 ** 40],
+];
+for (const [what, header, bytes] of TOO_LARGE) {
+  Deno.test(`workUnits() says what is too large when the .zst's ${what}`, () =>
+    inFolder(async (folder) => {
+      Deno.writeFileSync(`${folder}/a.txt.zst`, zstdFrame(...header));
+      Deno.writeTextFileSync(`${folder}/b.txt`, "fine");
+      const { texts, problems } = await readDocuments(folder);
+      assertEquals(texts, ["fine"]);
+      const expected = `its zstd window has ${bytes} bytes, at most 2^31 can be read`;
+      assertEquals(problems.length, 1);
+      assertStringIncludes(problems[0]!, expected);
+    }));
+}
+
 Deno.test("ZstdFrameSplitter finds the same frames however the data is cut into chunks", () => {
   const skippable = Uint8Array.of(0x53, 0x2a, 0x4d, 0x18, 5, 0, 0, 0, 9, 9, 9, 9, 9);
   const texts = ["", "a", "b".repeat(300_000), story(200_000)].map((text) => encoder.encode(text));

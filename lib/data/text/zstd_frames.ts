@@ -20,6 +20,9 @@ const MAGIC = 0xfd2fb528;
 const SKIPPABLE_MAGIC = 0x184d2a50;
 const RLE_BLOCK = 1;
 
+/** Logarithm of the largest window that the decoder takes, as `zstd --long=31` writes it. */
+export const MAX_WINDOW_LOG = 31;
+
 /** Cuts zstd data, given in chunks, into parts of frames. Skippable frames are left out. */
 export class ZstdFrameSplitter {
   #state: State = "magic";
@@ -31,6 +34,9 @@ export class ZstdFrameSplitter {
   #body = 0;
   #lastBlock = false;
   #hasChecksum = false;
+  /** Whether the frame's content is one segment, and so its window; and the bytes that its size is written in. */
+  #single = false;
+  #sizeBytes = 0;
   #skipping = false;
   /** Start of a magic number that goes on in the next chunk. */
   #carry: Uint8Array = new Uint8Array(0);
@@ -43,7 +49,7 @@ export class ZstdFrameSplitter {
   /**
    * The parts of frames in the next chunk, in order.
    *
-   * @throws {Error} Where what should be a frame is none.
+   * @throws {Error} Where what should be a frame is none, or needs a larger window than the decoder has.
    */
   *split(next: Uint8Array): Generator<FramePart> {
     const chunk = this.#withCarry(next);
@@ -118,14 +124,15 @@ export class ZstdFrameSplitter {
         return this.#body === 0 && this.#endBody();
       case "descriptor": {
         const descriptor = this.#field[0]!;
-        const single = (descriptor >> 5) & 1;
-        const contentSize = [single, 2, 4, 8][descriptor >> 6]!;
+        this.#single = ((descriptor >> 5) & 1) === 1;
+        this.#sizeBytes = [this.#single ? 1 : 0, 2, 4, 8][descriptor >> 6]!;
         const dictionary = [0, 1, 2, 4][descriptor & 3]!;
         this.#hasChecksum = ((descriptor >> 2) & 1) === 1;
         // Never 0: a frame without a window descriptor states its content size.
-        return this.#expect("header", contentSize + dictionary + (single ? 0 : 1));
+        return this.#expect("header", this.#sizeBytes + dictionary + (this.#single ? 0 : 1));
       }
       case "header":
+        this.#checkWindow();
         return this.#expect("block", 3);
       case "block": {
         const header = this.#field[0]! | (this.#field[1]! << 8) | (this.#field[2]! << 16);
@@ -137,6 +144,23 @@ export class ZstdFrameSplitter {
       default: // the checksum, the last field of a frame
         return this.#endFrame();
     }
+  }
+
+  #checkWindow(): void {
+    let window = 0;
+    if (this.#single) {
+      // The content's size is the header's last field.
+      const size = this.#field.subarray(this.#need - this.#sizeBytes, this.#need);
+      for (const byte of size.toReversed()) window = 256 * window + byte;
+    } else {
+      const descriptor = this.#field[0]!;
+      window = 2 ** (10 + (descriptor >> 3)) * (1 + (descriptor & 7) / 8);
+    }
+    if (window <= 2 ** MAX_WINDOW_LOG) return;
+    throw new Error(
+      `its zstd window has ${window} bytes, at most 2^${MAX_WINDOW_LOG} can be read: ` +
+        `compress it anew by zstd --long=${MAX_WINDOW_LOG} or less`,
+    );
   }
 
   /** Goes on after a block's content; says whether the frame ends with it. */
