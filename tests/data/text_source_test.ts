@@ -188,6 +188,47 @@ for (const ending of ["gz", "zst"]) {
     }));
 }
 
+for (const [ending, compress] of [["gz", gzipSync], ["zst", zstdCompressSync]] as const) {
+  Deno.test(`workUnits() reads or reports a .txt.${ending}, and reads on behind it, whichever bit is flipped`, () =>
+    inFolder(async (folder) => {
+      const bytes = new Uint8Array(
+        compress(encoder.encode("some text and some more text, ".repeat(9))),
+      );
+      Deno.writeTextFileSync(`${folder}/b.txt`, "fine");
+      for (let bit = 0; bit < 8 * bytes.length; bit++) {
+        Deno.writeFileSync(`${folder}/a.txt.${ending}`, flipped(bytes, bit));
+        const { texts, problems, empty } = await readDocuments(folder);
+        assertEquals(
+          [texts.length + problems.length + empty, texts.at(-1)],
+          [2, "fine"],
+          `bit ${bit}`,
+        );
+      }
+    }));
+
+  Deno.test(`workUnits() reads or reports a .txt.${ending} of many blocks whichever bit is flipped`, () =>
+    inFolder(async (folder) => {
+      // Text that is all alike: of little compressed data, and much of it out of each block.
+      const bytes = new Uint8Array(compress(encoder.encode(story(1000).repeat(600))));
+      const random = randomNumbers(5);
+      let reported = 0;
+      for (let trial = 0; trial < 200; trial++) {
+        const bit = random() % (8 * bytes.length);
+        Deno.writeFileSync(`${folder}/a.txt.${ending}`, flipped(bytes, bit));
+        const { texts, problems, empty } = await readDocuments(folder);
+        assertEquals(texts.length + problems.length + empty, 1, `bit ${bit}`);
+        reported += problems.length;
+      }
+      assert(reported > 0);
+    }));
+}
+
+function flipped(bytes: Uint8Array, bit: number): Uint8Array {
+  const changed = bytes.slice();
+  changed[bit >> 3]! ^= 1 << (bit & 7);
+  return changed;
+}
+
 /** A zstd frame of the text "window" as it is (RFC 8878, 3.1.1), with the header's bytes behind its magic number. */
 function zstdFrame(...header: number[]): Uint8Array {
   const text = encoder.encode("window");

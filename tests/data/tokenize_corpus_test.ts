@@ -1,4 +1,4 @@
-import { gzipSync } from "node:zlib";
+import { gzipSync, zstdCompressSync } from "node:zlib";
 import {
   assert,
   assertEquals,
@@ -348,6 +348,18 @@ const FAILURES: [string, (folder: string) => void, Partial<TokenizeOptions>, str
     },
     {},
     "as it cannot be read on: unexpected end of file. What follows in the file would be lost",
+  ],
+  [
+    "a bit of a .jsonl.zst is flipped",
+    (folder) => {
+      const bytes = new Uint8Array(zstdCompressSync('{"text": "alike"}\n'.repeat(100_000)));
+      // The second block's type becomes the reserved one: the decompressor has given out the first block by then.
+      const second = 6 + 3 + ((bytes[6]! | bytes[7]! << 8 | bytes[8]! << 16) >> 3);
+      bytes[second]! ^= 2;
+      Deno.writeFileSync(`${folder}/in/c.jsonl.zst`, bytes);
+    },
+    {},
+    "c.jsonl.zst, line ",
   ],
   ["the output has another ending", () => {}, { output: "x.bin" }, "ends in .tokens"],
 ];

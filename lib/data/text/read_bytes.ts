@@ -40,6 +40,10 @@ async function* readStored(path: string, onRead: (bytes: number) => void): Chunk
   }
 }
 
+/**
+ * Decompresses frame by frame. The decompressor gets a block at most at a time: of an error that it meets later in
+ * what it was given, once its first output is full, Deno makes an uncaught one that nobody can hear.
+ */
 async function* unzstd(stored: Chunks): Chunks {
   const splitter = new ZstdFrameSplitter();
   const parts = frameParts(stored, splitter);

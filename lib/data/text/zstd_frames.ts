@@ -7,12 +7,15 @@
  * @module
  */
 
-/** A part of one frame. */
+/** A part of one frame: it never goes on behind the end of a block. */
 export interface FramePart {
   readonly bytes: Uint8Array;
   /** Whether the frame ends with it. */
   readonly ends: boolean;
 }
+
+/** What ends with a byte. */
+type End = "nothing" | "block" | "frame";
 
 type State = "magic" | "skipSize" | "descriptor" | "header" | "block" | "body" | "checksum";
 
@@ -56,31 +59,28 @@ export class ZstdFrameSplitter {
     let start = 0;
     let at = 0;
     while (at < chunk.length) {
-      if (this.#state === "magic") {
-        start = at;
-        if (chunk.length - at < 4) {
-          this.#carry = chunk.slice(at);
-          return;
-        }
+      if (this.#state === "magic" && chunk.length - at < 4) {
+        this.#carry = chunk.slice(at);
+        return;
       }
       const skipped = this.#skipping;
-      let ended: boolean;
+      let end: End = "nothing";
       if (this.#state === "body") {
         const step = Math.min(this.#body, chunk.length - at);
         at += step;
         this.#body -= step;
-        ended = this.#body === 0 && this.#endBody();
+        if (this.#body === 0) end = this.#endBody();
       } else {
         while (this.#have < this.#need && at < chunk.length) {
           this.#field[this.#have++] = chunk[at++]!;
         }
-        ended = this.#have === this.#need && this.#endField();
+        if (this.#have === this.#need) end = this.#endField();
       }
-      if (ended && !skipped) yield { bytes: chunk.subarray(start, at), ends: true };
+      if (end === "nothing") continue;
+      if (!skipped) yield { bytes: chunk.subarray(start, at), ends: end === "frame" };
+      start = at;
     }
-    if (this.#state !== "magic" && !this.#skipping) {
-      yield { bytes: chunk.subarray(start, at), ends: false };
-    }
+    if (start < at && !this.#skipping) yield { bytes: chunk.subarray(start, at), ends: false };
   }
 
   #withCarry(next: Uint8Array): Uint8Array {
@@ -92,21 +92,21 @@ export class ZstdFrameSplitter {
     return whole;
   }
 
-  #expect(state: State, need: number): false {
+  #expect(state: State, need: number): "nothing" {
     this.#state = state;
     this.#need = need;
     this.#have = 0;
-    return false;
+    return "nothing";
   }
 
-  #endFrame(): true {
+  #endFrame(): "frame" {
     this.#skipping = false;
     this.#expect("magic", 4);
-    return true;
+    return "frame";
   }
 
-  /** Takes in a whole field; says whether the frame ends with it. */
-  #endField(): boolean {
+  /** Takes in a whole field; says what ends with it. */
+  #endField(): End {
     const view = new DataView(this.#field.buffer);
     switch (this.#state) {
       case "magic": {
@@ -120,8 +120,7 @@ export class ZstdFrameSplitter {
         this.#body = view.getUint32(0, true);
         this.#lastBlock = true;
         this.#hasChecksum = false;
-        this.#expect("body", 0);
-        return this.#body === 0 && this.#endBody();
+        return this.#beginBody();
       case "descriptor": {
         const descriptor = this.#field[0]!;
         this.#single = ((descriptor >> 5) & 1) === 1;
@@ -138,8 +137,7 @@ export class ZstdFrameSplitter {
         const header = this.#field[0]! | (this.#field[1]! << 8) | (this.#field[2]! << 16);
         this.#lastBlock = (header & 1) === 1;
         this.#body = ((header >> 1) & 3) === RLE_BLOCK ? 1 : header >> 3;
-        this.#expect("body", 0);
-        return this.#body === 0 && this.#endBody();
+        return this.#beginBody();
       }
       default: // the checksum, the last field of a frame
         return this.#endFrame();
@@ -163,10 +161,16 @@ export class ZstdFrameSplitter {
     );
   }
 
-  /** Goes on after a block's content; says whether the frame ends with it. */
-  #endBody(): boolean {
-    if (!this.#lastBlock) return this.#expect("block", 3);
-    if (this.#hasChecksum) return this.#expect("checksum", 4);
-    return this.#endFrame();
+  #beginBody(): End {
+    this.#expect("body", 0);
+    return this.#body === 0 ? this.#endBody() : "nothing";
+  }
+
+  /** Goes on after a block's content; says what ends with it. */
+  #endBody(): "block" | "frame" {
+    if (this.#lastBlock && !this.#hasChecksum) return this.#endFrame();
+    if (this.#lastBlock) this.#expect("checksum", 4);
+    else this.#expect("block", 3);
+    return "block";
   }
 }
