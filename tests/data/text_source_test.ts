@@ -53,6 +53,52 @@ Deno.test("findSourceFiles() lists a folder's texts recursively in the order of 
     assertEquals(leftOut, [`${folder}/skip.pdf`]);
   }));
 
+/** Does in the folder what a shell command says: names that are no UTF-8 can't be said otherwise. */
+async function inShell(folder: string, command: string): Promise<void> {
+  const { success } = await new Deno.Command("sh", { args: ["-c", command], cwd: folder }).output();
+  assert(success);
+}
+
+Deno.test("findSourceFiles() lists the rest and names what has a name that is no UTF-8", () =>
+  inFolder(async (folder) => {
+    Deno.writeTextFileSync(`${folder}/a.txt`, "fine");
+    // Latin-1: ü is the byte 0xfc, octal 374.
+    const names = ["u\\374.txt", "z\\374.pdf", "d\\374/b.txt", ".h\\374.txt"].map((name) =>
+      `"$(printf '${name}')"`
+    );
+    await inShell(
+      folder,
+      `mkdir "$(printf 'd\\374')"; for f in ${names.join(" ")}; do echo x > "$f"; done`,
+    );
+    const { files, leftOut, unopened } = await findSourceFiles(folder);
+    assertEquals(files.map(({ path }) => path), [`${folder}/a.txt`]);
+    assertEquals(leftOut, [`${folder}/z\\ufffd.pdf`]);
+    assertEquals(unopened, [`${folder}/d\\ufffd`, `${folder}/u\\ufffd.txt`]);
+  }));
+
+Deno.test("findSourceFiles() takes a file once when a name that is no UTF-8 reads like its own", () =>
+  inFolder(async (folder) => {
+    Deno.writeTextFileSync(`${folder}/a\ufffd.txt`, "fine");
+    await inShell(folder, `echo x > "$(printf 'a\\374.txt')"; echo x > "$(printf 'a\\344.txt')"`);
+    const { files, unopened } = await findSourceFiles(folder);
+    assertEquals(files.map(({ path, bytes }) => [path, bytes]), [[`${folder}/a\ufffd.txt`, 4]]);
+    assertEquals(unopened, Array(2).fill(`${folder}/a\\ufffd.txt`));
+  }));
+
+Deno.test("findSourceFiles() throws a DataError that names the file when its name is no UTF-8 and no other is there", () =>
+  inFolder(async (folder) => {
+    await inShell(folder, `echo x > "$(printf 'a\\374.txt')"`);
+    const error = await assertRejects(() => findSourceFiles(folder), DataError);
+    assertStringIncludes(error.message, `${folder}/a\\ufffd.txt has a name that is no UTF-8`);
+  }));
+
+Deno.test("findSourceFiles() names the file that can't be read", () =>
+  inFolder(async (folder) => {
+    Deno.symlinkSync("loop.txt", `${folder}/loop.txt`);
+    const error = await assertRejects(() => findSourceFiles(folder), DataError);
+    assertStringIncludes(error.message, `must be readable: ${folder}/loop.txt: Too many levels`);
+  }));
+
 const REFUSED: [string, string][] = [
   ["missing", "no such file or folder"],
   ["empty.txt", "it is empty"],

@@ -312,6 +312,22 @@ Deno.test("tokenizeCorpus() names file and line of bad records", () =>
     assertStringIncludes(report.problemTexts[1]!, `${folder}/in/c.jsonl, line 3: is no JSON`);
   }));
 
+Deno.test("tokenizeCorpus() counts a file that can't be opened as one bad record", () =>
+  inFolder(async (folder) => {
+    const documents = writeCorpus(folder, 3);
+    using tokenizer = await smallTokenizer();
+    const source = await findSourceFiles(`${folder}/in`);
+    const unopened = { ...source, unopened: ["in/a\\ufffd.txt"] };
+    const report = await run(folder, { tokenizer, source: unopened, maxErrors: 1 });
+    assertEquals([report.documents, report.problems], [documents.length, 1]);
+    assertStringIncludes(report.problemTexts[0]!, "in/a\\ufffd.txt: can't be opened as its name");
+    await assertRejects(
+      () => run(folder, { tokenizer, source: unopened, maxErrors: 0 }),
+      DataError,
+      "at most 0 bad records may be left out; the last is in/a\\ufffd.txt",
+    );
+  }));
+
 const FAILURES: [string, (folder: string) => void, Partial<TokenizeOptions>, string][] = [
   [
     "more records are bad than allowed",
