@@ -11,7 +11,7 @@ Deno.test("TokenizeLines tells rate and time left of each stage from its start, 
     plainIntervalMs: 0,
   });
   const totalBytes = 4 << 20;
-  lines.start({ files: [], leftOut: [] }, totalBytes);
+  lines.start({ files: [], leftOut: [], unopened: [] }, totalBytes);
   clock.ms += 1000;
   lines.update({ stage: "vocabulary", readBytes: 2 << 20, vocabSize: 0 });
   clock.ms += 1000;

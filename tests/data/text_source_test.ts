@@ -53,6 +53,52 @@ Deno.test("findSourceFiles() lists a folder's texts recursively in the order of 
     assertEquals(leftOut, [`${folder}/skip.pdf`]);
   }));
 
+/** Does in the folder what a shell command says: names that are no UTF-8 can't be said otherwise. */
+async function inShell(folder: string, command: string): Promise<void> {
+  const { success } = await new Deno.Command("sh", { args: ["-c", command], cwd: folder }).output();
+  assert(success);
+}
+
+Deno.test("findSourceFiles() lists the rest and names what has a name that is no UTF-8", () =>
+  inFolder(async (folder) => {
+    Deno.writeTextFileSync(`${folder}/a.txt`, "fine");
+    // Latin-1: ü is the byte 0xfc, octal 374.
+    const names = ["u\\374.txt", "z\\374.pdf", "d\\374/b.txt", ".h\\374.txt"].map((name) =>
+      `"$(printf '${name}')"`
+    );
+    await inShell(
+      folder,
+      `mkdir "$(printf 'd\\374')"; for f in ${names.join(" ")}; do echo x > "$f"; done`,
+    );
+    const { files, leftOut, unopened } = await findSourceFiles(folder);
+    assertEquals(files.map(({ path }) => path), [`${folder}/a.txt`]);
+    assertEquals(leftOut, [`${folder}/z\\ufffd.pdf`]);
+    assertEquals(unopened, [`${folder}/d\\ufffd`, `${folder}/u\\ufffd.txt`]);
+  }));
+
+Deno.test("findSourceFiles() takes a file once when a name that is no UTF-8 reads like its own", () =>
+  inFolder(async (folder) => {
+    Deno.writeTextFileSync(`${folder}/a\ufffd.txt`, "fine");
+    await inShell(folder, `echo x > "$(printf 'a\\374.txt')"; echo x > "$(printf 'a\\344.txt')"`);
+    const { files, unopened } = await findSourceFiles(folder);
+    assertEquals(files.map(({ path, bytes }) => [path, bytes]), [[`${folder}/a\ufffd.txt`, 4]]);
+    assertEquals(unopened, Array(2).fill(`${folder}/a\\ufffd.txt`));
+  }));
+
+Deno.test("findSourceFiles() throws a DataError that names the file when its name is no UTF-8 and no other is there", () =>
+  inFolder(async (folder) => {
+    await inShell(folder, `echo x > "$(printf 'a\\374.txt')"`);
+    const error = await assertRejects(() => findSourceFiles(folder), DataError);
+    assertStringIncludes(error.message, `${folder}/a\\ufffd.txt has a name that is no UTF-8`);
+  }));
+
+Deno.test("findSourceFiles() names the file that can't be read", () =>
+  inFolder(async (folder) => {
+    Deno.symlinkSync("loop.txt", `${folder}/loop.txt`);
+    const error = await assertRejects(() => findSourceFiles(folder), DataError);
+    assertStringIncludes(error.message, `must be readable: ${folder}/loop.txt: Too many levels`);
+  }));
+
 const REFUSED: [string, string][] = [
   ["missing", "no such file or folder"],
   ["empty.txt", "it is empty"],
@@ -188,6 +234,88 @@ for (const ending of ["gz", "zst"]) {
     }));
 }
 
+for (const [ending, compress] of [["gz", gzipSync], ["zst", zstdCompressSync]] as const) {
+  Deno.test(`workUnits() reads or reports a .txt.${ending}, and reads on behind it, whichever bit is flipped`, () =>
+    inFolder(async (folder) => {
+      const bytes = new Uint8Array(
+        compress(encoder.encode("some text and some more text, ".repeat(9))),
+      );
+      Deno.writeTextFileSync(`${folder}/b.txt`, "fine");
+      for (let bit = 0; bit < 8 * bytes.length; bit++) {
+        Deno.writeFileSync(`${folder}/a.txt.${ending}`, flipped(bytes, bit));
+        const { texts, problems, empty } = await readDocuments(folder);
+        assertEquals(
+          [texts.length + problems.length + empty, texts.at(-1)],
+          [2, "fine"],
+          `bit ${bit}`,
+        );
+      }
+    }));
+
+  Deno.test(`workUnits() reads or reports a .txt.${ending} of many blocks whichever bit is flipped`, () =>
+    inFolder(async (folder) => {
+      // Text that is all alike: of little compressed data, and much of it out of each block.
+      const bytes = new Uint8Array(compress(encoder.encode(story(1000).repeat(600))));
+      const random = randomNumbers(5);
+      let reported = 0;
+      for (let trial = 0; trial < 200; trial++) {
+        const bit = random() % (8 * bytes.length);
+        Deno.writeFileSync(`${folder}/a.txt.${ending}`, flipped(bytes, bit));
+        const { texts, problems, empty } = await readDocuments(folder);
+        assertEquals(texts.length + problems.length + empty, 1, `bit ${bit}`);
+        reported += problems.length;
+      }
+      assert(reported > 0);
+    }));
+}
+
+function flipped(bytes: Uint8Array, bit: number): Uint8Array {
+  const changed = bytes.slice();
+  changed[bit >> 3]! ^= 1 << (bit & 7);
+  return changed;
+}
+
+/** A zstd frame of the text "window" as it is (RFC 8878, 3.1.1), with the header's bytes behind its magic number. */
+function zstdFrame(...header: number[]): Uint8Array {
+  const text = encoder.encode("window");
+  return Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, ...header, 1 | (text.length << 3), 0, 0, ...text);
+}
+
+// A descriptor without flags, then the window's: logarithm less 10 in five bits, eighths more in three.
+const WINDOWS: [string, number[]][] = [
+  ["2^10", [0, 0]],
+  ["2^28", [0, 18 << 3]],
+  ["2^30 times 15/8", [0, 20 << 3 | 7]],
+  ["2^31", [0, 21 << 3]],
+];
+for (const [window, header] of WINDOWS) {
+  Deno.test(`workUnits() reads a .zst whose window has ${window} bytes`, () =>
+    inFolder(async (folder) => {
+      Deno.writeFileSync(`${folder}/a.txt.zst`, zstdFrame(...header));
+      const { texts, problems } = await readDocuments(folder);
+      assertEquals([texts, problems], [["window"], []]);
+    }));
+}
+
+const TOO_LARGE: [string, number[], number][] = [
+  ["window has 2^31 times 9/8 bytes", [0, 21 << 3 | 1], 2 ** 31 * 9 / 8],
+  ["window has the most that can be written", [0, 255], 2 ** 41 * 15 / 8],
+  // Descriptor 0xe0: one segment, its size in eight bytes.
+  ["one segment has 2^40 bytes", [0xe0, 0, 0, 0, 0, 0, 1, 0, 0], 2 ** 40],
+];
+for (const [what, header, bytes] of TOO_LARGE) {
+  Deno.test(`workUnits() says what is too large when the .zst's ${what}`, () =>
+    inFolder(async (folder) => {
+      Deno.writeFileSync(`${folder}/a.txt.zst`, zstdFrame(...header));
+      Deno.writeTextFileSync(`${folder}/b.txt`, "fine");
+      const { texts, problems } = await readDocuments(folder);
+      assertEquals(texts, ["fine"]);
+      const expected = `its zstd window has ${bytes} bytes, at most 2^31 can be read`;
+      assertEquals(problems.length, 1);
+      assertStringIncludes(problems[0]!, expected);
+    }));
+}
+
 Deno.test("ZstdFrameSplitter finds the same frames however the data is cut into chunks", () => {
   const skippable = Uint8Array.of(0x53, 0x2a, 0x4d, 0x18, 5, 0, 0, 0, 9, 9, 9, 9, 9);
   const texts = ["", "a", "b".repeat(300_000), story(200_000)].map((text) => encoder.encode(text));
@@ -315,6 +443,30 @@ Deno.test("extractText() reports a binary file by its NUL bytes", () =>
     const { texts, problems } = await readDocuments(folder);
     assertEquals(texts, []);
     assertStringIncludes(problems[0]!, "NUL bytes");
+  }));
+
+Deno.test("extractText() leaves out documents with NUL and counts them whatever their source", () =>
+  inFolder(async (folder) => {
+    const documents = ["one", "t\0wo", "three"];
+    for (const [i, text] of documents.entries()) {
+      Deno.writeTextFileSync(`${folder}/a${i}.txt`, text);
+    }
+    Deno.writeTextFileSync(`${folder}/b.jsonl`, jsonLines(documents.map((text) => ({ text }))));
+    const columnData = [{ name: "text", data: documents, type: "STRING" as const }];
+    Deno.writeFileSync(`${folder}/c.parquet`, new Uint8Array(parquetWriteBuffer({ columnData })));
+    const { texts, problems } = await readDocuments(folder);
+    assertEquals(texts, ["one", "three", "one", "three", "one", "three"]);
+    const message = "holds NUL bytes (U+0000): binary data or UTF-16 do, convert it to UTF-8 text";
+    assertEquals(
+      problems.toSorted(),
+      ["", "line 2", "row 2"].map((place) => `${place}: ${message}`),
+    );
+  }));
+
+Deno.test("extractText() keeps a JSON line with NUL in a field that is not the text", () =>
+  inFolder(async (folder) => {
+    Deno.writeTextFileSync(`${folder}/a.jsonl`, jsonLines([{ text: "fine", id: "x\0y" }]));
+    assertEquals((await readDocuments(folder)).texts, ["fine"]);
   }));
 
 Deno.test("extractText() drops a byte order mark at the start of a file alone", () =>

@@ -1,4 +1,4 @@
-import { gzipSync } from "node:zlib";
+import { gzipSync, zstdCompressSync } from "node:zlib";
 import {
   assert,
   assertEquals,
@@ -312,6 +312,22 @@ Deno.test("tokenizeCorpus() names file and line of bad records", () =>
     assertStringIncludes(report.problemTexts[1]!, `${folder}/in/c.jsonl, line 3: is no JSON`);
   }));
 
+Deno.test("tokenizeCorpus() counts a file that can't be opened as one bad record", () =>
+  inFolder(async (folder) => {
+    const documents = writeCorpus(folder, 3);
+    using tokenizer = await smallTokenizer();
+    const source = await findSourceFiles(`${folder}/in`);
+    const unopened = { ...source, unopened: ["in/a\\ufffd.txt"] };
+    const report = await run(folder, { tokenizer, source: unopened, maxErrors: 1 });
+    assertEquals([report.documents, report.problems], [documents.length, 1]);
+    assertStringIncludes(report.problemTexts[0]!, "in/a\\ufffd.txt: can't be opened as its name");
+    await assertRejects(
+      () => run(folder, { tokenizer, source: unopened, maxErrors: 0 }),
+      DataError,
+      "at most 0 bad records may be left out; the last is in/a\\ufffd.txt",
+    );
+  }));
+
 const FAILURES: [string, (folder: string) => void, Partial<TokenizeOptions>, string][] = [
   [
     "more records are bad than allowed",
@@ -348,6 +364,18 @@ const FAILURES: [string, (folder: string) => void, Partial<TokenizeOptions>, str
     },
     {},
     "as it cannot be read on: unexpected end of file. What follows in the file would be lost",
+  ],
+  [
+    "a bit of a .jsonl.zst is flipped",
+    (folder) => {
+      const bytes = new Uint8Array(zstdCompressSync('{"text": "alike"}\n'.repeat(100_000)));
+      // The second block's type becomes the reserved one: the decompressor has given out the first block by then.
+      const second = 6 + 3 + ((bytes[6]! | bytes[7]! << 8 | bytes[8]! << 16) >> 3);
+      bytes[second]! ^= 2;
+      Deno.writeFileSync(`${folder}/in/c.jsonl.zst`, bytes);
+    },
+    {},
+    "c.jsonl.zst, line ",
   ],
   ["the output has another ending", () => {}, { output: "x.bin" }, "ends in .tokens"],
 ];

@@ -80,11 +80,9 @@ class Extraction implements Extracted {
     if (place === "" && first) bytes = withoutMark(bytes);
     let problem: Problem | null = null;
     if (failure !== null) problem = { file, place, ...failure };
-    else if (bytes.includes(0)) {
-      const message = "holds NUL bytes: it is binary or UTF-16, convert it to UTF-8 text";
-      problem = { file, place, message, remedy: null };
-    } else {
-      const checked = this.#checkUtf8(bytes, { file, place });
+    else {
+      // NUL comes first: UTF-16 should be called what it is, and not be repaired.
+      const checked = nulIn(bytes, { file, place }) ?? this.#checkUtf8(bytes, { file, place });
       if (checked instanceof Uint8Array) bytes = checked;
       else problem = checked;
     }
@@ -138,6 +136,13 @@ class Extraction implements Extracted {
       this.#reject(place, `has no text in field "${textField}" but ${kindOf(text)}`);
       return;
     }
+    // Puts U+FFFD in the place of what is half of a pair.
+    const bytes = encoder.encode(text);
+    const nul = nulIn(bytes, place);
+    if (nul !== null) {
+      this.problems.push(nul);
+      return;
+    }
     if (!text.isWellFormed()) {
       // Escapes such as \\ud800 without their second half: the JSON form of invalid UTF-8.
       if (invalidUtf8 !== "replace") {
@@ -146,8 +151,7 @@ class Extraction implements Extracted {
       }
       this.replaced += countLoneSurrogates(text);
     }
-    // Encoding puts U+FFFD in their place.
-    this.#add({ bytes: encoder.encode(text), first: true, last: true, problem: null });
+    this.#add({ bytes, first: true, last: true, problem: null });
   }
 
   #add(part: TextPart): void {
@@ -175,6 +179,13 @@ class Extraction implements Extracted {
     this.replaced += repaired.replaced;
     return repaired.bytes;
   }
+}
+
+/** The problem of a text that holds NUL, whatever source it came from: the byte itself, or JSON's `\u0000`. */
+function nulIn(bytes: Uint8Array, place: { file: number; place: string }): Problem | null {
+  if (!bytes.includes(0)) return null;
+  const message = "holds NUL bytes (U+0000): binary data or UTF-16 do, convert it to UTF-8 text";
+  return { ...place, message, remedy: null };
 }
 
 function malformed(

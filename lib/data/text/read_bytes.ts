@@ -4,11 +4,14 @@
  * @module
  */
 import { pipeline, Readable, type Transform } from "node:stream";
-import { createGunzip, createZstdDecompress } from "node:zlib";
-import { type FramePart, ZstdFrameSplitter } from "./zstd_frames.ts";
+import { constants, createGunzip, createZstdDecompress } from "node:zlib";
+import { type FramePart, MAX_WINDOW_LOG, ZstdFrameSplitter } from "./zstd_frames.ts";
 import type { SourceFile } from "./source_files.ts";
 
 const CHUNK_BYTES = 1 << 18;
+
+/** Windows beyond the decoder's usual 2^27 bytes, as `zstd --long` makes them; they take memory as they fill. */
+const ZSTD_OPTIONS = { params: { [constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG } };
 
 type Chunks = AsyncGenerator<Uint8Array, void, undefined>;
 
@@ -37,12 +40,16 @@ async function* readStored(path: string, onRead: (bytes: number) => void): Chunk
   }
 }
 
+/**
+ * Decompresses frame by frame. The decompressor gets a block at most at a time: of an error that it meets later in
+ * what it was given, once its first output is full, Deno makes an uncaught one that nobody can hear.
+ */
 async function* unzstd(stored: Chunks): Chunks {
   const splitter = new ZstdFrameSplitter();
   const parts = frameParts(stored, splitter);
   try {
     for (let first = await parts.next(); !first.done; first = await parts.next()) {
-      yield* through(oneFrame(first.value, parts), createZstdDecompress());
+      yield* through(oneFrame(first.value, parts), createZstdDecompress(ZSTD_OPTIONS));
     }
   } finally {
     await parts.return(undefined);

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { walk } from "@std/fs";
-import { basename, relative } from "@std/path";
+import { basename, join, normalize } from "@std/path";
 import { DataError, systemReason } from "../errors.ts";
 
 /** A file of documents. */
@@ -23,6 +22,8 @@ export interface SourceListing {
   readonly files: readonly SourceFile[];
   /** Files of a folder that are of no known kind. */
   readonly leftOut: readonly string[];
+  /** Files of text and folders that can't be opened as their names are no UTF-8; `\ufffd` stands for what is none. */
+  readonly unopened: readonly string[];
 }
 
 /** File name endings that are read, for help and error texts. */
@@ -48,33 +49,17 @@ export async function findSourceFiles(input: string): Promise<SourceListing> {
       );
     }
     if (file.bytes === 0) throw emptyInput(input, "it is empty");
-    return { files: [file], leftOut: [] };
+    return { files: [file], leftOut: [], unopened: [] };
   }
-  const files: SourceFile[] = [];
-  const leftOut: string[] = [];
-  try {
-    for await (
-      const { path, isFile } of walk(input, { includeDirs: false, followSymlinks: false })
-    ) {
-      if (isHidden(relative(input, path))) continue;
-      const target = isFile ? await Deno.stat(path) : await statLink(path);
-      if (!target?.isFile) continue;
-      const file = classify(path, target.size);
-      if (file === null) leftOut.push(path);
-      else files.push(file);
-    }
-  } catch (error) {
-    throw new DataError(
-      `Cannot read ${input} as everything below it must be readable: ${
-        systemReason(error)
-      }. Make it so, or move it elsewhere`,
-      { path: input, cause: error },
-    );
-  }
+  const listing = new FolderListing(input);
+  await listing.add(normalize(input));
+  const { files, leftOut, unopened } = listing;
   if (files.length === 0) {
     throw emptyInput(
       input,
-      leftOut.length === 0
+      unopened.length > 0
+        ? `${unopened[0]} has a name that is no UTF-8 and can't be opened. Rename it`
+        : leftOut.length === 0
         ? "the folder holds no file"
         : `none of its ${leftOut.length} files ends in ${SOURCE_ENDINGS}`,
     );
@@ -83,12 +68,63 @@ export async function findSourceFiles(input: string): Promise<SourceListing> {
     throw emptyInput(input, `all of its ${files.length} files are empty`);
   }
   files.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
-  return { files, leftOut: leftOut.sort() };
+  return { files, leftOut: leftOut.sort(), unopened: unopened.sort() };
 }
 
-/** Whether a name on the way from the input to a file starts with a dot. */
-function isHidden(path: string): boolean {
-  return path.split("/").some((part) => part.startsWith("."));
+/** What stands in a name for bytes that are no UTF-8; it may be part of a good name, too. */
+const REPLACEMENT = "\ufffd";
+
+/** Everything below a folder but what is hidden; links to folders are not entered: they could form circles. */
+class FolderListing implements SourceListing {
+  readonly files: SourceFile[] = [];
+  readonly leftOut: string[] = [];
+  readonly unopened: string[] = [];
+  readonly #input: string;
+
+  constructor(input: string) {
+    this.#input = input;
+  }
+
+  async add(folder: string): Promise<void> {
+    const names = new Set<string>();
+    for (const entry of await this.#reading(folder, () => Array.fromAsync(Deno.readDir(folder)))) {
+      if (entry.name.startsWith(".")) continue;
+      const path = join(folder, entry.name);
+      // Names that differ in bytes that are no UTF-8 read the same, and open the one of the good name.
+      const info = names.has(entry.name)
+        ? null
+        : await this.#reading(path, () => statIfThere(path));
+      names.add(entry.name);
+      if (info === null) {
+        // Else it is a link to nothing, or was removed meanwhile.
+        if (entry.name.includes(REPLACEMENT)) this.#leaveUnopened(path, entry);
+      } else if (entry.isDirectory) await this.add(path);
+      else if (info.isFile) {
+        const file = classify(path, info.size);
+        if (file === null) this.leftOut.push(path);
+        else this.files.push(file);
+      }
+    }
+  }
+
+  #leaveUnopened(path: string, entry: Deno.DirEntry): void {
+    const shown = path.replaceAll(REPLACEMENT, "\\ufffd");
+    if (entry.isDirectory || classify(path, 0) !== null) this.unopened.push(shown);
+    else this.leftOut.push(shown);
+  }
+
+  async #reading<T>(path: string, body: () => Promise<T>): Promise<T> {
+    try {
+      return await body();
+    } catch (error) {
+      throw new DataError(
+        `Cannot read ${this.#input} as everything below it must be readable: ${path}: ${
+          systemReason(error)
+        }. Make it so, or move it elsewhere`,
+        { path, cause: error },
+      );
+    }
+  }
 }
 
 async function statInput(input: string): Promise<Deno.FileInfo> {
@@ -102,8 +138,8 @@ async function statInput(input: string): Promise<Deno.FileInfo> {
   }
 }
 
-/** What a link points to, or `null` where that is gone. Links to folders are not entered: they could form circles. */
-async function statLink(path: string): Promise<Deno.FileInfo | null> {
+/** What a path leads to, or `null` where that is gone. */
+async function statIfThere(path: string): Promise<Deno.FileInfo | null> {
   try {
     return await Deno.stat(path);
   } catch (error) {

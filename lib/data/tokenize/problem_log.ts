@@ -52,7 +52,15 @@ export class ProblemLog {
   add(problem: Problem): void {
     throwFatal(problem, this.#files);
     const { path } = this.#files[problem.file]!;
-    const text = `${placeOf(problem, path)}: ${problem.message}`;
+    this.#take(`${placeOf(problem, path)}: ${problem.message}`, path);
+  }
+
+  /** Counts a file or folder that can't be opened as one problem. */
+  addUnopened(path: string): void {
+    this.#take(`${path}: can't be opened as its name is no UTF-8: rename it`, path);
+  }
+
+  #take(text: string, path: string): void {
     this.#count++;
     if (this.#texts.length < 100) this.#texts.push(text);
     this.#onProblem(text);

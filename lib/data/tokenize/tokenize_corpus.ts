@@ -120,6 +120,7 @@ export async function tokenizeCorpus(options: TokenizeOptions): Promise<Tokenize
   await prepareOutput(fileOptions);
   const cut = findTextCut(tokenizer);
   const totals = new Totals(source, options);
+  for (const path of source.unopened) totals.problemLog.addUnopened(path);
   const units = workUnits(source.files, {
     cut,
     textField,
