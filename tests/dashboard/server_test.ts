@@ -133,6 +133,9 @@ Deno.test("Dashboard refuses names that were made to point at it", async () => {
   for (const host of ["evil.example", "127.0.0.1.evil.example", "10.0.0.5:8420", ""]) {
     assertEquals([host, await status(host)], [host, 421]);
   }
+  for (const host of ["localhost:abc", "localhost:99999", "localhost/", "user@localhost"]) {
+    assertEquals([host, await status(host)], [host, 400]);
+  }
 });
 
 Deno.test("Dashboard wants its token by header or cookie where it has one", async () => {
