@@ -6,6 +6,7 @@
 
 import { type Command, main } from "../lib/cli/command.ts";
 import { onInterrupt } from "../lib/cli/interrupt.ts";
+import { tell } from "../lib/cli/progress.ts";
 import { Dashboard, DEFAULT_PORT } from "../lib/dashboard/server.ts";
 import { findRuns, MOST_RUNS } from "../lib/history/find_runs.ts";
 
@@ -58,9 +59,9 @@ export const command: Command = {
       port: args.optionalInteger("port") ?? DEFAULT_PORT,
       host: args.string("host"),
       ...(token !== undefined && { token }),
-      warn: (message) => console.error(`warning: ${message}`),
+      warn: (message) => tell(`warning: ${message}`),
     });
-    console.error(`dashboard  ${dashboard.url}`);
+    tell(`dashboard  ${dashboard.url}`);
     using interrupt = onInterrupt(() => {});
     await new Promise((resolve) => interrupt.signal.addEventListener("abort", resolve));
   },

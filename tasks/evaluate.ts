@@ -11,6 +11,7 @@ import {
   formatEvaluation,
 } from "../lib/cli/evaluation_report.ts";
 import { onInterrupt } from "../lib/cli/interrupt.ts";
+import { printable } from "../lib/cli/printable.ts";
 import { tell } from "../lib/cli/progress.ts";
 import { loadFlaggedModel, MODEL_FLAGS } from "../lib/cli/model_flags.ts";
 import type { TokenDataset } from "../lib/data/shards.ts";
@@ -74,7 +75,7 @@ export const command: Command = {
     });
     report.finish();
     if (!args.boolean("json")) {
-      console.log(formatEvaluation(found, { seqLen, stride }));
+      console.log(printable(formatEvaluation(found, { seqLen, stride })));
       return 0;
     }
     const { path: checkpoint, step } = loaded;

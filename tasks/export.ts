@@ -8,6 +8,7 @@ import { type ExportDType, exportModel } from "../lib/checkpoint/export_model.ts
 import { type Command, main } from "../lib/cli/command.ts";
 import { formatBytes } from "../lib/cli/format.ts";
 import { CHECKPOINT_FLAG, warnPassedOver } from "../lib/cli/model_flags.ts";
+import { tell } from "../lib/cli/progress.ts";
 
 /** `export`. */
 export const command: Command = {
@@ -45,13 +46,13 @@ export const command: Command = {
     const exported = await exportModel(args.string("checkpoint"), output, { dtype });
     warnPassedOver(exported.passedOver);
     if (exported.ownLayers.length > 0) {
-      console.error(
+      tell(
         `warning: the model's layers of kind ${
           exported.ownLayers.join(", ")
         } are a program's own: without these, as in transformers, the folder's weights compute something else`,
       );
     }
-    console.error(`${exported.path}: ${exported.files.join(", ")}, ${formatBytes(exported.bytes)}`);
+    tell(`${exported.path}: ${exported.files.join(", ")}, ${formatBytes(exported.bytes)}`);
     console.log(output);
   },
 };

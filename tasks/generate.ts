@@ -11,6 +11,7 @@ import {
   printTexts,
 } from "../lib/cli/generation_output.ts";
 import { HEAD_FLAG, loadFlaggedModel, MODEL_FLAGS } from "../lib/cli/model_flags.ts";
+import { tell } from "../lib/cli/progress.ts";
 import { readPrompts } from "../lib/cli/prompts.ts";
 import { MOST_SEQUENCES } from "../lib/inference/decoder.ts";
 import { generateTexts, sampleSeeds } from "../lib/inference/generate.ts";
@@ -138,10 +139,10 @@ export const command: Command = {
       seeds: sampleSeeds(texts, settings.seed),
     });
     if (args.boolean("stats")) {
-      reports.forEach((report) => console.error(describeGeneration(report)));
+      reports.forEach((report) => tell(describeGeneration(report)));
     }
     const note = describeFullContexts(reports, loaded.contextLength);
-    if (note !== null) console.error(note);
+    if (note !== null) tell(note);
   },
 };
 

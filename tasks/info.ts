@@ -19,6 +19,7 @@ import { importLayers } from "../lib/training/import_layers.ts";
 import { findDevice, findLibraries, type FoundDevice } from "../lib/training/machine.ts";
 import { formatCosts, formatFindings } from "../lib/cli/cost_text.ts";
 import { printJson } from "../lib/cli/print.ts";
+import { printable } from "../lib/cli/printable.ts";
 import { findCommit, VERSION } from "../lib/cli/version.ts";
 
 /** `info`. */
@@ -136,8 +137,8 @@ async function run(args: ParsedArgs): Promise<void> {
     return;
   }
   console.log(`TitanBit ${VERSION}${commit === null ? "" : `, commit ${commit}`}\n`);
-  if (costs !== null) console.log(formatCosts(costs, asked!.name) + "\n");
-  console.log(formatFindings(found));
+  if (costs !== null) console.log(printable(formatCosts(costs, asked!.name)) + "\n");
+  console.log(printable(formatFindings(found)));
 }
 
 /** The config's micro-batch, as training would choose it on this device; 1 without a config. */

@@ -5,6 +5,7 @@
  */
 import { type Command, main, type ParsedArgs, UsageError } from "../lib/cli/command.ts";
 import { onInterrupt } from "../lib/cli/interrupt.ts";
+import { printable } from "../lib/cli/printable.ts";
 import { tell } from "../lib/cli/progress.ts";
 import type { InvalidUtf8 } from "../lib/data/text/extract.ts";
 import { SOURCE_ENDINGS } from "../lib/data/text/source_files.ts";
@@ -59,7 +60,7 @@ async function run(args: ParsedArgs): Promise<number> {
       onProgress: (progress) => lines.update(progress),
     });
     lines.finish();
-    console.log(describeTokenizing(report));
+    console.log(printable(describeTokenizing(report)));
     return 0;
   } catch (error) {
     if (interrupt.signal.aborted) return interrupt.exitCode;

@@ -122,7 +122,7 @@ export const command: Command = {
     const { config } = fitted;
     const ofThisRun = from !== undefined && resolve(from) === resolve(runFolder(config));
     const resume = ofThisRun ? "latest" : checkpoint;
-    console.error(`memory  ${describePlan(planRun(config, device.dtype, withLayers))}`);
+    tell(`memory  ${describePlan(planRun(config, device.dtype, withLayers))}`);
     const { steps } = config.training;
     const heading = runConfigToYaml(config, fitted);
     const inject = args.optionalString("inject");

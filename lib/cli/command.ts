@@ -258,7 +258,7 @@ export function reportError(error: unknown): number {
   if (error instanceof Deno.errors.BrokenPipe) return 141; // 128 + SIGPIPE, as a shell expects of a pipe's left side
   const message = error instanceof Error ? error.message || error.name : String(error);
   tell(`error: ${message}`);
-  if (wantsTrace() && error instanceof Error) console.error(error);
+  if (wantsTrace() && error instanceof Error) tell(Deno.inspect(error));
   return error instanceof Error && error.name === "DivergedError" ? EXIT_DIVERGED : 1;
 }
 

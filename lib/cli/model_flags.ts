@@ -8,6 +8,7 @@ import type { PassedOver } from "../checkpoint/find.ts";
 import type { DeviceKind } from "../ffi/library.ts";
 import { type LoadedModel, loadModel, type LoadModelOptions } from "../inference/load_model.ts";
 import type { Flag, ParsedArgs } from "./command.ts";
+import { tell } from "./progress.ts";
 
 /** Which model to take. */
 export const CHECKPOINT_FLAG: Flag = {
@@ -69,13 +70,13 @@ export async function loadFlaggedModel(
     },
   });
   warnPassedOver(loaded.passedOver);
-  if (loaded.tokenizerDoubt !== null) console.error(`warning: ${loaded.tokenizerDoubt}`);
+  if (loaded.tokenizerDoubt !== null) tell(`warning: ${loaded.tokenizerDoubt}`);
   return loaded;
 }
 
 /** Says on stderr which newer checkpoints were passed over. */
 export function warnPassedOver(passedOver: readonly PassedOver[]): void {
   for (const { path, reason } of passedOver) {
-    console.error(`warning: passed over ${path}: ${reason}`);
+    tell(`warning: passed over ${path}: ${reason}`);
   }
 }

@@ -5,6 +5,7 @@
  */
 
 import { formatDuration } from "./format.ts";
+import { printable } from "./printable.ts";
 
 /** Where a {@linkcode ProgressLine} writes; stdout or stderr by default, a stub in tests. */
 export interface ProgressOutput {
@@ -108,7 +109,7 @@ export class ProgressLine {
 
   /** Writes a line that stays, above the bar. */
   log(line: string): void {
-    this.#output.write(this.#bar ? `${CLEAR}${line}\n` : `${line}\n`);
+    this.#output.write(`${this.#bar ? CLEAR : ""}${printable(line)}\n`);
     if (this.#bar && this.#state !== null) this.#draw();
   }
 
@@ -129,7 +130,7 @@ export class ProgressLine {
   }
 
   #hear(state: ProgressState): void {
-    this.#state = state;
+    this.#state = { ...state, text: printable(state.text) };
     this.#drawn = false;
     this.#heardAt = this.#now();
     this.#remainingMs = this.remainingMs(state.done);
@@ -204,9 +205,9 @@ export function streamOutput(stream: typeof Deno.stdout | typeof Deno.stderr): P
   };
 }
 
-/** A line to stderr, which is lost where nothing is there to read it any more. */
+/** A line to stderr, {@linkcode printable}, which is lost where nothing is there to read it any more. */
 export function tell(line: string): void {
-  withoutReader(() => console.error(line));
+  withoutReader(() => console.error(printable(line)));
 }
 
 /** Writes; of what goes wrong only what is wrong with the reader is passed over: EPIPE of a pipe, EIO of a terminal. */

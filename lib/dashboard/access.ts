@@ -5,16 +5,10 @@
  */
 
 import { createHash, timingSafeEqual } from "node:crypto";
+import { isLoopback, judgeHost } from "../http/host_name.ts";
 
 /** Name of the cookie that holds the token, since an event stream can't send another header. */
 const COOKIE = "titanbit_token";
-const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
-const ADDRESS = /^(\d+(\.\d+){3}|\[[0-9a-f:.]+\])$/;
-
-/** Whether only this machine reaches an address. */
-export function isLoopback(host: string): boolean {
-  return LOOPBACK.test(bracketed(host));
-}
 
 /** A token that can't be guessed: 128 bits. */
 export function newToken(): string {
@@ -36,13 +30,13 @@ export class AccessRules {
         `Cannot serve on ${host} without a token as other machines reach it: give one, or serve on 127.0.0.1`,
       );
     }
-    this.#host = bracketed(host);
+    this.#host = host;
     this.#token = token;
   }
 
   /** Whether the request names this server as its address and has the token. */
   judge(request: Request): Access {
-    if (!this.#isOurHost(request.headers.get("host"))) return "bad_host";
+    if (judgeHost(request.headers.get("host"), this.#host) !== "ours") return "bad_host";
     if (this.#token === null) return "granted";
     const given = bearer(request) ?? cookie(request);
     return given !== null && equalsInConstantTime(given, this.#token) ? "granted" : "no_token";
@@ -54,17 +48,6 @@ export class AccessRules {
     if (this.#token === null || given === null) return null;
     if (!equalsInConstantTime(given, this.#token)) return null;
     return `${COOKIE}=${encodeURIComponent(given)}; HttpOnly; SameSite=Strict; Path=/`;
-  }
-
-  /**
-   * A page of another site whose name was made to point here still sends its own name. Numbers can't be made to point
-   * elsewhere; the port may be a tunnel's.
-   */
-  #isOurHost(header: string | null): boolean {
-    if (header === null) return false;
-    const name = header.toLowerCase().replace(/:\d+$/, "");
-    if (LOOPBACK.test(name)) return true;
-    return !isLoopback(this.#host) && (ADDRESS.test(name) || name === this.#host);
   }
 }
 
@@ -92,9 +75,4 @@ function cookie(request: Request): string | null {
     }
   }
   return null;
-}
-
-function bracketed(host: string): string {
-  const name = host.toLowerCase();
-  return name.includes(":") && !name.startsWith("[") ? `[${name}]` : name;
 }

@@ -10,8 +10,8 @@ import { type Position, POSITION_COUNTS, type Update, type WatchedRun } from "./
 const TICK_MS = 100;
 /** A comment now and then tells proxies that the stream lives. */
 const BEAT_MS = 15_000;
-/** Pages that may be open. */
-const MOST_CLIENTS = 64;
+/** Pages that may be open: fewer than connections, so that whoever comes next is told why he can't look. */
+const MOST_CLIENTS = 48;
 
 interface Client {
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
@@ -44,8 +44,7 @@ export class EventStream {
   close(): void {
     this.#closed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
-    for (const client of this.#clients) client.controller.close();
-    this.#clients.clear();
+    for (const client of this.#clients) this.#drop(client);
   }
 
   /** A client's stream from a position on, `null` where too many are open. */
@@ -72,8 +71,25 @@ export class EventStream {
       }
     }
     if (this.#closed) return;
-    for (const client of this.#clients) this.#send(client);
+    for (const client of this.#clients) {
+      try {
+        this.#send(client);
+      } catch (error) {
+        // A page whose stream ends asks for it again.
+        this.#onError(error);
+        this.#drop(client);
+      }
+    }
     this.#timer = setTimeout(() => this.#tick(), TICK_MS);
+  }
+
+  #drop(client: Client): void {
+    this.#clients.delete(client);
+    try {
+      client.controller.close();
+    } catch {
+      // It has ended by itself.
+    }
   }
 
   /** A client that doesn't keep up is left alone until it does, and then gets all at once. */

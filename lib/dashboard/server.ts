@@ -7,7 +7,9 @@
 import { differingSettings } from "../history/differing_settings.ts";
 import { findRun, type RunFiles, runFiles } from "../history/run_files.ts";
 import { TERNARY_STATISTICS } from "../history/ternary_history.ts";
-import { AccessRules, isLoopback, newToken } from "./access.ts";
+import { bracketed, isLoopback, refuseHost } from "../http/host_name.ts";
+import { ObserverServer, type ObserverServerOptions } from "../http/observer_server.ts";
+import { AccessRules, newToken } from "./access.ts";
 import { ASSETS } from "./assets.ts";
 import { EventStream, formatPositions } from "./event_stream.ts";
 import { WatchedRun } from "./watched_run.ts";
@@ -59,7 +61,8 @@ const HEADERS = {
 export class Dashboard implements AsyncDisposable {
   /** Address to open, with the token where one is needed. */
   readonly url: string;
-  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  readonly #host: string;
+  readonly #server: ObserverServer;
   readonly #runs: readonly WatchedRun[];
   readonly #rules: AccessRules;
   readonly #events: EventStream;
@@ -70,6 +73,7 @@ export class Dashboard implements AsyncDisposable {
   ) {
     const { runs, host, token } = parts;
     this.#runs = runs;
+    this.#host = host;
     this.#rules = new AccessRules(host, token);
     const warned = new Set<string>();
     this.#events = new EventStream(runs, (error) => {
@@ -78,11 +82,13 @@ export class Dashboard implements AsyncDisposable {
       warned.add(message);
       options.warn?.(`Cannot read a run for the dashboard: ${message}`);
     });
-    this.#server = listen(host, options.port ?? DEFAULT_PORT, (request) => this.handle(request));
+    this.#server = listen(host, {
+      port: options.port ?? DEFAULT_PORT,
+      answer: (request) => this.handle(request),
+      ...(options.warn !== undefined && { warn: options.warn }),
+    });
     this.#events.start();
-    const { port } = this.#server.addr;
-    const name = host.includes(":") ? `[${host}]` : host;
-    this.url = `http://${name}:${port}/${
+    this.url = `http://${bracketed(host)}:${this.#server.address.port}/${
       token === null ? "" : `?token=${encodeURIComponent(token)}`
     }`;
   }
@@ -127,14 +133,15 @@ export class Dashboard implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#events.close();
-    await this.#server.shutdown();
+    this.#server.close();
+    await this.#server.finished;
   }
 
   async #answer(request: Request): Promise<Response> {
     const url = new URL(request.url);
     const access = this.#rules.judge(request);
     if (access === "bad_host") {
-      return text(421, "This server is asked for by its address or as localhost.\n");
+      return refuseHost(request.headers.get("host"), this.#host);
     }
     if (request.method !== "GET" && request.method !== "HEAD") {
       return text(405, "The dashboard is read-only: GET or HEAD.\n", { Allow: "GET, HEAD" });
@@ -233,13 +240,12 @@ export class Dashboard implements AsyncDisposable {
 
 function listen(
   hostname: string,
-  port: number,
-  handler: (request: Request) => Promise<Response>,
-): Deno.HttpServer<Deno.NetAddr> {
+  options: Omit<ObserverServerOptions, "hostname">,
+): ObserverServer {
   try {
-    return Deno.serve({ hostname, port, onListen() {} }, handler);
+    return ObserverServer.listen({ hostname, ...options });
   } catch (error) {
-    const where = `${hostname}:${port}`;
+    const where = `${hostname}:${options.port}`;
     if (error instanceof Deno.errors.AddrInUse) {
       throw new Error(
         `Cannot serve the dashboard on ${where} as another program does: give another port, 0 takes one that is free`,

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { judgeHost, refuseHost } from "../http/host_name.ts";
+import { ObserverServer } from "../http/observer_server.ts";
 import type { MetricsRecord, ThrottleReason } from "./records.ts";
 import { type Series, seriesOf } from "./series.ts";
 import type { MetricsSink } from "./sinks.ts";
@@ -144,27 +146,33 @@ export class PrometheusSink implements MetricsSink {
   /** Settled once no connection is left after disposal. */
   readonly finished: Promise<void>;
   readonly #text: PrometheusText;
-  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  readonly #server: ObserverServer;
 
-  private constructor(address: string, run: string) {
+  private constructor(address: string, run: string, warn: (message: string) => void) {
     const text = new PrometheusText(run);
     const colon = address.lastIndexOf(":");
-    const hostname = address.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
+    const hostname = address.slice(0, colon);
     this.#text = text;
-    this.#server = Deno.serve({
+    this.#server = ObserverServer.listen({
       hostname,
       port: Number(address.slice(colon + 1)),
-      onListen() {}, // the run says it
-      onError: () => new Response("the metrics could not be written\n", { status: 500 }),
-    }, (request) => answer(request, text));
-    this.#server.unref(); // a scraper that stays connected does not keep a finished run alive
+      answer: (request) => answer(request, text, hostname),
+      warn,
+    });
     this.finished = this.#server.finished;
-    this.url = `http://${address.slice(0, colon)}:${this.#server.addr.port}/metrics`;
+    this.url = `http://${hostname}:${this.#server.address.port}/metrics`;
   }
 
-  /** Listens at `HOST:PORT`, port 0 for any that is free. Throws `Deno.errors.AddrInUse` where it is taken. */
-  static open(address: string, run: string): PrometheusSink {
-    return new PrometheusSink(address, run);
+  /**
+   * Listens at `HOST:PORT`, port 0 for any that is free; `warn` is told once of connections that can't be taken. Throws
+   * `Deno.errors.AddrInUse` where the port is taken.
+   */
+  static open(
+    address: string,
+    run: string,
+    warn: (message: string) => void = () => {},
+  ): PrometheusSink {
+    return new PrometheusSink(address, run, warn);
   }
 
   write(record: MetricsRecord): void {
@@ -172,11 +180,19 @@ export class PrometheusSink implements MetricsSink {
   }
 
   [Symbol.dispose](): void {
-    this.#server.shutdown().catch(() => {}); // whoever is still reading is not waited for
+    this.#server.close(); // whoever is still reading is not waited for
   }
 }
 
-function answer(request: Request, text: PrometheusText): Response {
+function answer(request: Request, text: PrometheusText, hostname: string): Response {
+  const response = answerTo(request, text, hostname);
+  response.headers.set("x-content-type-options", "nosniff");
+  return response;
+}
+
+function answerTo(request: Request, text: PrometheusText, hostname: string): Response {
+  const host = request.headers.get("host");
+  if (judgeHost(host, hostname) !== "ours") return refuseHost(host, hostname);
   if (new URL(request.url).pathname !== "/metrics") {
     return new Response("the metrics are at /metrics\n", { status: 404 });
   }

@@ -21,6 +21,8 @@ export interface MachineWatchOptions {
   readonly nvml?: string;
   /** Told of each record. */
   record(record: MachineRecord): void;
+  /** Told once where there will be no more records. */
+  warn(message: string): void;
 }
 
 /** Makes records of the machine from a run's first record to its last, beside the training thread. */
@@ -48,8 +50,8 @@ export class MachineWatch implements Disposable {
           ...(this.#options.nvml !== undefined && { library: this.#options.nvml }),
         });
       }
-      this.#read();
       this.#timer = setInterval(() => this.#read(), 1000 * this.#options.everyS);
+      this.#read();
     }
   }
 
@@ -60,13 +62,22 @@ export class MachineWatch implements Disposable {
   }
 
   #read(): void {
-    this.#options.record({
-      type: "machine",
-      step: this.#step,
-      time: new Date().toISOString(),
-      ...hostFigures(this.#options.folder),
-      ...cardFigures(this.#card?.read() ?? null),
-    });
+    let figures: HostFigures & CardFigures;
+    try {
+      figures = {
+        ...hostFigures(this.#options.folder),
+        ...cardFigures(this.#card?.read() ?? null),
+      };
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#options.warn(
+        `Cannot read the machine's figures: ${reason}; training goes on without them`,
+      );
+      this[Symbol.dispose]();
+      return;
+    }
+    const time = new Date().toISOString();
+    this.#options.record({ type: "machine", step: this.#step, time, ...figures });
   }
 }
 

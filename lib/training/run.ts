@@ -67,6 +67,7 @@ export async function runTraining(config: RunConfig, options: RunOptions): Promi
     everyS: config.logging.machineEveryS,
     folder: runFolder(config),
     record: emit,
+    warn: (message) => observer.warn(message),
   });
   const stop = new SharedArrayBuffer(4);
   const requestStop = () => Atomics.store(new Int32Array(stop), 0, 1);

@@ -113,7 +113,9 @@ function plan(config: SinksConfig, options: RunSinksOptions): PlannedSink[] {
     sinks.push({
       what: `serve metrics at ${prometheus}`,
       open: () => {
-        const sink = PrometheusSink.open(prometheus, run);
+        const sink = PrometheusSink.open(prometheus, run, (message) => {
+          options.observer.warn(`${message}; training goes on`);
+        });
         options.observer.note?.(`metrics are at ${sink.url}`);
         return sink;
       },

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Dashboard } from "../../lib/dashboard/server.ts";
+import { isLoopback } from "../../lib/http/host_name.ts";
 import {
   lines,
   machineRecord,
@@ -132,6 +133,9 @@ Deno.test("Dashboard refuses names that were made to point at it", async () => {
   for (const host of ["evil.example", "127.0.0.1.evil.example", "10.0.0.5:8420", ""]) {
     assertEquals([host, await status(host)], [host, 421]);
   }
+  for (const host of ["localhost:abc", "localhost:99999", "localhost/", "user@localhost"]) {
+    assertEquals([host, await status(host)], [host, 400]);
+  }
 });
 
 Deno.test("Dashboard wants its token by header or cookie where it has one", async () => {
@@ -154,7 +158,7 @@ Deno.test("Dashboard wants its token by header or cookie where it has one", asyn
 });
 
 Deno.test("AccessRules want a token on every address that other machines reach", async () => {
-  const { AccessRules, isLoopback } = await import("../../lib/dashboard/access.ts");
+  const { AccessRules } = await import("../../lib/dashboard/access.ts");
   await assertRejects(async () => await new AccessRules("0.0.0.0", null), Error, "without a token");
   assertEquals(["127.0.0.1", "::1", "localhost"].map(isLoopback), [true, true, true]);
   assertEquals(["0.0.0.0", "::", "10.0.0.1", "127.evil"].map(isLoopback), new Array(4).fill(false));

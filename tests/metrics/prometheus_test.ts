@@ -172,6 +172,35 @@ Deno.test("PrometheusSink serves the latest numbers at /metrics and nothing else
   await sink.finished;
 });
 
+/** Status and `nosniff` of the metrics, asked for under a name. */
+async function ask(sink: PrometheusSink, host: string): Promise<[status: number, sniff: boolean]> {
+  const { hostname, port } = new URL(sink.url);
+  using connection = await Deno.connect({ hostname, port: Number(port) });
+  const request = `GET /metrics HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+  await connection.write(new TextEncoder().encode(request));
+  const answer = await new Response(connection.readable).text();
+  const status = Number(/^HTTP\/1.1 (\d+) /.exec(answer)?.[1]);
+  return [status, !/^x-content-type-options: nosniff\r$/im.test(answer)];
+}
+
+Deno.test("PrometheusSink refuses names that were made to point at it, and lets nobody guess a type", async () => {
+  const sink = PrometheusSink.open("127.0.0.1:0", "tiny");
+  for (
+    const [host, status] of [
+      ["localhost", 200],
+      ["127.0.0.1:1", 200],
+      ["evil.example", 421],
+      ["localhost:abc", 400],
+      ["localhost:99999", 400],
+      ["a b", 400],
+    ] as const
+  ) {
+    assertEquals([host, await ask(sink, host)], [host, [status, false]]);
+  }
+  sink[Symbol.dispose]();
+  await sink.finished;
+});
+
 Deno.test("PrometheusSink.open() throws where the port is taken", async () => {
   const first = PrometheusSink.open("127.0.0.1:0", "tiny");
   const { port } = new URL(first.url);

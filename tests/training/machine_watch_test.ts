@@ -10,12 +10,14 @@ const CPU_RUN: RunRecord = { ...RUN, backend: "cpu", pci_bus_id: null };
 /** A watch whose records are kept; `until` waits for that many of them. */
 function watch(everyS: number, options: { nvml?: string } = {}) {
   const records: MachineRecord[] = [];
+  const warnings: string[] = [];
   const { promise, resolve } = Promise.withResolvers<void>();
   let wanted = Infinity;
   const machine = new MachineWatch({
     everyS,
     folder: "/",
     ...options,
+    warn: (message) => void warnings.push(message),
     record(record) {
       records.push(record);
       if (records.length >= wanted) resolve();
@@ -25,7 +27,7 @@ function watch(everyS: number, options: { nvml?: string } = {}) {
     wanted = count;
     return records.length >= count ? Promise.resolve() : promise;
   };
-  return { machine, records, until };
+  return { machine, records, warnings, until };
 }
 
 Deno.test("MachineWatch makes a record at once and then every interval, until it is disposed of", async () => {
@@ -56,6 +58,26 @@ Deno.test("MachineWatch makes no record with an interval of 0", async () => {
   await new Promise((resolve) => setTimeout(resolve, 20));
   assertEquals(records, []);
   machine[Symbol.dispose]();
+});
+
+Deno.test("MachineWatch warns once and ends when the figures can't be read", async () => {
+  const { machine, records, warnings } = watch(0.005);
+  const read = Deno.memoryUsage;
+  Deno.memoryUsage = () => {
+    throw new Error("Too many open files");
+  };
+  try {
+    machine.follow(CPU_RUN);
+    machine.follow(CPU_RUN);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  } finally {
+    Deno.memoryUsage = read;
+  }
+  machine[Symbol.dispose]();
+  assertEquals(records, []);
+  assertEquals(warnings, [
+    "Cannot read the machine's figures: Too many open files; training goes on without them",
+  ]);
 });
 
 for (
