@@ -412,7 +412,9 @@ export class Trainer implements Disposable {
   #validate(): void {
     if (this.#validation === null) return;
     const { evaluator, dataset } = this.#validation;
-    const found = evaluator.run(dataset, { maxBatches: this.config.training.evalBatches });
+    const { evalTokens, seqLen } = this.config.training;
+    const maxTokens = Math.ceil(evalTokens / seqLen) * seqLen;
+    const found = evaluator.run(dataset, { maxTokens });
     this.#broken.validation = !Number.isFinite(found.loss);
     this.#records.validation(this.#state, found);
   }
