@@ -203,7 +203,7 @@ Deno.test("open() refuses a checkpoint when the data is another", async () => {
   await assertRejects(
     () => train(run.config(), { resume: result.checkpoint! }),
     DataError,
-    "Cannot resume the order of the data",
+    "file 1 of 1 must be train.bin (40000 bytes",
   );
 });
 
