@@ -32,12 +32,50 @@ const files = z.array(z.object({
 })).min(1);
 const runData = z.object({ train: files, validation: files.nullable() });
 
-/** Takes the fingerprints of a run's files: up to 131,072 bytes of each are read. */
-export function runDataOf({ train, validation }: OpenedData): RunData {
-  return {
-    train: train.shards.map(fingerprintOf),
-    validation: validation?.shards.map(fingerprintOf) ?? null,
-  };
+/**
+ * Takes the fingerprints of a run's files, of each of which up to 131,072 bytes are read, and compares them: by content, so that a file
+ * is known by any of its paths, by a link and as a copy. Warns of one that comes several times in an epoch.
+ *
+ * @throws {DataError} naming a file of `data.validation` that is trained on.
+ */
+export function runDataOf(
+  { train, validation }: OpenedData,
+  options: { warn: (message: string) => void },
+): RunData {
+  const trained = train.shards.map(fingerprintOf);
+  const places = new Map<string, string[]>();
+  for (const [i, file] of trained.entries()) {
+    const content = contentKey(file);
+    const { path } = train.shards[i]!;
+    if (!places.has(content)) places.set(content, []);
+    places.get(content)!.push(path);
+  }
+  const validated = validation?.shards.map(fingerprintOf) ?? null;
+  for (const [i, file] of validated?.entries() ?? []) {
+    const [place] = places.get(contentKey(file)) ?? [];
+    if (place === undefined) continue;
+    const { path } = validation!.shards[i]!;
+    throw new DataError(
+      `Cannot validate on ${path} (data.validation) as it must be a file that isn't trained on: current content is that of ${place} ` +
+        "(data.train). Take it out of data.train, or hold out other text with `deno task tokenize --val-fraction`",
+      { path },
+    );
+  }
+  const several = [...places.values()].filter((paths) => paths.length > 1);
+  if (several.length > 0) {
+    const [first] = several;
+    const more = several.length === 1 ? "" : ` (and ${several.length - 1} more such files)`;
+    options.warn(
+      `data.train has one content ${first!.length} times, as ${
+        first!.join(", ")
+      }${more}: an epoch takes it so often`,
+    );
+  }
+  return { train: trained, validation: validated };
+}
+
+function contentKey({ bytes, hash }: FileFingerprint): string {
+  return `${bytes} ${hash}`;
 }
 
 /** The data without the hash of a file that was found damaged: it is to be mended, and the run to go on with what it then is. */

@@ -236,7 +236,7 @@ export class Trainer implements Disposable {
       tokenizer,
       warn,
     });
-    const files = runDataOf(opened);
+    const files = runDataOf(opened, { warn });
     if (checkpoint !== null) checkResumedData(checkpoint, files, { opened, warn });
     const parts = { config, options, resources, device, tokenizer, resumed };
     const trainer = new Trainer({ ...parts, ...opened, data: files });

@@ -112,8 +112,8 @@ Deno.test("checkResumedData() warns once of a checkpoint from before it kept the
   const options = { library: testLibrary(), vocabSize: 64 };
   using train = TokenDataset.open(join(run.folder, "train.bin"), options);
   const opened = { train, validation: null };
-  const data = runDataOf(opened);
   const warnings: string[] = [];
+  const data = runDataOf(opened, { warn: (message) => void warnings.push(message) });
   const check = (state: object) =>
     checkResumedData({ path: "step_7", state: { step: 7, tokens: 9, ...state } }, data, {
       opened,
@@ -130,4 +130,60 @@ Deno.test("checkResumedData() warns once of a checkpoint from before it kept the
     CheckpointError,
     "Cannot resume from step_7 as data.train.0.bytes of its trainer state is malformed",
   );
+});
+
+const SAME: [string, (folder: string) => Promise<string> | string][] = [
+  ["another path of it", (folder) => {
+    Deno.mkdirSync(join(folder, "sub"));
+    return `${folder}/sub/../val.bin`;
+  }],
+  ["a symlink to it", (folder) => {
+    Deno.symlinkSync(join(folder, "val.bin"), join(folder, "link.bin"));
+    return join(folder, "link.bin");
+  }],
+  ["a hard link to it", (folder) => {
+    Deno.linkSync(join(folder, "val.bin"), join(folder, "hard.bin"));
+    return join(folder, "hard.bin");
+  }],
+  ["a copy of it", (folder) => {
+    Deno.copyFileSync(join(folder, "val.bin"), join(folder, "copy.bin"));
+    return join(folder, "copy.bin");
+  }],
+];
+for (const [what, make] of SAME) {
+  Deno.test(`open() refuses to train on the validation file when data.train has ${what}`, async () => {
+    await using run = await tinyRun();
+    const path = await make(run.folder);
+    const config = run.config(`data.train=[${join(run.folder, "train.bin")}, ${path}]`);
+    const error = await assertRejects(
+      () => Trainer.open(config, { observer: recorder(), version: "test" }),
+      DataError,
+    );
+    assertStringIncludes(error.message, `${join(run.folder, "val.bin")} (data.validation)`);
+    assertStringIncludes(error.message, `current content is that of ${path} (data.train)`);
+  });
+}
+
+Deno.test("open() leaves the validation file out of a pattern of data.train, and trains as without it", async () => {
+  await using run = await tinyRun();
+  for (const [from, to] of [["train.bin", "x.bin"], ["val.bin", "x.val.bin"]] as const) {
+    await Deno.rename(join(run.folder, from), join(run.folder, to));
+  }
+  const observer = recorder();
+  const set = [`data.train=${run.folder}/*.bin`, `data.validation=${run.folder}/x.val.bin`];
+  using trainer = await Trainer.open(run.config(...set), { observer, version: "test" });
+  assertEquals((await trainer.run()).state.sampler.windowCount, 624); // of 20,000 tokens
+  assertEquals(observer.warnings, []);
+});
+
+Deno.test("open() warns when data.train has a file twice, and takes it twice an epoch", async () => {
+  await using run = await tinyRun();
+  const observer = recorder();
+  const path = join(run.folder, "train.bin");
+  const config = run.config(`data.train=[${path}, ${path}]`);
+  using trainer = await Trainer.open(config, { observer, version: "test" });
+  assertEquals(trainer.state.sampler.windowCount, 2 * 624);
+  assertEquals(observer.warnings, [
+    `data.train has one content 2 times, as ${path}, ${path}: an epoch takes it so often`,
+  ]);
 });
