@@ -52,11 +52,19 @@ export function describeValue(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 
-/** What is wrong with an unknown key: the nearest known one, or all of them where none is near. */
+/** Keys of earlier versions, with the key to write now and what it holds. */
+const EARLIER_KEYS: Readonly<Record<string, string>> = {
+  "training.eval_batches":
+    "training.eval_tokens, tokens of an evaluation: micro-batches x micro_batch x seq_len of before",
+};
+
+/** What is wrong with an unknown key: what took its place, else the nearest known one, or all of them where none is near. */
 export function describeUnknownKey(
   name: string,
   place: { parent: string; known: readonly string[] },
 ): Pick<ConfigIssue, "expected" | "got" | "hint"> {
+  const successor = EARLIER_KEYS[`${place.parent}.${name}`];
+  if (successor !== undefined) return { expected: successor, got: describeValue(name) };
   const hint = nearest(name, place.known);
   const where = `a key of ${place.parent === "" ? "the config" : place.parent}`;
   return {

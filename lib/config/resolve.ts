@@ -20,6 +20,8 @@ export type Resolution =
 
 /** Tokens of a micro-batch that is chosen automatically stay within this. */
 const AUTO_MICRO_BATCH_TOKENS = 16_384;
+/** Tokens of an evaluation where nothing says how many. */
+const EVAL_TOKENS = 32_768;
 /** Warm-up of the BitNet recipe. */
 const RECIPE_WARMUP = 375;
 
@@ -175,7 +177,12 @@ function resolveTraining(
     threads: resolver.pick("training.threads", training.threads, "auto"),
     seed: resolver.pick("training.seed", training.seed, 1337),
     evalEvery,
-    evalBatches: resolver.pick("training.eval_batches", training.eval_batches, 16),
+    evalTokens: resolver.pick(
+      "training.eval_tokens",
+      training.eval_tokens,
+      EVAL_TOKENS,
+      `${Math.ceil(EVAL_TOKENS / seqLen)} sequences of ${seqLen}`,
+    ),
     computeDtype,
     recompute: resolver.pick("training.recompute", training.recompute, "none"),
     gradientDtype,

@@ -83,8 +83,11 @@ export interface TrainingConfig {
   readonly seed: number;
   /** Optimizer steps between evaluations, 0 for none. @default a twentieth of the steps, 0 without validation */
   readonly evalEvery: number;
-  /** Micro-batches of an evaluation, taken from the start of the validation file. @default 16 */
-  readonly evalBatches: number;
+  /**
+   * Tokens of an evaluation, rounded up to whole sequences, from the start of the validation file: the same whatever the micro-batch.
+   * @default 32768
+   */
+  readonly evalTokens: number;
   /** @default "auto" */
   readonly computeDtype: ComputeDtype;
   /** @default "none" */

@@ -108,7 +108,7 @@ const training = section({
   threads: autoOr(count(1), "a whole number of at least 1").optional(),
   seed: seed().optional(),
   eval_every: count(0).optional(),
-  eval_batches: count(1).optional(),
+  eval_tokens: count(1).optional(),
   compute_dtype: oneOf(["auto", "float32", "bfloat16"]).optional(),
   recompute: oneOf(RECOMPUTE).optional(),
   gradient_dtype: oneOf(GRADIENT_DTYPES).optional(),

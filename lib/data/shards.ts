@@ -44,12 +44,14 @@ export interface TokenWindow {
 const TOKEN_FILE = /\.(tokens|bin)$/;
 // Held-out files that lie beside the training files: <name>.val.tokens, val.bin, fineweb_val_000000.bin.
 const VALIDATION_FILE = /(^|[._-])(val|valid|validation)[._-]/;
+// Patterns that ask for them: *.val.tokens, val*.bin, *val*.
+const VALIDATION_PATTERN = /(^|[.*_-])(val|valid|validation)[.*_-]/;
 
 /**
  * The token files that a path, a pattern or a list of them names, in order.
  *
  * A folder stands for its *.tokens and *.bin files without those whose name says `val` (held out beside the
- * training files); a `*` in a file name stands for any characters.
+ * training files); a `*` in a file name stands for any characters, without those files too unless the pattern itself says `val`.
  *
  * @param key Config key that names them, for messages.
  * @throws {DataError} Where a path is missing or a folder or pattern holds no token file.
@@ -101,7 +103,8 @@ export class TokenDataset {
 
   /**
    * Opens files, folders and patterns, in the order given. A folder stands for its *.tokens and *.bin files without those whose
-   * name says `val` (held out beside the training files); a `*` in a file name stands for any characters.
+   * name says `val` (held out beside the training files); a `*` in a file name stands for any characters, without those files too
+   * unless the pattern itself says `val`.
    *
    * @throws {DataError} Where one is missing, damaged, of another vocabulary or made with another tokenizer, or where documents of
    * two begin differently; nothing then stays open.
@@ -216,13 +219,12 @@ function named(path: string, key: string | null): string {
 
 function trainingFiles(folder: string, key: string | null): string[] {
   const names = tokenFileNames(folder);
-  const training = names.filter((name) => !VALIDATION_FILE.test(name));
+  const training = withoutHeldOut(names);
   if (training.length === 0) {
-    const held = names.length === 0 ? "" : ` (${names.length} held out for validation: name them)`;
     throw new DataError(
-      `Cannot open ${
-        named(folder, key)
-      } as it holds no token file (*.tokens, *.bin) to train on${held}. ` +
+      `Cannot open ${named(folder, key)} as it holds no token file (*.tokens, *.bin) to train on${
+        heldOut(names)
+      }. ` +
         "Make one with `deno task tokenize`",
       { path: folder },
     );
@@ -234,19 +236,31 @@ function matchingFiles(pattern: string, key: string | null): string[] {
   const folder = dirname(pattern);
   const source = basename(pattern).split("*").map(escapeRegExp).join(".*");
   const expression = new RegExp(`^${source}$`, "s");
-  let names: string[] = [];
+  let matching: string[] = [];
   try {
-    names = tokenFileNames(folder).filter((name) => expression.test(name));
+    matching = tokenFileNames(folder).filter((name) => expression.test(name));
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
+  const names = VALIDATION_PATTERN.test(basename(pattern)) ? matching : withoutHeldOut(matching);
   if (names.length === 0) {
     throw new DataError(
-      `Cannot open ${named(pattern, key)} as no token file (*.tokens, *.bin) matches it`,
+      `Cannot open ${named(pattern, key)} as no token file (*.tokens, *.bin) matches it${
+        heldOut(matching)
+      }`,
       { path: pattern },
     );
   }
   return names.map((name) => join(folder, name));
+}
+
+function withoutHeldOut(names: readonly string[]): string[] {
+  return names.filter((name) => !VALIDATION_FILE.test(name));
+}
+
+/** What an error adds where only such files were found. */
+function heldOut(names: readonly string[]): string {
+  return names.length === 0 ? "" : ` (${names.length} held out for validation: name them)`;
 }
 
 function tokenFileNames(folder: string): string[] {

@@ -33,8 +33,6 @@ export interface EvaluatorOptions {
 export interface EvaluateOptions {
   /** Tokens from one window's start to the next: a smaller one gives more context and takes longer. @default T */
   readonly stride?: number;
-  /** Stops after so many batches. @default all */
-  readonly maxBatches?: number;
   /** Stops after so many scored tokens. @default all */
   readonly maxTokens?: number;
   /** Told after every batch. */
@@ -113,21 +111,21 @@ export class LanguageModelEvaluator implements Disposable {
    */
   run(dataset: TokenDataset, options: EvaluateOptions = {}): Evaluation {
     const started = performance.now();
-    checkCounts({ maxBatches: options.maxBatches ?? 1, maxTokens: options.maxTokens ?? 1 });
-    const { stride = this.seqLen, maxBatches = Infinity, maxTokens = Infinity } = options;
+    checkCounts({ maxTokens: options.maxTokens ?? 1 });
+    const { stride = this.seqLen, maxTokens = Infinity } = options;
     const { seqLen, batchSize } = this;
     const reader = new EvaluationReader(dataset, { seqLen, stride, batchSize });
     const { targets } = countEvaluationWindows(dataset, { seqLen, stride });
     const totalTokens = Math.min(targets, maxTokens);
     const sums = { nats: 0, tokens: 0, bytes: 0, endTokens: 0 };
     const batch = { ids: this.#ids, targets: this.#targets };
-    for (let done = 0; done < maxBatches && sums.tokens < totalTokens; done++) {
-      if (reader.next(batch) === null) break;
+    while (sums.tokens < totalTokens && reader.next(batch) !== null) {
       this.#count(sums, totalTokens);
       this.#pass.ids.upload(this.#ids);
       this.#pass.targets.upload(this.#targets);
       this.#pass.forward();
-      sums.nats += this.#pass.loss({ scale: 1 });
+      // Token by token in float64, so that the sum does not depend on how many windows a batch has.
+      for (const nats of this.#pass.tokenLosses()) sums.nats += nats;
       const { tokens } = sums;
       options.onProgress?.({ tokens, totalTokens, loss: sums.nats / tokens });
     }

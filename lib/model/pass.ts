@@ -158,6 +158,12 @@ export class Pass implements Disposable {
     return this.readLoss();
   }
 
+  /** Cross-entropy of every token of the last forward pass, 0 where there is no target. Waits for the device. */
+  tokenLosses(): Float32Array {
+    this.#model.head.loss(this.#normedValues, this.targets, this.#lossMemory);
+    return this.tokenLoss.toFloat32Array();
+  }
+
   /** Adds `scale` times the sum of `tokenLoss` to `lossSum`, which starts anew where `first`. */
   addLoss(options: { scale: number; first: boolean }): void {
     const { scale, first } = options;

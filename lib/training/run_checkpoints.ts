@@ -18,12 +18,15 @@ import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { LoopState } from "./loop_state.ts";
 import { runFolder } from "./run_folder.ts";
 import type { TrainingObserver } from "./observer.ts";
+import { type RunData, withoutHashOf } from "./run_data.ts";
 
 /** What {@linkcode RunCheckpoints.keep} saves and deletes besides the state. */
 export interface KeptTensors {
   readonly tensors: { readonly parameters: TensorSource[]; readonly optimizer: TensorSource[] };
   /** Checkpoints after `from` up to `to` are deleted once the new one is in place: their steps are undone. @default none */
   readonly undone?: { readonly from: number; readonly to: number };
+  /** A file of the data that was found damaged. @default none */
+  readonly damaged?: string | null;
 }
 
 /** Keeps a run's checkpoints and records what becomes of them. */
@@ -34,6 +37,7 @@ export class RunCheckpoints {
   readonly #ownLayers: readonly string[];
   readonly #startIds: readonly number[] | null;
   readonly #ownParameters: readonly OwnParameter[];
+  readonly #data: RunData;
   #failure: string | null = null;
 
   constructor(
@@ -47,6 +51,8 @@ export class RunCheckpoints {
       ownLayers: readonly string[];
       /** Parameters that those added to BitNet's. */
       ownParameters: readonly OwnParameter[];
+      /** The files that the run is trained on. */
+      data: RunData;
     },
   ) {
     this.#config = config;
@@ -55,6 +61,7 @@ export class RunCheckpoints {
     this.#ownLayers = parts.ownLayers;
     this.#startIds = parts.startIds;
     this.#ownParameters = parts.ownParameters;
+    this.#data = parts.data;
   }
 
   /** Why the last one could not be written; null where it was. */
@@ -66,11 +73,13 @@ export class RunCheckpoints {
    * Saves a checkpoint and deletes those that need not stay; its path, or null where it could not be written: a full disk costs
    * the checkpoint, not the run.
    */
-  async keep(state: LoopState, { tensors, undone }: KeptTensors): Promise<string | null> {
+  async keep(state: LoopState, kept: KeptTensors): Promise<string | null> {
+    const { tensors, undone, damaged = null } = kept;
+    const data = damaged === null ? this.#data : withoutHashOf(damaged, this.#data);
     const record = { type: "checkpoint", step: state.step } as const;
     let saved: SavedCheckpoint;
     try {
-      saved = await this.#save(state, tensors);
+      saved = await this.#save({ ...state, data }, tensors);
     } catch (error) {
       const { message } = checkpointError(error);
       this.#failure = message;
@@ -104,7 +113,7 @@ export class RunCheckpoints {
   }
 
   async #save(
-    state: LoopState,
+    state: LoopState & { readonly data: RunData },
     tensors: { parameters: TensorSource[]; optimizer: TensorSource[] },
   ): Promise<SavedCheckpoint> {
     const config = this.#config;

@@ -27,6 +27,7 @@ import { openDatasets, openTokenizer } from "./datasets.ts";
 import { findResumed } from "./find_resumed.ts";
 import { type LoopState, parseLoopState, samplerAt, windowOf } from "./loop_state.ts";
 import { RunCheckpoints } from "./run_checkpoints.ts";
+import { checkResumedData, type RunData, runDataOf } from "./run_data.ts";
 import { RunRecords } from "./run_records.ts";
 import type { TrainingObserver } from "./observer.ts";
 import { requireMemory } from "./fit.ts";
@@ -113,6 +114,7 @@ export class Trainer implements Disposable {
     train: TokenDataset;
     validation: TokenDataset | null;
     tokenizer: Tokenizer | null;
+    data: RunData;
     resumed: LoopState | null;
   }) {
     const { config, options, resources, device } = parts;
@@ -162,6 +164,7 @@ export class Trainer implements Disposable {
       observer,
       ownLayers,
       ownParameters,
+      data: parts.data,
       startIds: parts.train.startIds ?? tokenizer?.startIds ?? null,
     });
     this.#records = new RunRecords(config, { observer, device });
@@ -225,15 +228,18 @@ export class Trainer implements Disposable {
       );
     }
     const tokenizer = await openTokenizer(data, { resources, vocabSize: model.vocabSize });
-    const { train, validation } = openDatasets(data, {
+    const warn = (message: string) => options.observer.warn(message);
+    const opened = openDatasets(data, {
       resources,
       library: device.library,
       vocabSize: model.vocabSize,
       tokenizer,
-      warn: (message) => options.observer.warn(message),
+      warn,
     });
-    const parts = { config, options, resources, device, train, validation, tokenizer, resumed };
-    const trainer = new Trainer(parts);
+    const files = runDataOf(opened, { warn });
+    if (checkpoint !== null) checkResumedData(checkpoint, files, { opened, warn });
+    const parts = { config, options, resources, device, tokenizer, resumed };
+    const trainer = new Trainer({ ...parts, ...opened, data: files });
     await checkpoint?.restore(trainer.#tensors());
     trainer.#optimizer.restoreUpdates(trainer.#state.updates);
     trainer.model.parametersChanged();
@@ -317,7 +323,7 @@ export class Trainer implements Disposable {
     } catch (error) {
       if (!(error instanceof DataError)) throw error;
       if (this.#settle() !== null || this.#state.step === 0) throw error;
-      const saved = await this.#save();
+      const saved = await this.#save({ damaged: error.path });
       const kept = saved === null ? "nothing could be saved" : `${saved} holds the run as it was`;
       throw new DataError(`${error.message}; step ${this.#state.step} was the last, ${kept}`, {
         cause: error,
@@ -402,7 +408,7 @@ export class Trainer implements Disposable {
         sampler: this.#loader.state,
         stability: this.#guard.state,
       };
-      saved = await this.#save({ from: to.step, to: decision.step });
+      saved = await this.#save({ undone: { from: to.step, to: decision.step } });
       if (decision.action === "rollback") return saved;
     }
     this.#records.event(this.#state, "stopped", decision.reason);
@@ -412,7 +418,9 @@ export class Trainer implements Disposable {
   #validate(): void {
     if (this.#validation === null) return;
     const { evaluator, dataset } = this.#validation;
-    const found = evaluator.run(dataset, { maxBatches: this.config.training.evalBatches });
+    const { evalTokens, seqLen } = this.config.training;
+    const maxTokens = Math.ceil(evalTokens / seqLen) * seqLen;
+    const found = evaluator.run(dataset, { maxTokens });
     this.#broken.validation = !Number.isFinite(found.loss);
     this.#records.validation(this.#state, found);
   }
@@ -421,13 +429,14 @@ export class Trainer implements Disposable {
     for (const written of this.#samples!.write(this.#state)) this.#records.sample(written);
   }
 
-  /** Saves where the run stands; `undone`: steps whose checkpoints are void. */
-  async #save(undone?: { from: number; to: number }): Promise<string | null> {
+  /** Saves where the run stands; `undone`: steps whose checkpoints are void; `damaged`: a file of the data. */
+  async #save(
+    options: { undone?: { from: number; to: number }; damaged?: string | null } = {},
+  ): Promise<string | null> {
     const point = this.#point();
     const stability = this.#guard.stateOfCheckpoint(point);
     const state = { ...this.#state, updates: point.updates, stability };
-    const kept = { tensors: this.#tensors(), ...(undone !== undefined && { undone }) };
-    const path = await this.#checkpoints.keep(state, kept);
+    const path = await this.#checkpoints.keep(state, { tensors: this.#tensors(), ...options });
     if (path !== null) {
       this.#guard.savedCheckpoint(stability);
       this.#state = state;

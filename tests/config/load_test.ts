@@ -58,7 +58,7 @@ Deno.test("parseRunConfig() fills every open key from a minimal file", () => {
         threads: "auto",
         seed: 1337,
         evalEvery: 0,
-        evalBatches: 16,
+        evalTokens: 32768,
         computeDtype: "auto",
         recompute: "none",
         gradientDtype: "float32",
@@ -161,6 +161,15 @@ Deno.test("ConfigError names file, line, key, expected, got and the nearest key"
     "Cannot use run.yaml as a setting is not what was expected:\n" +
       '  run.yaml:8: training.stepz: expected a key of training, got "stepz", did you mean steps?',
   );
+});
+
+Deno.test("ConfigError names what took the place of training.eval_batches, in a file and in --set", () => {
+  const old = MINIMAL.replace("batch_sequences: 8", "batch_sequences: 8\n  eval_batches: 3");
+  const text =
+    "expected training.eval_tokens, tokens of an evaluation: micro-batches x micro_batch x seq_len of before";
+  assertStringIncludes(errorOf(old).message, `run.yaml:8: training.eval_batches: ${text}, got`);
+  const { message } = errorOf(MINIMAL, ["training.eval_batches=3"]);
+  assertStringIncludes(message, `--set: training.eval_batches: ${text}, got`);
 });
 
 Deno.test("ConfigError lists every known key where none is near", () => {

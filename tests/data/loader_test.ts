@@ -225,6 +225,24 @@ Deno.test("TokenDataset.open() takes the files that a pattern matches", () =>
     assertThrows(() => open(`${folder}/z*.tokens`), DataError, "no token file");
   }));
 
+Deno.test("TokenDataset.open() leaves files held out out of a pattern, unless that says val", () =>
+  inFolder((folder) => {
+    for (const name of ["a.tokens", "a.val.tokens", "b_val_0.bin", "b_train_0.bin", "value.bin"]) {
+      writeTokens(`${folder}/${name}`, { ids: sequence(10) });
+    }
+    const found = (pattern: string) => {
+      using dataset = open(`${folder}/${pattern}`);
+      return dataset.shards.map(({ path }) => path.slice(folder.length + 1));
+    };
+    assertEquals(found("*"), ["a.tokens", "b_train_0.bin", "value.bin"]);
+    assertEquals(found("*.tokens"), ["a.tokens"]);
+    assertEquals(found("*.val.tokens"), ["a.val.tokens"]);
+    assertEquals(found("b_val_*.bin"), ["b_val_0.bin"]);
+    assertEquals(found("*val*"), ["a.val.tokens", "b_val_0.bin", "value.bin"]);
+    const error = assertThrows(() => open(`${folder}/a.v*`), DataError);
+    assertStringIncludes(error.message, "matches it (1 held out for validation: name them)");
+  }));
+
 Deno.test("TokenDataset.open() throws when a shard has a larger vocabulary than the model", () =>
   inFolder((folder) => {
     const path = writeTokens(`${folder}/a.tokens`, { ids: sequence(10), vocabSize: 32000 });

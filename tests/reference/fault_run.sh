@@ -23,7 +23,7 @@ exec deno task train --config configs/125m.yaml \
   --set training.micro_batch=16 \
   --set training.recompute=none \
   --set training.eval_every=50 \
-  --set training.eval_batches=1 \
+  --set training.eval_tokens=32768 \
   --set optimizer.state=fp32 \
   --set optimizer.lr=1e-3 \
   --set optimizer.schedule='{ type: cosine, warmup_steps: 60, min_lr_ratio: 0.1 }' \

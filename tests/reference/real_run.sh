@@ -60,7 +60,7 @@ exec deno task train --config configs/125m.yaml \
   --set training.recompute=none \
   --set optimizer.state=fp32 \
   --set training.eval_every=84 \
-  --set training.eval_batches=4 \
+  --set training.eval_tokens=262144 \
   --set checkpoint.run="$name" \
   --set checkpoint.every_steps=0 \
   --set checkpoint.keep_every=0 \

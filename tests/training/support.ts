@@ -53,7 +53,7 @@ training:
   micro_batch: 4
   device: cpu
   eval_every: 10
-  eval_batches: 4
+  eval_tokens: 512
 optimizer:
   lr: 3e-3
   schedule: { type: cosine, warmup_steps: 4 }
