@@ -4,12 +4,12 @@
  * @module
  */
 
-import { parse } from "@std/yaml";
 import * as z from "zod";
 import { type Fault, FAULT_KINDS } from "../stability/faults.ts";
 import { nearest } from "../cli/nearest.ts";
 import { ConfigError, type ConfigIssue, describeUnknownKey, describeValue } from "./errors.ts";
 import { firstLine } from "./override.ts";
+import { parseYaml, readAs } from "./yaml.ts";
 
 const STEP = "a step from 1";
 const step = z.int({ error: STEP }).min(1, { error: STEP });
@@ -33,7 +33,7 @@ const faults = z.array(fault, { error: "a list of faults" });
 export async function loadFaults(file: string): Promise<Fault[]> {
   let raw: unknown;
   try {
-    raw = parse(await Deno.readTextFile(file));
+    raw = readAs(faults, parseYaml(await Deno.readTextFile(file)));
   } catch (error) {
     const got = error instanceof Deno.errors.NotFound ? "no such file" : firstLine(error);
     throw new ConfigError(file, [{ source: file, key: "", expected: "a YAML file", got }]);
