@@ -6,8 +6,13 @@
 
 import { basename, extname } from "@std/path";
 import type * as z from "zod";
-import { nearest } from "../cli/nearest.ts";
-import { ConfigError, type ConfigIssue, describeUnknownKey, describeValue } from "./errors.ts";
+import {
+  ConfigError,
+  type ConfigIssue,
+  describeUnknownKey,
+  describeValue,
+  hintAbout,
+} from "./errors.ts";
 import { applyOverrides, firstLine } from "./override.ts";
 import { resolveRunConfig } from "./resolve.ts";
 import type { ResolvedDefault, RunConfig } from "./run_config.ts";
@@ -139,9 +144,7 @@ function explain(
     });
   }
   const got = valueAt(raw, issue.path);
-  const hint = typeof got === "string" && issue.code === "invalid_value" && "values" in issue
-    ? nearest(got, issue.values.map(String))
-    : "";
+  const hint = hintAbout(issue, got);
   return [{
     ...locate(parent),
     key: parent,

@@ -6,8 +6,13 @@
 
 import * as z from "zod";
 import { type Fault, FAULT_KINDS } from "../stability/faults.ts";
-import { nearest } from "../cli/nearest.ts";
-import { ConfigError, type ConfigIssue, describeUnknownKey, describeValue } from "./errors.ts";
+import {
+  ConfigError,
+  type ConfigIssue,
+  describeUnknownKey,
+  describeValue,
+  hintAbout,
+} from "./errors.ts";
 import { firstLine } from "./override.ts";
 import { parseYaml, readAs } from "./yaml.ts";
 
@@ -66,7 +71,7 @@ function explain(issue: z.core.$ZodIssue, raw: unknown, source: string): ConfigI
         : undefined,
     raw,
   );
-  const hint = typeof got === "string" && key.endsWith(".kind") ? nearest(got, FAULT_KINDS) : "";
+  const hint = hintAbout(issue, got);
   return [{
     source,
     key,

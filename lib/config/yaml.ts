@@ -8,7 +8,13 @@
 import { parse } from "@std/yaml";
 import type * as z from "zod";
 
-/** A scalar without quotes that YAML takes for a number or a truth value. */
+/**
+ * Numbers as everyone reads them. YAML 1.1 has others, such as `010` for 8, `0x10`, `0b1` and `1_000`, which other
+ * readers take for something else.
+ */
+const DECIMAL = /^[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?$|^[-+]?\.(?:inf|nan)$/i;
+
+/** A scalar without quotes that is a decimal number or a truth value. */
 export class PlainScalar {
   constructor(
     /** What YAML takes it for. */
@@ -23,8 +29,8 @@ export class PlainScalar {
 }
 
 /**
- * Parses YAML, with a {@linkcode PlainScalar} in the place of each number and truth value. Dates, which no setting is, are text,
- * and keys of mappings are as they are written.
+ * Parses YAML, with a {@linkcode PlainScalar} in the place of each decimal number and truth value. Other numbers and dates are
+ * text, and keys of mappings are as they are written.
  *
  * @throws {SyntaxError} Where it isn't YAML.
  */
@@ -35,10 +41,10 @@ export function parseYaml(text: string): unknown {
 
 /** Joins a value and the same with its scalars as written; aliases stay one value. */
 function withWritten(value: unknown, written: unknown, seen: Map<unknown, unknown>): unknown {
-  if (typeof value === "number" || typeof value === "boolean") {
+  if (typeof value === "boolean" || (typeof value === "number" && DECIMAL.test(`${written}`))) {
     return new PlainScalar(value, written as string);
   }
-  if (value instanceof Date) return written;
+  if (typeof value === "number" || value instanceof Date) return written;
   if (typeof value !== "object" || value === null) return value;
   const before = seen.get(value);
   if (before !== undefined) return before;

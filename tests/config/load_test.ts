@@ -240,34 +240,6 @@ Deno.test("parseRunConfig() names the nearest preset", () => {
   );
 });
 
-for (const name of ["1234", "010", "0x10", "1_000", "1e5", "true", "2026-01-01", "'12'"]) {
-  Deno.test(`parseRunConfig() takes checkpoint.run: ${name} as it is written`, () => {
-    const written = name.replaceAll("'", "");
-    const file = parse(MINIMAL + `checkpoint:\n  run: ${name}\n`).config;
-    const set = parse(MINIMAL, [`checkpoint.run=${name}`]).config;
-    assertEquals([file.checkpoint.run, set.checkpoint.run], [written, written]);
-  });
-}
-
-Deno.test("parseRunConfig() takes texts of lists and beside lists as they are written", () => {
-  const { data, logging } = parse(MINIMAL, [
-    "data.train=[010, a]",
-    "data.tokenizer=1e5",
-    "logging.samples.prompts=[1_000, no, 1:30]",
-  ]).config;
-  assertEquals([data.train, data.tokenizer], [["010", "a"], "1e5"]);
-  assertEquals(logging.samples.prompts, ["1_000", "no", "1:30"]);
-});
-
-Deno.test("parseRunConfig() reads null as null where a name is wanted, and as text in quotes", () => {
-  const set = (value: string) => [`checkpoint.run=${value}`];
-  assertStringIncludes(
-    lineAbout("checkpoint.run", MINIMAL, set("null")),
-    "expected a folder's name of letters, digits, dots, dashes and underscores, got null",
-  );
-  assertEquals(parse(MINIMAL, set("'null'")).config.checkpoint.run, "null");
-});
-
 const SHAPE = "hidden_size: 96\n  num_layers: 2\n  num_heads: 4";
 const IMPOSSIBLE: [name: string, text: string, key: string, expected: string][] = [
   [
