@@ -14,6 +14,7 @@ import {
   hintAbout,
 } from "./errors.ts";
 import { applyOverrides, firstLine } from "./override.ts";
+import { readYaml } from "./read_yaml.ts";
 import { resolveRunConfig } from "./resolve.ts";
 import type { ResolvedDefault, RunConfig } from "./run_config.ts";
 import { keysUnder, runSchema, SECTIONS } from "./schema.ts";
@@ -46,22 +47,7 @@ export async function loadRunConfig(
   file: string,
   options: LoadOptions = {},
 ): Promise<LoadedRunConfig> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await Deno.readFile(file);
-  } catch (error) {
-    const got = error instanceof Deno.errors.NotFound ? "no such file" : firstLine(error);
-    throw new ConfigError(file, [{ source: file, key: "", expected: "a YAML file", got }]);
-  }
-  let text: string;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw new ConfigError(file, [
-      { source: file, key: "", expected: "a YAML file in UTF-8", got: "bytes that are not UTF-8" },
-    ]);
-  }
-  return parseRunConfig(text, { file, ...options });
+  return parseRunConfig(await readYaml(file), { file, ...options });
 }
 
 /** As {@linkcode loadRunConfig}, from text that is already in memory; `file` names it in errors. */

@@ -14,6 +14,7 @@ import {
   hintAbout,
 } from "./errors.ts";
 import { firstLine } from "./override.ts";
+import { readYaml } from "./read_yaml.ts";
 import { parseYaml, readAs } from "./yaml.ts";
 
 const STEP = "a step from 1";
@@ -36,11 +37,12 @@ const faults = z.array(fault, { error: "a list of faults" });
  * @throws {ConfigError} with everything that is wrong.
  */
 export async function loadFaults(file: string): Promise<Fault[]> {
+  const text = await readYaml(file);
   let raw: unknown;
   try {
-    raw = readAs(faults, parseYaml(await Deno.readTextFile(file)));
+    raw = readAs(faults, parseYaml(text));
   } catch (error) {
-    const got = error instanceof Deno.errors.NotFound ? "no such file" : firstLine(error);
+    const got = firstLine(error);
     throw new ConfigError(file, [{ source: file, key: "", expected: "a YAML file", got }]);
   }
   const checked = faults.safeParse(raw);
