@@ -23,7 +23,10 @@ declare module "@std/cli" {
 }
 
 declare module "@std/yaml" {
-  export function parse(content: string, options?: { allowDuplicateKeys?: boolean }): unknown;
+  export function parse(
+    content: string,
+    options?: { allowDuplicateKeys?: boolean; schema?: "default" | "failsafe" },
+  ): unknown;
   export function stringify(
     data: unknown,
     options?: { indent?: number; lineWidth?: number; skipInvalid?: boolean; sortKeys?: boolean },

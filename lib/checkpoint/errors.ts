@@ -5,6 +5,7 @@
  */
 
 import { InteropError } from "../interop/errors.ts";
+import { EncodingError } from "../std/text_file.ts";
 
 /** Thrown when a checkpoint cannot be saved or loaded. A run can go on after a failed save. */
 export class CheckpointError extends Error {
@@ -36,7 +37,9 @@ export async function asCheckpointErrors<T>(doing: string, body: () => Promise<T
   try {
     return await body();
   } catch (error) {
-    if (error instanceof InteropError) throw new CheckpointError(error.message, { cause: error });
+    if (error instanceof InteropError || error instanceof EncodingError) {
+      throw new CheckpointError(error.message, { cause: error });
+    }
     if (errnoOf(error) !== null) {
       throw new CheckpointError(
         `Cannot ${doing} as its files must be readable: current value is ${

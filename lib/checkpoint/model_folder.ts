@@ -17,6 +17,7 @@ import { ModelFiles } from "../interop/model_files.ts";
 import { CHUNK_BYTES, type TensorReader, type TensorSink } from "../interop/safetensors.ts";
 import type { TensorInfo } from "../interop/safetensors_header.ts";
 import { canWiden, compareTensors, loadTensors } from "../interop/tensor_transfer.ts";
+import { readTextSync } from "../std/text_file.ts";
 import { asCheckpointErrors, CheckpointError } from "./errors.ts";
 import { listCheckpoints, type PassedOver } from "./find.ts";
 import { FILES } from "./layout.ts";
@@ -104,7 +105,7 @@ function openOne(path: string, passedOver: readonly PassedOver[]): Promise<Model
       }
     }
     const { config, specialTokens, ownLayers, ownParameters } = parseHuggingFaceConfig(
-      Deno.readTextFileSync(configPath),
+      readTextSync(configPath),
       configPath,
     );
     using files = ModelFiles.open(path);

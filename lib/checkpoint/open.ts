@@ -15,6 +15,7 @@ import {
 import { SafetensorsFile, type TensorSink } from "../interop/safetensors.ts";
 import type { TensorSpec } from "../interop/safetensors_header.ts";
 import { canWiden, checkSinks, compareTensors, loadTensors } from "../interop/tensor_transfer.ts";
+import { readTextSync } from "../std/text_file.ts";
 import { checksumFile, type Checksums, parseChecksums } from "./checksums.ts";
 import { asCheckpointErrors, CheckpointError } from "./errors.ts";
 import { FILES, REQUIRED_FILES } from "./layout.ts";
@@ -251,7 +252,7 @@ function read(
 ): { problems: string[]; checkpoint: Checkpoint | null } {
   const configPath = join(path, FILES.modelConfig);
   const { config, specialTokens, ownLayers, ownParameters } = parseHuggingFaceConfig(
-    Deno.readTextFileSync(configPath),
+    readTextSync(configPath),
     configPath,
   );
   const wanted = modelTensors(config, ownParameters);
@@ -273,7 +274,7 @@ function read(
     ownLayers,
     ownParameters,
     state: progress,
-    runConfig: Deno.readTextFileSync(join(path, FILES.runConfig)),
+    runConfig: readTextSync(join(path, FILES.runConfig)),
     tokenizerJson: checksums.has(FILES.tokenizer)
       ? Deno.readFileSync(join(path, FILES.tokenizer))
       : null,
@@ -304,7 +305,7 @@ function compareOptimizer(
 function readState(path: string): TrainerState {
   let state: unknown;
   try {
-    state = decodeState(Deno.readTextFileSync(path));
+    state = decodeState(readTextSync(path));
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw new CheckpointError(

@@ -5,16 +5,22 @@
  */
 
 import { dirname } from "@std/path";
+import { decodeText, readText } from "../std/text_file.ts";
 import { UsageError } from "./command.ts";
 
 /** Stands for standard input where a flag takes a file to read. */
 export const STANDARD_INPUT = "-";
 
-/** The text of the file that `flag` names, or of standard input. Throws {@linkcode UsageError} where it can't be read. */
+/**
+ * The text of the file that `flag` names, or of standard input. Throws {@linkcode UsageError} where it can't be read,
+ * and {@linkcode EncodingError} where it isn't in UTF-8.
+ */
 export async function readTextFlag(flag: string, path: string): Promise<string> {
-  if (path === STANDARD_INPUT) return await new Response(Deno.stdin.readable).text();
+  if (path === STANDARD_INPUT) {
+    return decodeText(await new Response(Deno.stdin.readable).bytes(), "standard input");
+  }
   try {
-    return await Deno.readTextFile(path);
+    return await readText(path);
   } catch (error) {
     const reason = reasonOf(error);
     if (reason === null) throw error;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type * as z from "zod";
 import { nearest } from "../cli/nearest.ts";
 
 /** One thing that is wrong. */
@@ -72,4 +73,18 @@ export function describeUnknownKey(
     got: describeValue(name),
     hint,
   };
+}
+
+/** The remedy of what a schema found wrong with a value, as a clause; empty where there is none to name. */
+export function hintAbout(issue: z.core.$ZodIssue, got: unknown): string {
+  if (typeof got !== "string") return "";
+  if (issue.code === "invalid_value") return nearest(got, issue.values.map(String));
+  return wantsNumber(issue) && /^[-+.]?\d/.test(got)
+    ? "; write a decimal number without quotes, such as 10, 0.5 or 3e-4"
+    : "";
+}
+
+function wantsNumber(issue: z.core.$ZodIssue): boolean {
+  if (issue.code === "invalid_union") return issue.errors.flat().some(wantsNumber);
+  return issue.code === "invalid_type" && ["number", "int"].includes(issue.expected);
 }

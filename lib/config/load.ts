@@ -4,15 +4,21 @@
  * @module
  */
 
-import { parse } from "@std/yaml";
 import { basename, extname } from "@std/path";
 import type * as z from "zod";
-import { nearest } from "../cli/nearest.ts";
-import { ConfigError, type ConfigIssue, describeUnknownKey, describeValue } from "./errors.ts";
-import { applyOverrides, firstLine, isMapping } from "./override.ts";
+import {
+  ConfigError,
+  type ConfigIssue,
+  describeUnknownKey,
+  describeValue,
+  hintAbout,
+} from "./errors.ts";
+import { applyOverrides, firstLine } from "./override.ts";
+import { readYaml } from "./read_yaml.ts";
 import { resolveRunConfig } from "./resolve.ts";
 import type { ResolvedDefault, RunConfig } from "./run_config.ts";
 import { keysUnder, runSchema, SECTIONS } from "./schema.ts";
+import { isMapping, parseYaml, readAs } from "./yaml.ts";
 import { lineOf, yamlLines } from "./yaml_lines.ts";
 
 /** A run, and how it came about. */
@@ -41,22 +47,7 @@ export async function loadRunConfig(
   file: string,
   options: LoadOptions = {},
 ): Promise<LoadedRunConfig> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await Deno.readFile(file);
-  } catch (error) {
-    const got = error instanceof Deno.errors.NotFound ? "no such file" : firstLine(error);
-    throw new ConfigError(file, [{ source: file, key: "", expected: "a YAML file", got }]);
-  }
-  let text: string;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw new ConfigError(file, [
-      { source: file, key: "", expected: "a YAML file in UTF-8", got: "bytes that are not UTF-8" },
-    ]);
-  }
-  return parseRunConfig(text, { file, ...options });
+  return parseRunConfig(await readYaml(file), { file, ...options });
 }
 
 /** As {@linkcode loadRunConfig}, from text that is already in memory; `file` names it in errors. */
@@ -65,8 +56,8 @@ export function parseRunConfig(
   options: LoadOptions & { file: string },
 ): LoadedRunConfig {
   const { file, set = [] } = options;
-  const raw = parseMapping(text, file);
-  const overrides = applyOverrides(raw, set);
+  const written = parseMapping(text, file);
+  const overrides = applyOverrides(written, set);
   const lines = yamlLines(text);
   function locate(key: string): Pick<ConfigIssue, "source" | "line"> {
     for (let at = key; at !== ""; at = at.slice(0, Math.max(0, at.lastIndexOf(".")))) {
@@ -77,8 +68,9 @@ export function parseRunConfig(
   }
 
   for (const section of SECTIONS) {
-    if (raw[section] === null) delete raw[section]; // a heading with nothing under it
+    if (written[section] === null) delete written[section]; // a heading with nothing under it
   }
+  const raw = readAs(runSchema, written);
   const checked = runSchema.safeParse(raw);
   const issues = [...overrides.issues];
   if (!checked.success) {
@@ -99,7 +91,7 @@ export function parseRunConfig(
 function parseMapping(text: string, file: string): Record<string, unknown> {
   let raw: unknown;
   try {
-    raw = parse(text);
+    raw = parseYaml(text);
   } catch (error) {
     const message = firstLine(error);
     const line = /^(.*) at line (\d+), column (\d+)/.exec(message);
@@ -118,7 +110,7 @@ function parseMapping(text: string, file: string): Record<string, unknown> {
       line: 1,
       key: "",
       expected: `the sections ${SECTIONS.join(", ")}`,
-      got: describeValue(raw),
+      got: describeValue(readAs(runSchema, raw)),
     }]);
   }
   return raw;
@@ -138,11 +130,7 @@ function explain(
     });
   }
   const got = valueAt(raw, issue.path);
-  const hint = got instanceof Date
-    ? "; quote it to make it text"
-    : typeof got === "string" && issue.code === "invalid_value" && "values" in issue
-    ? nearest(got, issue.values.map(String))
-    : "";
+  const hint = hintAbout(issue, got);
   return [{
     ...locate(parent),
     key: parent,

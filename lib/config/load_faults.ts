@@ -4,12 +4,18 @@
  * @module
  */
 
-import { parse } from "@std/yaml";
 import * as z from "zod";
 import { type Fault, FAULT_KINDS } from "../stability/faults.ts";
-import { nearest } from "../cli/nearest.ts";
-import { ConfigError, type ConfigIssue, describeUnknownKey, describeValue } from "./errors.ts";
+import {
+  ConfigError,
+  type ConfigIssue,
+  describeUnknownKey,
+  describeValue,
+  hintAbout,
+} from "./errors.ts";
 import { firstLine } from "./override.ts";
+import { readYaml } from "./read_yaml.ts";
+import { parseYaml, readAs } from "./yaml.ts";
 
 const STEP = "a step from 1";
 const step = z.int({ error: STEP }).min(1, { error: STEP });
@@ -31,11 +37,12 @@ const faults = z.array(fault, { error: "a list of faults" });
  * @throws {ConfigError} with everything that is wrong.
  */
 export async function loadFaults(file: string): Promise<Fault[]> {
+  const text = await readYaml(file);
   let raw: unknown;
   try {
-    raw = parse(await Deno.readTextFile(file));
+    raw = readAs(faults, parseYaml(text));
   } catch (error) {
-    const got = error instanceof Deno.errors.NotFound ? "no such file" : firstLine(error);
+    const got = firstLine(error);
     throw new ConfigError(file, [{ source: file, key: "", expected: "a YAML file", got }]);
   }
   const checked = faults.safeParse(raw);
@@ -66,7 +73,7 @@ function explain(issue: z.core.$ZodIssue, raw: unknown, source: string): ConfigI
         : undefined,
     raw,
   );
-  const hint = typeof got === "string" && key.endsWith(".kind") ? nearest(got, FAULT_KINDS) : "";
+  const hint = hintAbout(issue, got);
   return [{
     source,
     key,

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { parse } from "@std/yaml";
 import { type ConfigIssue, describeUnknownKey, describeValue } from "./errors.ts";
 import { keysUnder } from "./schema.ts";
+import { isMapping, parseYaml } from "./yaml.ts";
 
 /** What {@linkcode applyOverrides} found. */
 export interface Overrides {
@@ -59,7 +59,7 @@ function applyOne(
   }
   let value: unknown;
   try {
-    value = parse(assignment.slice(equals + 1));
+    value = parseYaml(assignment.slice(equals + 1));
   } catch (error) {
     const text = describeValue(assignment.slice(equals + 1));
     return { key, expected: "a YAML value", got: `${text} (${firstLine(error)})` };
@@ -76,12 +76,6 @@ function applyOne(
   const rival = { "training.steps": "tokens", "training.tokens": "steps" }[key];
   if (rival !== undefined && !keys.has(`training.${rival}`)) delete holder[rival];
   return undefined;
-}
-
-/** Whether a parsed YAML value is a mapping. */
-export function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) &&
-    !(value instanceof Date);
 }
 
 /** First line of an error's message, without the parser's picture of the source. */

@@ -75,6 +75,6 @@ function scalar(value: PlainValue): string {
   if (Array.isArray(value)) return `[${value.map(scalar).join(", ")}]`;
   if (typeof value !== "string") return String(value);
   const plain = /^[A-Za-z_./][A-Za-z0-9_./-]*$/.test(value) &&
-    !/^(true|false|null|yes|no|on|off|y|n|\.inf|\.nan|\.+|~)$/i.test(value);
+    !/^(true|false|null|yes|no|on|off|y|n|\.inf|\.nan|\.+|\.\d.*)$/i.test(value);
   return plain ? value : JSON.stringify(value); // a JSON string is a YAML string
 }

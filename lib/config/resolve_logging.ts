@@ -97,8 +97,6 @@ function resolveSamples(
 }
 
 /** A port alone is one of this machine, which no other machine reaches. */
-function withHost(address: string | number | null): string | null {
-  return address === null || String(address).includes(":")
-    ? address as string | null
-    : `127.0.0.1:${address}`;
+function withHost(address: string | null): string | null {
+  return address === null || address.includes(":") ? address : `127.0.0.1:${address}`;
 }

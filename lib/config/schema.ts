@@ -187,10 +187,9 @@ const checkpoint = section({
 
 /** A port, or a host and a port; `[::1]:9464` for IPv6. */
 function address() {
-  return z.custom<string | number>((value) => {
-    const port = /^(?:(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):)?(\d{1,5})$/.exec(String(value))?.[1];
-    return ["string", "number"].includes(typeof value) && Number(port ?? NaN) <= 65535;
-  }, { error: "a port from 0 to 65535, or HOST:PORT such as 127.0.0.1:9464" });
+  const error = "a port from 0 to 65535, or HOST:PORT such as 127.0.0.1:9464";
+  const form = /^(?:(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):)?(0|[1-9]\d{0,4})$/;
+  return z.string({ error }).refine((value) => Number(form.exec(value)?.[1]) <= 65535, { error });
 }
 
 const PROMPTS = "a list of texts, none of them empty";

@@ -186,13 +186,12 @@ function requireCores(
 function threadsFromEnvironment(): number {
   const text = Deno.env.get("TITANBIT_THREADS");
   if (text === undefined || text === "") return 0;
-  const threads = Number(text);
-  if (!Number.isInteger(threads) || threads < 0) {
+  if (!/^\d+$/.test(text)) {
     throw new RangeError(
       `Cannot open a device as TITANBIT_THREADS must be a whole number from 0: current value is ${text}`,
     );
   }
-  return threads;
+  return Number(text);
 }
 
 function textOf(bytes: Uint8Array): string {

@@ -21,6 +21,7 @@ import type { LayerContext, Layers } from "../model/layers.ts";
 import type { StackedParameter } from "../model/parameters.ts";
 import type { ProjectionSpec } from "../model/projection.ts";
 import { BitNetTransformer } from "../model/transformer.ts";
+import { readTextSync } from "../std/text_file.ts";
 import { TokenizerError } from "../tokenizer/errors.ts";
 import { startTokenBeside } from "../tokenizer/start_of_text.ts";
 import { type Tokenizer, tokenizerFromJson } from "../tokenizer/tokenizer.ts";
@@ -243,7 +244,7 @@ function trainedOn(path: string): number | null {
   const file = join(path, FILES.runConfig);
   let text: string;
   try {
-    text = Deno.readTextFileSync(file);
+    text = readTextSync(file);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;

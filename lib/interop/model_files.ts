@@ -6,6 +6,7 @@
  */
 
 import { join } from "@std/path";
+import { readTextSync } from "../std/text_file.ts";
 import { InteropError } from "./errors.ts";
 import { SafetensorsFile, type TensorInfo, type TensorReader } from "./safetensors.ts";
 
@@ -125,7 +126,7 @@ function openShard(path: string): SafetensorsFile {
 function readIndex(path: string): Map<string, string> {
   let index: unknown;
   try {
-    index = JSON.parse(Deno.readTextFileSync(path));
+    index = JSON.parse(readTextSync(path));
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw new InteropError(

@@ -5,6 +5,7 @@
  */
 
 import { dirname, join } from "@std/path";
+import { EncodingError, readText } from "../std/text_file.ts";
 import { TokenizerError } from "./errors.ts";
 import { isId, isObject, show } from "./tokenizer_json.ts";
 
@@ -98,18 +99,19 @@ function wrong(
  */
 export async function startTokenBeside(path: string): Promise<string | null | undefined> {
   const file = join(dirname(path), "tokenizer_config.json");
-  let text: string;
-  try {
-    text = await Deno.readTextFile(file);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
   const fail = (what: string) =>
     new TokenizerError(
       `Cannot read ${file} as ${what}; repair it, or remove it to go by post_processor of ${path}`,
       { file },
     );
+  let text: string;
+  try {
+    text = await readText(file);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    if (!(error instanceof EncodingError)) throw error;
+    throw fail(`it must be text in UTF-8: current value is ${error.found}`);
+  }
   let config: unknown;
   try {
     config = JSON.parse(text);

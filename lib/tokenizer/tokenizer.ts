@@ -8,6 +8,7 @@
  */
 
 import { type NativeLibrary, openLibrary } from "../ffi/library.ts";
+import { withoutMark } from "../std/text_file.ts";
 import { TokenizerError } from "./errors.ts";
 import { hideSpecials, modelSpells } from "./hide_specials.ts";
 import { writeNativeSpec } from "./native_spec.ts";
@@ -47,9 +48,9 @@ export interface Tokenizer {
    * tokenizer_config.json beside it. Encoding leaves that to the caller.
    */
   readonly startIds: readonly number[];
-  /** SHA-256 of the bytes of tokenizer.json, in hex. */
+  /** SHA-256 of {@linkcode json}, in hex. */
   readonly hash: string;
-  /** The bytes of tokenizer.json, so that a checkpoint can keep a copy. */
+  /** The bytes of tokenizer.json, without a byte order mark in front, so that a checkpoint can keep a copy. */
   readonly json: Uint8Array;
   /** Ids that stand for no text. */
   readonly specialIds: ReadonlySet<number>;
@@ -168,10 +169,11 @@ export function tokenizerFromJson(
 }
 
 async function create(
-  bytes: Uint8Array,
+  stored: Uint8Array,
   file: string,
   options: LoadTokenizerOptions,
 ): Promise<Tokenizer> {
+  const bytes = withoutMark(stored); // other programs refuse one in the copies that checkpoints keep
   const json = parseTokenizerJson(bytes, file);
   const vocabulary = readVocabulary(json, file);
   const named = (name: string | undefined, usual: readonly string[], key: string) => {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { decodeText, EncodingError, SAVE_AS_UTF8 } from "../std/text_file.ts";
 import { TokenizerError } from "./errors.ts";
 
 /** One entry of `added_tokens`. */
@@ -75,9 +76,11 @@ export const SPLIT_PATTERNS: Readonly<Record<string, NativePlan["split"]>> = {
 export function parseTokenizerJson(bytes: Uint8Array, file: string): TokenizerJson {
   let parsed: unknown;
   try {
-    parsed = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    parsed = JSON.parse(decodeText(bytes, file));
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = error instanceof EncodingError
+      ? `current value is ${error.found}; ${SAVE_AS_UTF8}`
+      : (error as Error).message;
     throw new TokenizerError(
       `Cannot read ${file} as it must be a JSON text in UTF-8: ${reason}; give a Hugging Face tokenizer.json`,
       { file, cause: error },

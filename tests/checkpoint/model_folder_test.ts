@@ -49,6 +49,21 @@ Deno.test("openModelFolder() opens a folder without checksums", async () => {
   });
 });
 
+Deno.test("openModelFolder() takes a config.json with a byte order mark, and refuses one in UTF-16", async () => {
+  await withFolder(async (folder) => {
+    await writeForeign(folder);
+    const config = join(folder, "config.json");
+    await Deno.writeTextFile(config, "\ufeff" + await Deno.readTextFile(config));
+    assertEquals((await openModelFolder(folder)).config, CONFIG);
+    await Deno.writeFile(config, Uint8Array.of(0xff, 0xfe, 0x7b, 0, 0x7d, 0));
+    await assertRejects(
+      () => openModelFolder(folder),
+      CheckpointError,
+      `Cannot read ${config} as it must be text in UTF-8: current value is text in UTF-16`,
+    );
+  });
+});
+
 Deno.test("openModelFolder() gives BF16 weights as float32", async () => {
   await withFolder(async (folder) => {
     await writeForeign(folder, { dtype: "BF16" });

@@ -31,6 +31,11 @@ for (
     ["- { kind: lost, steps: 1 }", "[0].kind: expected one of loss, inf_loss, nan_gradient"],
     ["- { kind: loss }", "[0].steps: expected a step from 1, or a list of them, got nothing"],
     ["- { kind: loss, steps: 0 }", "[0].steps: expected a step from 1, got 0"],
+    [
+      "- { kind: loss, steps: 010 }",
+      '[0].steps: expected a step from 1, or a list of them, got "010"; write',
+    ],
+    ["- { kind: loss, steps: [4, 0x10] }", "[0].steps"],
     ["- { kind: loss, step: 4, steps: 4 }", '[0].step: expected a key of a fault, got "step", did'],
     ["- { kind: loss, steps: 4, repeat: twice }", "[0].repeat: expected once or always, got"],
     ["- [", "expected a YAML file, got"],

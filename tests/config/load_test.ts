@@ -249,13 +249,6 @@ Deno.test("parseRunConfig() names the nearest preset", () => {
   );
 });
 
-Deno.test("parseRunConfig() advises quotes where YAML read a date", () => {
-  assertStringIncludes(
-    lineAbout("checkpoint.run", MINIMAL + "checkpoint:\n  run: 2026-01-01\n"),
-    "quote it to make it text",
-  );
-});
-
 const SHAPE = "hidden_size: 96\n  num_layers: 2\n  num_heads: 4";
 const IMPOSSIBLE: [name: string, text: string, key: string, expected: string][] = [
   [

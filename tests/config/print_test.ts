@@ -7,7 +7,7 @@ const TEXT = `model: {size: 125M, quantization: none, rms_norm_eps: 1e-6}
 data: {train: [a.tokens, "b c.tokens"], validation: "null", tokenizer: 'x: y # z'}
 training: {tokens: 1e8, batch_sequences: 12, seq_len: 512, threads: 3}
 optimizer: {lr: 3e-4, schedule: {type: wsd, decay_fraction: 0.1}}
-checkpoint: {run: "123"}
+checkpoint: {run: "123", directory: ".5"}
 logging: {jsonl: null}
 `;
 

@@ -469,6 +469,19 @@ Deno.test("extractText() keeps a JSON line with NUL in a field that is not the t
     assertEquals((await readDocuments(folder)).texts, ["fine"]);
   }));
 
+Deno.test("extractText() reports files in UTF-16 as such", () =>
+  inFolder(async (folder) => {
+    // U+FEFF U+4E2D: no byte of it is NUL.
+    Deno.writeFileSync(`${folder}/a.txt`, Uint8Array.of(0xff, 0xfe, 0x2d, 0x4e));
+    const line = '\ufeff{"text": "a"}\n';
+    const units = Uint16Array.from(line, (letter) => letter.charCodeAt(0));
+    Deno.writeFileSync(`${folder}/b.jsonl`, new Uint8Array(units.buffer));
+    const { texts, problems } = await readDocuments(folder);
+    assertEquals(texts, []);
+    assertStringIncludes(problems[0]!, "is UTF-16: save it as UTF-8");
+    assertStringIncludes(problems[1]!, "it is binary or UTF-16, convert it to UTF-8");
+  }));
+
 Deno.test("extractText() drops a byte order mark at the start of a file alone", () =>
   inFolder(async (folder) => {
     Deno.writeTextFileSync(`${folder}/a.txt`, "\ufeffone \ufefftwo");

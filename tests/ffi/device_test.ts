@@ -18,18 +18,25 @@ Deno.test("Device.open() refuses more threads than cores when they are a user's 
   using _many = Device.open({ kind: "cpu", threads: CORES + 1 });
 });
 
-Deno.test("Device.open() names TITANBIT_THREADS when that is more than the cores", () => {
+/** Expects an error of a TITANBIT_THREADS. */
+function assertRefusesThreads(threads: string, message: string): void {
   const before = Deno.env.get("TITANBIT_THREADS");
-  Deno.env.set("TITANBIT_THREADS", String(CORES + 1));
+  Deno.env.set("TITANBIT_THREADS", threads);
   try {
-    assertThrows(
-      () => Device.open({ kind: "cpu" }),
-      RangeError,
-      `TITANBIT_THREADS must be at most its ${CORES} cores`,
-    );
+    assertThrows(() => Device.open({ kind: "cpu" }), RangeError, message);
   } finally {
     if (before === undefined) Deno.env.delete("TITANBIT_THREADS");
     else Deno.env.set("TITANBIT_THREADS", before);
+  }
+}
+
+Deno.test("Device.open() names TITANBIT_THREADS when that is more than the cores", () => {
+  assertRefusesThreads(String(CORES + 1), `TITANBIT_THREADS must be at most its ${CORES} cores`);
+});
+
+Deno.test("Device.open() refuses a TITANBIT_THREADS that is no decimal number", () => {
+  for (const threads of ["0x1", "1e0", "1.0", "-1"]) {
+    assertRefusesThreads(threads, `must be a whole number from 0: current value is ${threads}`);
   }
 });
 

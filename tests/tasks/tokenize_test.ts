@@ -172,6 +172,21 @@ Deno.test("tokenize warns that a text file is one document when it is the only o
     assertMatch(stdout, /^warning: none of 1 document .* Give more documents: a \.txt .* is one/m);
   }));
 
+Deno.test("tokenize refuses to replace a tokenizer in use when it has a byte order mark", () =>
+  inFolder(async (folder) => {
+    const tokenizer = `${folder}/data/tokenizer.json`;
+    writeTexts(folder, 30);
+    Deno.mkdirSync(`${folder}/data`);
+    Deno.writeFileSync(tokenizer, smallTokenizerJson());
+    Deno.writeTextFileSync(tokenizer, "\ufeff" + Deno.readTextFileSync(tokenizer));
+    const given = ["--input", "in", "--output", "data/a.tokens", "--tokenizer", tokenizer];
+    assertEquals((await run(folder, given)).code, 0);
+    const trained = ["--input", "in", "--output", "data/b.tokens", "--train-vocab", "300"];
+    const { code, stderr } = await run(folder, trained);
+    assertEquals(code, 1);
+    assertStringIncludes(stderr, "Cannot replace data/tokenizer.json as data/a.tokens beside it");
+  }));
+
 Deno.test("tokenize refuses before any work to replace a tokenizer when other token files were made with it", () =>
   inFolder(async (folder) => {
     writeTexts(folder, 30);

@@ -4,6 +4,7 @@
  * @module
  */
 import { findInvalidUtf8, repairUtf8 } from "../../tokenizer/utf8.ts";
+import { hasUtf16Mark, withoutMark } from "../../std/text_file.ts";
 import type { Piece, WorkUnit } from "./work_units.ts";
 
 /** What becomes of text that is no valid UTF-8. */
@@ -51,6 +52,7 @@ export interface ExtractOptions {
 }
 
 const NEWLINE = 10;
+const HOLDS_NUL = "holds NUL bytes: it is binary or UTF-16, convert it to UTF-8 text";
 const encoder = new TextEncoder();
 
 /** Takes the documents out of a unit. */
@@ -77,10 +79,13 @@ class Extraction implements Extracted {
   addPiece(unitBytes: Uint8Array, piece: Piece): void {
     const { file, place, first, last, failure } = piece;
     let bytes = unitBytes.subarray(piece.start, piece.end);
-    if (place === "" && first) bytes = withoutMark(bytes);
+    const begins = place === "" && first;
+    if (begins) bytes = withoutMark(bytes);
     let problem: Problem | null = null;
     if (failure !== null) problem = { file, place, ...failure };
-    else {
+    else if (begins && hasUtf16Mark(bytes)) {
+      problem = { file, place, message: "is UTF-16: save it as UTF-8", remedy: null };
+    } else {
       // NUL comes first: UTF-16 should be called what it is, and not be repaired.
       const checked = nulIn(bytes, { file, place }) ?? this.#checkUtf8(bytes, { file, place });
       if (checked instanceof Uint8Array) bytes = checked;
@@ -129,6 +134,7 @@ class Extraction implements Extracted {
       text = (record as Record<string, unknown>)[textField];
     } catch (error) {
       if (json.trim() === "") return;
+      if (json.includes("\0")) return this.#reject(place, HOLDS_NUL);
       this.#reject(place, `is no JSON: ${error instanceof Error ? error.message : error}`);
       return;
     }
@@ -197,12 +203,6 @@ function malformed(
     ? "Repair it, or pass --invalid-utf8 replace or skip"
     : null;
   return { ...place, message: `holds ${what}`, remedy };
-}
-
-/** The text without a byte order mark in front. */
-function withoutMark(bytes: Uint8Array): Uint8Array {
-  const marked = bytes.length >= 3 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
-  return marked ? bytes.subarray(3) : bytes;
 }
 
 function countLoneSurrogates(text: string): number {

@@ -4,6 +4,7 @@
  * @module
  */
 import { basename, dirname, join, resolve } from "@std/path";
+import { withoutMark } from "../../std/text_file.ts";
 import { DataError } from "../errors.ts";
 import { readTokenFileInfo } from "../token_format.ts";
 import { requireWritable } from "../writable_file.ts";
@@ -49,9 +50,11 @@ export async function prepareTokenizer(path: string, replaced: readonly string[]
   );
 }
 
+/** A tokenizer's hash, as token files have it. */
 async function hashOf(path: string): Promise<string | null> {
   try {
-    return new Uint8Array(await crypto.subtle.digest("SHA-256", await Deno.readFile(path))).toHex();
+    const json = withoutMark(await Deno.readFile(path));
+    return new Uint8Array(await crypto.subtle.digest("SHA-256", json)).toHex();
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;
