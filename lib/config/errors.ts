@@ -6,6 +6,9 @@
 
 import type * as z from "zod";
 import { nearest } from "../cli/nearest.ts";
+import { describeValue } from "../std/describe.ts";
+
+export { describeValue } from "../std/describe.ts";
 
 /** One thing that is wrong. */
 export interface ConfigIssue {
@@ -23,6 +26,9 @@ export interface ConfigIssue {
   readonly hint?: string;
 }
 
+/** Faults that a message lists. */
+const SHOWN = 50;
+
 /** A configuration that can't be run. `issues` holds every fault; the message lists them, one a line. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
@@ -30,10 +36,9 @@ export class ConfigError extends Error {
 
   constructor(file: string, issues: readonly ConfigIssue[]) {
     const count = issues.length === 1 ? "a setting is" : `${issues.length} settings are`;
-    super(
-      `Cannot use ${file} as ${count} not what was expected:\n` +
-        issues.map((issue) => `  ${formatIssue(issue)}`).join("\n"),
-    );
+    const shown = issues.slice(0, SHOWN).map((issue) => `  ${formatIssue(issue)}`);
+    if (issues.length > SHOWN) shown.push(`  and ${issues.length - SHOWN} more`);
+    super(`Cannot use ${file} as ${count} not what was expected:\n${shown.join("\n")}`);
     this.issues = issues;
   }
 }
@@ -43,14 +48,6 @@ function formatIssue(issue: ConfigIssue): string {
   const place = issue.line === undefined ? issue.source : `${issue.source}:${issue.line}`;
   const key = issue.key === "" ? "" : ` ${issue.key}:`;
   return `${place}:${key} expected ${issue.expected}, got ${issue.got}${issue.hint ?? ""}`;
-}
-
-/** A value as an error text shows it: JSON, cut after 60 characters; `nothing` for an absent one. */
-export function describeValue(value: unknown): string {
-  if (value === undefined) return "nothing";
-  if (typeof value === "number") return String(value);
-  const text = JSON.stringify(value);
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 
 /** Keys of earlier versions, with the key to write now and what it holds. */

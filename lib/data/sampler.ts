@@ -5,6 +5,7 @@
  */
 import { DataError } from "./errors.ts";
 import { Permutation } from "./permutation.ts";
+import { describeValue } from "../std/describe.ts";
 
 /** Where a sampler stands: all that a resumed run needs, as JSON. */
 export interface SamplerState {
@@ -80,7 +81,7 @@ export class WindowSampler {
     ) {
       throw new DataError(
         `Cannot resume the order of the data as its state is malformed: current value is ${
-          JSON.stringify(state)
+          describeValue(state)
         }`,
       );
     }

@@ -5,7 +5,6 @@
  */
 
 import { basename, join } from "@std/path";
-import { parse } from "@std/yaml";
 import { CheckpointError } from "../checkpoint/errors.ts";
 import type { PassedOver } from "../checkpoint/find.ts";
 import { FILES, stepFolderName } from "../checkpoint/layout.ts";
@@ -27,6 +26,8 @@ import { startTokenBeside } from "../tokenizer/start_of_text.ts";
 import { type Tokenizer, tokenizerFromJson } from "../tokenizer/tokenizer.ts";
 import { Int8Head } from "./int8_head.ts";
 import { PackedBitLinear, WeightPacker } from "./packed_linear.ts";
+import { parseRunConfigYaml } from "../checkpoint/run_config_yaml.ts";
+import { describeValue } from "../std/describe.ts";
 
 /** Options of {@linkcode loadModel}. */
 export interface LoadModelOptions {
@@ -249,26 +250,14 @@ function trainedOn(path: string): number | null {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;
   }
-  const seqLen = (parseYaml(text, file) as RunConfigYaml)?.training?.seq_len ?? null;
+  const seqLen = (parseRunConfigYaml(text, file) as RunConfigYaml)?.training?.seq_len ?? null;
   if (seqLen === null) return null;
   if (!Number.isSafeInteger(seqLen) || (seqLen as number) < 1) {
     throw new CheckpointError(
       `Cannot read ${file} as training.seq_len must be a whole number above 0: current value is ${
-        JSON.stringify(seqLen)
+        describeValue(seqLen)
       }`,
     );
   }
   return seqLen as number;
-}
-
-function parseYaml(text: string, file: string): unknown {
-  try {
-    return parse(text);
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    throw new CheckpointError(
-      `Cannot read ${file} as it must be YAML: current value is ${error.message}`,
-      { cause: error },
-    );
-  }
 }

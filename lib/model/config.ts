@@ -4,6 +4,8 @@
  * @module
  */
 
+import { describeValue } from "../std/describe.ts";
+
 /** Legal values of the fields that name one of a few. */
 const CHOICES = {
   hiddenAct: ["silu", "relu2"],
@@ -141,14 +143,14 @@ function validate(config: BitNetConfig): void {
     if (choices.includes(config[name])) continue;
     throw new RangeError(
       `Cannot build a model as ${name} must be ${choices.join(" or ")}: current value is ${
-        JSON.stringify(config[name])
+        describeValue(config[name])
       }`,
     );
   }
   if (typeof config.tieEmbeddings !== "boolean") {
     throw new RangeError(
       `Cannot build a model as tieEmbeddings must be true or false: current value is ${
-        JSON.stringify(config.tieEmbeddings)
+        describeValue(config.tieEmbeddings)
       }`,
     );
   }

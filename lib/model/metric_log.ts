@@ -5,6 +5,7 @@
  */
 
 import { expectTensor, Tensor } from "../tensor/tensor.ts";
+import { describeValue } from "../std/describe.ts";
 
 /**
  * A value of a metric. A number is what it was when it was logged, and stands in the next record alone. A tensor, (1) float32 on the
@@ -67,7 +68,7 @@ export class MetricLog {
     if (!NAME.test(name) || name.length > LONGEST) {
       throw new RangeError(
         `Cannot log a metric as its name must be parts of a-z, 0-9 and _ with points between, begin with a letter and have at most ` +
-          `${LONGEST} characters: current value is ${JSON.stringify(name)}`,
+          `${LONGEST} characters: current value is ${describeValue(name, { limit: 2 * LONGEST })}`,
       );
     }
     const plain = name.replaceAll(".", "_");

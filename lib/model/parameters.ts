@@ -10,6 +10,7 @@ import { randomNormal } from "../kernels/random.ts";
 import { Arena } from "../tensor/arena.ts";
 import type { ActivationDType } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { describeValue } from "../std/describe.ts";
 
 /**
  * Parameters that the optimizer treats alike: `projections`, the matrices that become ternary,
@@ -318,7 +319,7 @@ export class ParameterStore implements Disposable {
     const refuse = (rule: string, found: unknown): never => {
       const what = parts.map(({ name }) => name).join(" + ");
       throw new RangeError(
-        `Cannot declare ${what} as ${rule}: current value is ${JSON.stringify(found) ?? "none"}`,
+        `Cannot declare ${what} as ${rule}: current value is ${describeValue(found)}`,
       );
     };
     if (!BITNET_GROUPS.includes(group)) {

@@ -5,9 +5,10 @@
  * @module
  */
 
+import { describeValue } from "../std/describe.ts";
 import { bytesOfByteLevelToken } from "./byte_alphabet.ts";
 import { TokenizerError } from "./errors.ts";
-import { mergePairOf, type NativePlan, show, type TokenizerJson } from "./tokenizer_json.ts";
+import { mergePairOf, type NativePlan, type TokenizerJson } from "./tokenizer_json.ts";
 import { byteOfFallbackToken, bytesOfId, bytesOfToken, type Vocabulary } from "./vocabulary.ts";
 
 const MAGIC = 0x314b4254; // "TBK1"
@@ -41,7 +42,9 @@ export function writeNativeSpec(source: SpecSource): Uint8Array | { unsupported:
   for (let i = 0; i < merges.length; i++) {
     const type = tokens.types[merges[i]!]!;
     if (type !== TYPE.normal && plan.algorithm === "sentencepiece") {
-      return { unsupported: `a merge of ${show(vocabulary.names[merges[i]!])}, which is no text` };
+      return {
+        unsupported: `a merge of ${describeValue(vocabulary.names[merges[i]!])}, which is no text`,
+      };
     }
   }
   const changed = changedToken(source, merges);
@@ -160,7 +163,9 @@ function changedToken({ json, plan, vocabulary }: SpecSource, merges: Uint32Arra
     for (let i = 2; i < merges.length; i += 3) if (merges[i] === id) return true;
     return false;
   });
-  return made === undefined ? null : `${show(made[1])} is a normalized added token and the model's`;
+  return made === undefined
+    ? null
+    : `${describeValue(made[1])} is a normalized added token and the model's`;
 }
 
 function typeInModel(name: string, plan: NativePlan): number {
@@ -197,7 +202,7 @@ function layMerges({ json, vocabulary, file }: SpecSource): Uint32Array {
 function wrongMerge(file: string, key: string, value: unknown): TokenizerError {
   return new TokenizerError(
     `Cannot read ${file} as ${key} must be pairs of tokens that model.vocab holds, joined as well: ` +
-      `current value is ${show(value)}; repair the file or give another`,
+      `current value is ${describeValue(value)}; repair the file or give another`,
     { file, key },
   );
 }

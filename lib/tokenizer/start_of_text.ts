@@ -6,8 +6,9 @@
 
 import { dirname, join } from "@std/path";
 import { EncodingError, readText } from "../std/text_file.ts";
+import { describeValue } from "../std/describe.ts";
 import { TokenizerError } from "./errors.ts";
-import { isId, isObject, show } from "./tokenizer_json.ts";
+import { isId, isObject } from "./tokenizer_json.ts";
 
 /** Tokens that may stand before a text: what a token file's header has room for. */
 export const MOST_START_IDS = 8;
@@ -85,7 +86,7 @@ function wrong(
 ): TokenizerError {
   return new TokenizerError(
     `Cannot read ${file} as ${key} must ${rule}: current value is ${
-      show(value)
+      describeValue(value)
     }; repair the file or give another`,
     { file, key },
   );
@@ -118,12 +119,16 @@ export async function startTokenBeside(path: string): Promise<string | null | un
   } catch (error) {
     throw fail(`it must be a JSON text: ${(error as Error).message}`);
   }
-  if (!isObject(config)) throw fail(`it must hold a JSON object: current value is ${show(config)}`);
+  if (!isObject(config)) {
+    throw fail(`it must hold a JSON object: current value is ${describeValue(config)}`);
+  }
   const adds = config["add_bos_token"];
   if (adds === false) return null;
   if (adds !== true) return undefined;
   const named = config["bos_token"];
   const token = isObject(named) ? named["content"] : named;
   if (typeof token === "string") return token;
-  throw fail(`bos_token must be a token as add_bos_token is true: current value is ${show(named)}`);
+  throw fail(
+    `bos_token must be a token as add_bos_token is true: current value is ${describeValue(named)}`,
+  );
 }

@@ -5,6 +5,7 @@
  */
 
 import { decodeText, EncodingError, SAVE_AS_UTF8 } from "../std/text_file.ts";
+import { describeValue } from "../std/describe.ts";
 import { TokenizerError } from "./errors.ts";
 
 /** One entry of `added_tokens`. */
@@ -88,7 +89,9 @@ export function parseTokenizerJson(bytes: Uint8Array, file: string): TokenizerJs
   }
   const fail = (key: string, rule: string, value: unknown): never => {
     throw new TokenizerError(
-      `Cannot read ${file} as "${key}" must be ${rule}: current value is ${show(value)}; ` +
+      `Cannot read ${file} as "${key}" must be ${rule}: current value is ${
+        describeValue(value)
+      }; ` +
         "give a Hugging Face tokenizer.json",
       { file, key },
     );
@@ -131,7 +134,7 @@ export function planNative(json: TokenizerJson): NativePlan | { unsupported: str
   const { model } = json;
   if (model.type !== "BPE") return { unsupported: `model.type is ${model.type}` };
   for (const option of ["dropout", "continuing_subword_prefix", "end_of_word_suffix"]) {
-    if (model[option]) return { unsupported: `model.${option} is ${show(model[option])}` };
+    if (model[option]) return { unsupported: `model.${option} is ${describeValue(model[option])}` };
   }
   if (json.added_tokens.some((token) => token.single_word)) {
     return { unsupported: "an added token is single_word" };
@@ -237,7 +240,9 @@ function planSentencePiece(
     : scheme === "never"
     ? "none"
     : null;
-  if (prefix === null) return { unsupported: `pre_tokenizer.prepend_scheme is ${show(scheme)}` };
+  if (prefix === null) {
+    return { unsupported: `pre_tokenizer.prepend_scheme is ${describeValue(scheme)}` };
+  }
   const splitBeforeSpace = metaspace["split"] !== false;
   return { ...base, ...decoding, prefix, splitBeforeSpace, normalizes: false };
 }
@@ -294,10 +299,4 @@ export function isObject(value: unknown): value is Record<string, unknown> {
 /** Whether a value can be a token's id. */
 export function isId(value: unknown): value is number {
   return Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 31;
-}
-
-/** A value as messages show it: short. */
-export function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? "missing";
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }

@@ -7,6 +7,7 @@
 import { type NativeLibrary, openLibrary } from "../ffi/library.ts";
 import { BYTE_CHARACTERS } from "./byte_alphabet.ts";
 import { TokenizerError } from "./errors.ts";
+import { describeValue } from "../std/describe.ts";
 
 /** Options of {@linkcode TokenizerTrainer}. */
 export interface TokenizerTrainerOptions {
@@ -226,7 +227,9 @@ function checkOptions(
     const value = options[name];
     if (value === undefined || (Number.isInteger(value) && value >= from && value <= to)) return;
     throw new RangeError(
-      `Cannot train a tokenizer as ${name} must be an integer from ${from} to ${to}: current value is ${value}`,
+      `Cannot train a tokenizer as ${name} must be an integer from ${from} to ${to}: current value is ${
+        describeValue(value)
+      }`,
     );
   };
   inRange("vocabSize", least, 2 ** 24);
@@ -236,7 +239,7 @@ function checkOptions(
   if (specialTokens.includes("") || new Set(specialTokens).size < specialTokens.length) {
     throw new RangeError(
       `Cannot train a tokenizer as specialTokens must be different and not empty: current value is ${
-        JSON.stringify(specialTokens)
+        describeValue(specialTokens)
       }`,
     );
   }

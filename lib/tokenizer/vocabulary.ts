@@ -5,6 +5,7 @@
  */
 
 import { isUtf8 } from "node:buffer";
+import { describeValue } from "../std/describe.ts";
 import { bytesOfByteLevelToken } from "./byte_alphabet.ts";
 import { TokenizerError } from "./errors.ts";
 import {
@@ -13,7 +14,6 @@ import {
   isId,
   isObject,
   mergePairOf,
-  show,
   type TokenizerJson,
 } from "./tokenizer_json.ts";
 
@@ -53,10 +53,10 @@ export function readVocabulary(json: TokenizerJson, file: string): Vocabulary {
       if (!isId(id)) {
         throw new TokenizerError(
           `Cannot read ${file} as model.vocab[${
-            show(token)
+            describeValue(token)
           }] must be an id, an integer from 0 on: current value is ` +
-            `${show(id)}; repair the file or give another`,
-          { file, key: `model.vocab[${show(token)}]` },
+            `${describeValue(id)}; repair the file or give another`,
+          { file, key: `model.vocab[${describeValue(token)}]` },
         );
       }
       ids.set(token, id);
@@ -64,7 +64,7 @@ export function readVocabulary(json: TokenizerJson, file: string): Vocabulary {
   } else {
     throw new TokenizerError(
       `Cannot read ${file} as model.vocab must hold tokens and ids: current value is ${
-        show(vocab)
+        describeValue(vocab)
       }; give another file`,
       { file, key: "model.vocab" },
     );
@@ -76,7 +76,7 @@ export function readVocabulary(json: TokenizerJson, file: string): Vocabulary {
   if (size === 0) {
     throw new TokenizerError(
       `Cannot read ${file} as model.vocab must hold tokens: current value is ${
-        show(vocab)
+        describeValue(vocab)
       }; give another file`,
       { file, key: "model.vocab" },
     );
@@ -107,8 +107,8 @@ function addTokens(json: TokenizerJson, ids: Map<string, number>, file: string):
     if (other === undefined) continue;
     throw new TokenizerError(
       `Cannot read ${file} as an id must stand for one token: model.vocab gives ${id} to ` +
-        `${show(other)} and ${show(token)}; renumber one of them`,
-      { file, key: `model.vocab[${show(token)}]` },
+        `${describeValue(other)} and ${describeValue(token)}; renumber one of them`,
+      { file, key: `model.vocab[${describeValue(token)}]` },
     );
   }
   const vocab = json.model["vocab"];
@@ -134,16 +134,18 @@ function requireOwnId(
 ): void {
   const { next, owner, i, file } = place;
   if (id === next && owner === undefined) return;
-  const remedy = `number ${show(content)} ${next}, or name it in model.vocab as well`;
+  const remedy = `number ${describeValue(content)} ${next}, or name it in model.vocab as well`;
   throw new TokenizerError(
     owner !== undefined
       ? `Cannot read ${file} as an id must stand for one token: added_tokens[${i}] gives ${id} to ` +
-        `${show(content)}, and ${show(owner)} has it; ${
-          id === next ? `name ${show(content)} in model.vocab, under an id of its own` : remedy
+        `${describeValue(content)}, and ${describeValue(owner)} has it; ${
+          id === next
+            ? `name ${describeValue(content)} in model.vocab, under an id of its own`
+            : remedy
         }`
       : `Cannot read ${file} as added tokens that model.vocab lacks must have the ids after its tokens, one after the ` +
         `other: added_tokens[${i}] gives ${id} to ${
-          show(content)
+          describeValue(content)
         } where ${next} comes next; ${remedy}`,
     { file, key: `added_tokens[${i}].id` },
   );

@@ -4,15 +4,19 @@
  * @module
  */
 
-import { resolve } from "@std/path";
-import { parse } from "@std/yaml";
+import { join, resolve } from "@std/path";
 import { CheckpointError } from "../checkpoint/errors.ts";
 import { listCheckpoints, openLatest } from "../checkpoint/find.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open.ts";
+import { FILES } from "../checkpoint/layout.ts";
+import { parseRunConfigYaml } from "../checkpoint/run_config_yaml.ts";
 import { type PlainMapping, runConfigToJson } from "../config/print.ts";
 import type { RunConfig } from "../config/run_config.ts";
 import { changedSettings } from "./changed_settings.ts";
 import { runFolder } from "./run_folder.ts";
+
+/** Changed settings that a warning names. */
+const SHOWN = 50;
 
 interface Warned {
   warn(message: string): void;
@@ -38,7 +42,12 @@ export async function findResumed(
     : await given(folder, resume);
   const changed = changedSettings(settingsOf(checkpoint), runConfigToJson(config));
   if (changed.length > 0) {
-    observer.warn(`Goes on from ${checkpoint.path} with other settings: ${changed.join(", ")}`);
+    const more = changed.length > SHOWN ? ` and ${changed.length - SHOWN} more` : "";
+    observer.warn(
+      `Goes on from ${checkpoint.path} with other settings: ${
+        changed.slice(0, SHOWN).join(", ")
+      }${more}`,
+    );
   }
   return checkpoint;
 }
@@ -88,7 +97,7 @@ function refuseOtherOnes(folder: string, resume: string): void {
 }
 
 /** What a checkpoint was trained with; nothing where another program than `train` wrote it. */
-function settingsOf({ runConfig }: Checkpoint): PlainMapping {
-  const settings = parse(runConfig);
+function settingsOf({ path, runConfig }: Checkpoint): PlainMapping {
+  const settings = parseRunConfigYaml(runConfig, join(path, FILES.runConfig));
   return typeof settings === "object" && settings !== null ? settings as PlainMapping : {};
 }

@@ -6,6 +6,7 @@
 
 import { resolve, toFileUrl } from "@std/path";
 import type { Layers } from "../model/layers.ts";
+import { describeValue } from "../std/describe.ts";
 
 const NAMES: readonly (keyof Layers)[] = ["projection", "attention", "feedForward", "head", "loss"];
 
@@ -19,7 +20,7 @@ export async function importLayers(address: string): Promise<Partial<Layers>> {
   try {
     module = await import(address);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = error instanceof Error ? error.message : describeValue(error);
     throw new TypeError(
       `Cannot take the layers of ${address} as the module must be importable: current value is ${reason}`,
       { cause: error },

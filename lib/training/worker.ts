@@ -10,6 +10,7 @@ import { BitNetConfig } from "../model/config.ts";
 import { importLayers } from "./import_layers.ts";
 import { Trainer } from "./trainer.ts";
 import type { WorkerMessage, WorkerTask } from "./worker_messages.ts";
+import { describeValue } from "../std/describe.ts";
 
 self.onmessage = async (event: MessageEvent<WorkerTask>) => {
   // The other thread ends this one when it has the answer: closing it here could overtake the message.
@@ -35,7 +36,9 @@ async function train(task: WorkerTask): Promise<WorkerMessage> {
     const result = await trainer.run({ shouldStop: () => Atomics.load(stop, 0) !== 0 });
     return { kind: "done", result };
   } catch (error) {
-    const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
+    const { name, message, stack } = error instanceof Error
+      ? error
+      : new Error(describeValue(error));
     return { kind: "failed", name, message, stack: stack ?? message };
   }
 }

@@ -487,3 +487,24 @@ for (const [set, expected] of BAD_SETS) {
     assertStringIncludes(errorOf(MINIMAL, [set]).message, expected);
   });
 }
+
+Deno.test("parseRunConfig() describes an alias bomb in a line", () => {
+  const lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"];
+  for (let i = 1; i < 20; i++) lines.push(`a${i}: &a${i} [${Array(9).fill(`*a${i - 1}`)}]`);
+  const text = `bomb:\n  ${lines.join("\n  ")}\n${MINIMAL.replace("1e-3", "*a19")}`;
+  const line = lineAbout("optimizer.lr", text);
+  assert(line.length < 200, line);
+});
+
+Deno.test("parseRunConfig() describes a list that holds itself", () => {
+  const line = lineAbout("optimizer.lr", MINIMAL.replace("1e-3", "&a [*a]"));
+  assertStringIncludes(line, "got [[[[...]]]]");
+});
+
+Deno.test("ConfigError lists the first faults of very many", () => {
+  const { message, issues } = errorOf(
+    `${MINIMAL}${Array.from({ length: 999 }, (_, i) => `k${i}: 1`).join("\n")}`,
+  );
+  assertEquals(issues.length, 999);
+  assertEquals(message.split("\n").length, 52);
+});
