@@ -24,7 +24,7 @@ import { importLayersFile } from "../lib/training/import_layers.ts";
 import { fitRun, planRun } from "../lib/training/fit.ts";
 import { describeDevice } from "../lib/training/machine.ts";
 import { describePlan } from "../lib/training/memory_plan.ts";
-import { runTraining } from "../lib/training/run.ts";
+import { runTraining, trainingPermissions } from "../lib/training/run.ts";
 import { runFolder } from "../lib/training/run_folder.ts";
 
 export const command: Command = {
@@ -138,7 +138,8 @@ export const command: Command = {
       ...(resume !== undefined && { resume }),
       version: VERSION,
       faults,
-      ...(own !== null && { layers: own.address }),
+      // Layers of the user's own may do what the program may.
+      ...(own === null ? { permissions: trainingPermissions(config) } : { layers: own.address }),
       observer: report,
       signal: interrupt.signal,
     }).finally(() => report.finish());

@@ -10,7 +10,7 @@
 
 import { join } from "@std/path";
 import { ignoreMissing } from "./files.ts";
-import { buildRelease, PERMISSIONS, type Release } from "./release.ts";
+import { buildRelease, PERMISSIONS, type Release, WORKER_OPTIONS } from "./release.ts";
 import { writeSelfExtracting } from "./self_extracting.ts";
 import { PROGRAM_ENTRY, type StageOptions } from "./stage.ts";
 import { checkProgram } from "./start.ts";
@@ -73,6 +73,7 @@ async function compileOnBase(
   const { success, stderr } = await new Deno.Command("deno", {
     args: [
       ...["compile", "--quiet", "--no-config", "--no-lock", "--no-check", "--no-prompt"],
+      WORKER_OPTIONS,
       ...["--self-extracting", "--app-name", "titanbit", ...PERMISSIONS, ...includes],
       ...["--output", output, join(folder, PROGRAM_ENTRY)],
     ],

@@ -41,7 +41,10 @@ export const PERMISSIONS = [
   "--allow-run",
 ] as const;
 
-const FLAGS = "--quiet --no-config --no-lock --no-remote --no-npm --no-prompt";
+/** What `Worker`'s `deno.permissions` needs. */
+export const WORKER_OPTIONS = "--unstable-worker-options";
+
+const FLAGS = `${WORKER_OPTIONS} --quiet --no-config --no-lock --no-remote --no-npm --no-prompt`;
 
 /**
  * Lines for sh that become the program in the folder `$here`. PATH is exported as the shell has it, as Deno does not start without

@@ -5,7 +5,7 @@
  */
 
 import { judgeHost, refuseHost } from "../http/host_name.ts";
-import { ObserverServer } from "../http/observer_server.ts";
+import { ObserverServer, type ObserverServerOptions } from "../http/observer_server.ts";
 import type { MetricsRecord, ThrottleReason } from "./records.ts";
 import { type Series, seriesOf } from "./series.ts";
 import type { MetricsSink } from "./sinks.ts";
@@ -153,7 +153,7 @@ export class PrometheusSink implements MetricsSink {
     const colon = address.lastIndexOf(":");
     const hostname = address.slice(0, colon);
     this.#text = text;
-    this.#server = ObserverServer.listen({
+    this.#server = listen(address, {
       hostname,
       port: Number(address.slice(colon + 1)),
       answer: (request) => answer(request, text, hostname),
@@ -181,6 +181,18 @@ export class PrometheusSink implements MetricsSink {
 
   [Symbol.dispose](): void {
     this.#server.close(); // whoever is still reading is not waited for
+  }
+}
+
+function listen(address: string, options: ObserverServerOptions): ObserverServer {
+  try {
+    return ObserverServer.listen(options);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotCapable)) throw error;
+    throw new Error(
+      `the program may listen on ${address} only where it is started with --allow-net=${address}; ` +
+        "deno task train may on localhost, 127.0.0.1, [::1], 0.0.0.0 and [::]",
+    );
   }
 }
 

@@ -28,6 +28,11 @@ export interface RunOptions {
    * that the training's thread imports it. A resumed run is given it again. @default none
    */
   readonly layers?: URL;
+  /**
+   * Rights of the training's thread. Deno wants `--unstable-worker-options` for others than this thread's.
+   * @default this thread's
+   */
+  readonly permissions?: Deno.PermissionOptionsObject;
   /** Told of every record and warning, on this thread; what it throws ends the run. */
   readonly observer: RunObserver;
   /** Aborting it stops the run after its step, with a checkpoint. */
@@ -72,7 +77,11 @@ export async function runTraining(config: RunConfig, options: RunOptions): Promi
   const stop = new SharedArrayBuffer(4);
   const requestStop = () => Atomics.store(new Int32Array(stop), 0, 1);
   if (options.signal?.aborted) requestStop();
-  const worker = new Worker(new URL("./worker.ts", import.meta.url).href, { type: "module" });
+  const { permissions } = options;
+  const worker = new Worker(
+    new URL("./worker.ts", import.meta.url).href,
+    { type: "module", ...(permissions && { deno: { permissions } }) } as WorkerOptions,
+  );
   options.signal?.addEventListener("abort", requestStop);
   try {
     const ended = new Promise<RunResult>((resolve, reject) => {
@@ -110,6 +119,16 @@ export async function runTraining(config: RunConfig, options: RunOptions): Promi
     options.signal?.removeEventListener("abort", requestStop);
     worker.terminate();
   }
+}
+
+/** What a training of BitNet's own layers needs of the rights of its program: it writes to its run's folder alone. */
+export function trainingPermissions(config: RunConfig): Deno.PermissionOptionsObject {
+  return {
+    ...{ read: "inherit", ffi: "inherit", env: "inherit", sys: "inherit", import: "inherit" },
+    write: [runFolder(config)],
+    net: false,
+    run: "inherit",
+  };
 }
 
 /** A step's record with what an observer logged; of two metrics of one name its own is taken. */
