@@ -4,6 +4,9 @@
  * @module
  */
 
+import { dirname } from "@std/path";
+import { openRunFile } from "./run_file.ts";
+
 /** Takes what {@linkcode LineFollower} finds. */
 export interface LineTaker {
   /** Whole lines, in order, each with its line end. The bytes are valid until the next call. */
@@ -16,6 +19,8 @@ export interface LineTaker {
 const CHUNK_BYTES = 4 << 20;
 /** Bytes before the place reached that must be what they were. */
 const MARK_BYTES = 256;
+/** What a file may have: records of some 20 million steps. */
+const MOST_BYTES = 8 * 2 ** 30;
 const NEWLINE = 0x0a;
 
 /**
@@ -39,7 +44,10 @@ export class LineFollower {
     this.#taker = taker;
   }
 
-  /** Gives the lines that are new. A file that isn't there has none; whether anything changed. */
+  /**
+   * Gives the lines that are new. A file that isn't there has none; whether anything changed. Throws `Error` where it is no regular file,
+   * see `openRunFile()`.
+   */
   async poll(): Promise<boolean> {
     const info = await statOrNull(this.path);
     if (info === null) return this.#reset();
@@ -48,13 +56,8 @@ export class LineFollower {
     // The time has milliseconds: a file that is being written may change without it.
     const settled = info.mtime !== null && Date.now() - info.mtime.getTime() > 2000;
     if (seen === this.#seen && settled) return false;
-    let file: Deno.FsFile;
-    try {
-      file = await Deno.open(this.path);
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return this.#reset();
-      throw error;
-    }
+    const file = openRunFile(this.path, { folder: dirname(this.path), mostBytes: MOST_BYTES });
+    if (file === null) return this.#reset();
     using open = file;
     const goesOn = identity === this.#identity && info.size >= this.#offset &&
       await this.#isMarked(open);
@@ -125,7 +128,7 @@ async function fill(file: Deno.FsFile, into: Uint8Array): Promise<number> {
 
 async function statOrNull(path: string): Promise<Deno.FileInfo | null> {
   try {
-    return await Deno.stat(path);
+    return await Deno.lstat(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
       return null;
