@@ -8,7 +8,7 @@ import { describeStability } from "../cli/stability_text.ts";
 import { type Columns, downsample } from "../history/downsample.ts";
 import { LineFollower } from "../history/line_follower.ts";
 import { clipNorm, msSinceWritten, readConfig, type RunFiles } from "../history/run_files.ts";
-import { type NotedRecord, RunHistory } from "../history/run_history.ts";
+import { describeLeftOut, type NotedRecord, RunHistory } from "../history/run_history.ts";
 import type { StepSeries } from "../history/step_series.ts";
 import { smooth, type SmoothState } from "../history/smoothing.ts";
 import { type HeatMap, TERNARY_STATISTICS } from "../history/ternary_history.ts";
@@ -114,7 +114,8 @@ export class WatchedRun {
 
   /** What of the run can't be shown, and why. */
   get problems(): readonly string[] {
-    return [...this.#problems.values()];
+    const { leftOut } = this.history;
+    return [...this.#problems.values(), ...(leftOut === null ? [] : [describeLeftOut(leftOut)])];
   }
 
   #note(what: "records" | "config", error: unknown): void {

@@ -11,12 +11,16 @@ import { openRunFile } from "./run_file.ts";
 export interface LineTaker {
   /** Whole lines, in order, each with its line end. The bytes are valid until the next call. */
   lines(bytes: Uint8Array<ArrayBuffer>): void;
+  /** A line is passed over as it is too long to be one of records; its beginning. */
+  leaveOut(start: Uint8Array<ArrayBuffer>): void;
   /** What was given before is no longer in the file: it begins anew. */
   reset(): void;
 }
 
 /** What is read at once. */
 const CHUNK_BYTES = 4 << 20;
+/** What a line may have, a record of the largest network's ternary weights some times over. */
+const MOST_LINE_BYTES = 16 << 20;
 /** Bytes before the place reached that must be what they were. */
 const MARK_BYTES = 256;
 /** What a file may have: records of some 20 million steps. */
@@ -36,6 +40,8 @@ export class LineFollower {
   #seen = "";
   /** Bytes that were given. */
   #offset = 0;
+  /** Whether they end within a line that is passed over. */
+  #passing = false;
   /** The last of them. */
   #mark = new Uint8Array(0);
 
@@ -72,6 +78,7 @@ export class LineFollower {
     this.#seen = "";
     if (this.#offset === 0) return false;
     this.#offset = 0;
+    this.#passing = false;
     this.#mark = new Uint8Array(0);
     this.#taker.reset();
     return true;
@@ -93,16 +100,30 @@ export class LineFollower {
     while (true) {
       const count = await fill(file, buffer.subarray(kept));
       const end = kept + count;
+      if (this.#passing) {
+        const next = buffer.subarray(0, end).indexOf(NEWLINE) + 1;
+        this.#passing = next === 0;
+        this.#advance(buffer.subarray(0, next || end));
+        await file.seek(this.#offset, Deno.SeekMode.Start);
+        if (this.#passing && end < buffer.length) return changed;
+        kept = 0;
+        continue;
+      }
       const whole = buffer.lastIndexOf(NEWLINE, end - 1) + 1;
       if (end > 0 && whole > 0) {
         const lines = buffer.subarray(0, whole);
-        this.#offset += whole;
-        this.#mark = lines.slice(Math.max(0, whole - MARK_BYTES));
+        this.#advance(lines);
         this.#taker.lines(lines);
         changed = true;
       }
       if (end < buffer.length) return changed;
-      if (whole === 0) {
+      if (whole === 0 && end >= MOST_LINE_BYTES) {
+        this.#taker.leaveOut(buffer);
+        this.#passing = true;
+        this.#advance(buffer);
+        kept = 0;
+        changed = true;
+      } else if (whole === 0) {
         const larger = new Uint8Array(2 * buffer.length);
         larger.set(buffer);
         buffer = larger;
@@ -112,6 +133,12 @@ export class LineFollower {
         kept = end - whole;
       }
     }
+  }
+
+  /** Bytes are done with. */
+  #advance(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#offset += bytes.length;
+    this.#mark = bytes.slice(-MARK_BYTES);
   }
 }
 
