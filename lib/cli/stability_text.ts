@@ -6,14 +6,19 @@
 
 import type { StabilityEvent } from "../metrics/records.ts";
 
-const DETECTORS = {
+/** By name; one of a newer version is called what it is. */
+const DETECTORS: Readonly<Record<string, string>> = {
   non_finite: "not finite",
   loss_ema: "times the loss's moving average",
   loss_outlier: "deviations above the losses' median",
   grad_norm_outlier: "deviations above the grad norms' median",
-} as const;
+};
 
-const ANSWERS = { skip: "left out", rollback: "undone", stop: "undone, and the run ends" } as const;
+const ANSWERS: Readonly<Record<string, string>> = {
+  skip: "left out",
+  rollback: "undone",
+  stop: "undone, and the run ends",
+};
 
 /** A decision of stability as a line; numbers that aren't finite may be null, as a file of records has them. */
 export function describeStability(record: StabilityEvent): string {
@@ -22,12 +27,13 @@ export function describeStability(record: StabilityEvent): string {
     case "spike": {
       const { detector, answer, score, threshold } = record;
       const loss = record.loss ?? NaN, gradNorm = record.grad_norm ?? NaN;
-      const why = score === null || threshold === null
-        ? DETECTORS[detector]
-        : `${score.toFixed(1)} ${DETECTORS[detector]}, above ${threshold}`;
-      return `warning: step ${step} is ${ANSWERS[answer]}: loss ${loss.toFixed(4)}, grad norm ${
-        gradNorm.toFixed(2)
-      } (${why})`;
+      const name = DETECTORS[detector] ?? detector;
+      const why = typeof score !== "number" || typeof threshold !== "number"
+        ? name
+        : `${score.toFixed(1)} ${name}, above ${threshold}`;
+      return `warning: step ${step} is ${ANSWERS[answer] ?? answer}: loss ${
+        loss.toFixed(4)
+      }, grad norm ${gradNorm.toFixed(2)} (${why})`;
     }
     case "rollback":
       return `rollback ${record.rollbacks} of ${record.max_rollbacks}: back from step ${step} to ${record.to_step} (${record.place}), ` +
@@ -38,8 +44,8 @@ export function describeStability(record: StabilityEvent): string {
       return `recovered at step ${step}: the learning rate is the schedule's again`;
     case "new_level":
       return `step ${step}: ${record.to.toFixed(4)} is taken for the new level${
-        record.from === null ? "" : `, after ${record.from.toFixed(4)}`
-      } (${DETECTORS[record.detector]})`;
+        typeof record.from === "number" ? `, after ${record.from.toFixed(4)}` : ""
+      } (${DETECTORS[record.detector] ?? record.detector})`;
     case "gave_up":
       return `giving up at step ${step}: ${record.reason}`;
   }

@@ -63,13 +63,7 @@ export class EventStream {
   }
 
   async #tick(): Promise<void> {
-    for (const run of this.#runs) {
-      try {
-        await run.poll();
-      } catch (error) {
-        this.#onError(error);
-      }
-    }
+    for (const run of this.#runs) await run.poll();
     if (this.#closed) return;
     for (const client of this.#clients) {
       try {

@@ -69,19 +69,18 @@ export class Dashboard implements AsyncDisposable {
 
   private constructor(
     options: DashboardOptions,
-    parts: { runs: readonly WatchedRun[]; host: string; token: string | null },
+    parts: {
+      runs: readonly WatchedRun[];
+      host: string;
+      token: string | null;
+      onError: (error: unknown) => void;
+    },
   ) {
-    const { runs, host, token } = parts;
+    const { runs, host, token, onError } = parts;
     this.#runs = runs;
     this.#host = host;
     this.#rules = new AccessRules(host, token);
-    const warned = new Set<string>();
-    this.#events = new EventStream(runs, (error) => {
-      const message = error instanceof Error ? error.message : String(error);
-      if (warned.has(message)) return;
-      warned.add(message);
-      options.warn?.(`Cannot read a run for the dashboard: ${message}`);
-    });
+    this.#events = new EventStream(runs, onError);
     this.#server = listen(host, {
       port: options.port ?? DEFAULT_PORT,
       answer: (request) => this.handle(request),
@@ -107,12 +106,22 @@ export class Dashboard implements AsyncDisposable {
           "leave it out to get one made up",
       );
     }
+    const warned = new Set<string>();
+    const onError = (error: unknown) => {
+      const message = error instanceof Error ? error.message : String(error);
+      if (warned.has(message)) return;
+      warned.add(message);
+      options.warn?.(`The dashboard can't show all of a run: ${message}`);
+    };
     const runs = options.runs.map(({ path, records, config }, index) => {
       const files: RunFiles = path === undefined ? runFiles(records!) : findRun(path);
-      return new WatchedRun(String(index), files, config === undefined ? {} : { config });
+      return new WatchedRun(String(index), files, {
+        ...(config !== undefined && { config }),
+        onError,
+      });
     });
     // The page and its scripts are there at once; what it asks of a run waits until that is read.
-    return new Dashboard(options, { runs, host, token });
+    return new Dashboard(options, { runs, host, token, onError });
   }
 
   /** Resolves when the server has ended. */

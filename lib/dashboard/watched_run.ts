@@ -8,7 +8,7 @@ import { describeStability } from "../cli/stability_text.ts";
 import { type Columns, downsample } from "../history/downsample.ts";
 import { LineFollower } from "../history/line_follower.ts";
 import { clipNorm, msSinceWritten, readConfig, type RunFiles } from "../history/run_files.ts";
-import { type NotedRecord, RunHistory } from "../history/run_history.ts";
+import { describeLeftOut, type NotedRecord, RunHistory } from "../history/run_history.ts";
 import type { StepSeries } from "../history/step_series.ts";
 import { smooth, type SmoothState } from "../history/smoothing.ts";
 import { type HeatMap, TERNARY_STATISTICS } from "../history/ternary_history.ts";
@@ -41,6 +41,7 @@ export type Update =
     /** Records of the ternary weights that there are now. */
     readonly ternary: number;
     readonly samples: readonly SampleRecord[];
+    readonly problems: readonly string[];
   };
 
 /** A note as the page lists and draws it. */
@@ -66,6 +67,14 @@ const MOST_SAMPLES = 200;
 /** Told apart from those of a server that ran before. */
 const EPOCH = Date.now().toString(36);
 
+/** Options of {@linkcode WatchedRun}. */
+export interface WatchedRunOptions {
+  /** Text of the config, where it is known before a checkpoint holds it. */
+  readonly config?: string;
+  /** Told of each file that can't be read, each time. */
+  readonly onError?: (error: unknown) => void;
+}
+
 /** Follows one run. */
 export class WatchedRun {
   readonly id: string;
@@ -73,20 +82,45 @@ export class WatchedRun {
   readonly history = new RunHistory();
   readonly #follower: LineFollower;
   readonly #givenConfig: string | null;
+  readonly #onError: (error: unknown) => void;
+  /** Why a file can't be read, by what it is. */
+  readonly #problems = new Map<"records" | "config", string>();
   #polling: Promise<boolean> | null = null;
 
-  /** @param options.config Text of the config, where it is known before a checkpoint holds it. */
-  constructor(id: string, files: RunFiles, options: { config?: string } = {}) {
+  constructor(id: string, files: RunFiles, options: WatchedRunOptions = {}) {
     this.id = id;
     this.files = files;
     this.#givenConfig = options.config ?? null;
+    this.#onError = options.onError ?? (() => {});
     this.#follower = new LineFollower(files.records, this.history);
   }
 
-  /** Reads what is new; whether anything was. */
+  /** Reads what is new; whether anything was. A file that can't be read is one of {@linkcode problems}. */
   poll(): Promise<boolean> {
-    this.#polling ??= this.#follower.poll().finally(() => this.#polling = null);
+    this.#polling ??= this.#poll().finally(() => this.#polling = null);
     return this.#polling;
+  }
+
+  async #poll(): Promise<boolean> {
+    try {
+      const changed = await this.#follower.poll();
+      this.#problems.delete("records");
+      return changed;
+    } catch (error) {
+      this.#note("records", error);
+      return false;
+    }
+  }
+
+  /** What of the run can't be shown, and why. */
+  get problems(): readonly string[] {
+    const { leftOut } = this.history;
+    return [...this.#problems.values(), ...(leftOut === null ? [] : [describeLeftOut(leftOut)])];
+  }
+
+  #note(what: "records" | "config", error: unknown): void {
+    this.#problems.set(what, error instanceof Error ? error.message : String(error));
+    this.#onError(error);
   }
 
   get position(): Position {
@@ -102,9 +136,17 @@ export class WatchedRun {
     };
   }
 
-  /** The run's config as YAML, `null` while there is none. */
+  /** The run's config as YAML, `null` while there is none that can be read. */
   get config(): string | null {
-    return this.#givenConfig ?? readConfig(this.files.folder);
+    if (this.#givenConfig !== null) return this.#givenConfig;
+    try {
+      const config = readConfig(this.files.folder);
+      this.#problems.delete("config");
+      return config;
+    } catch (error) {
+      this.#note("config", error);
+      return null;
+    }
   }
 
   /** What the list of runs says of it. */
@@ -128,6 +170,7 @@ export class WatchedRun {
       ternary: history.ternary.length,
       samples: history.samples.slice(-MOST_SAMPLES),
       config,
+      problems: this.problems,
     };
   }
 
@@ -200,6 +243,7 @@ export class WatchedRun {
       },
       ternary: now.ternary,
       samples: this.history.samples.slice(position.samples),
+      problems: this.problems,
     };
   }
 }

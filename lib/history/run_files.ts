@@ -7,6 +7,7 @@
 import { basename, dirname, join, resolve } from "@std/path";
 import { parse } from "@std/yaml";
 import { FILES, listCheckpoints } from "../checkpoint/layout.ts";
+import { readRunText } from "./run_file.ts";
 
 /** A run's files. */
 export interface RunFiles {
@@ -18,6 +19,8 @@ export interface RunFiles {
 }
 
 const RECORDS = "metrics.jsonl";
+/** Of a config; those that runs write have some kB. */
+const MOST_CONFIG_BYTES = 1 << 20;
 
 /** The files of a run: its folder, or its file of records. Throws `Error` where there are no records. */
 export function findRun(path: string): RunFiles {
@@ -52,14 +55,16 @@ export function runFiles(records: string): RunFiles {
   return { name, folder, records };
 }
 
-/** Text of the config of a run's newest checkpoint, `null` where it has none. */
+/**
+ * Text of the config of a run's newest checkpoint, `null` where it has none. Throws `Error` where that is no file that may be read,
+ * see `openRunFile()`.
+ */
 export function readConfig(folder: string): string | null {
   for (const { path } of listCheckpoints(folder).reverse()) {
-    try {
-      return Deno.readTextFileSync(join(path, FILES.runConfig));
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error; // removed while looking
-    }
+    // A checkpoint may be removed while its folder is looked at.
+    const rules = { folder, mostBytes: MOST_CONFIG_BYTES };
+    const text = readRunText(join(path, FILES.runConfig), rules);
+    if (text !== null) return text;
   }
   return null;
 }

@@ -20,10 +20,25 @@ import { StepLineReader } from "./step_line.ts";
 import { StepSeries } from "./step_series.ts";
 import { TernaryHistory } from "./ternary_history.ts";
 
+/** What was left out of a history, in a sentence. */
+export function describeLeftOut({ count, first }: LeftOut): string {
+  const lines = count === 1 ? "1 line is no record" : `${count} lines are no records`;
+  return `${lines} that this version knows and left out; the first begins ${JSON.stringify(first)}`;
+}
+
 /** A record that isn't a measurement. */
 export type NotedRecord = RunRecord | CheckpointRecord | StabilityRecord | EventRecord;
 
 const NEWLINE = 0x0a;
+/** Of a line that is left out, what is shown of it. */
+const SHOWN_CHARACTERS = 120;
+
+/** Lines that no record was made of. */
+export interface LeftOut {
+  readonly count: number;
+  /** The beginning of the first. */
+  readonly first: string;
+}
 
 /**
  * Takes the lines of a run's records. What a rollback or a resume undid is gone from {@linkcode steps},
@@ -40,6 +55,7 @@ export class RunHistory implements LineTaker {
   #notes: NotedRecord[] = [];
   #start: RunRecord | null = null;
   #generation = 0;
+  #leftOut: LeftOut | null = null;
   #undone = 0;
   /** Time of a step by the first record that has one; 0 before it. */
   #firstStepMs = 0;
@@ -79,6 +95,11 @@ export class RunHistory implements LineTaker {
     return this.#start;
   }
 
+  /** Lines that hold no record, or one of a kind that this version doesn't know; null where there are none. */
+  get leftOut(): LeftOut | null {
+    return this.#leftOut;
+  }
+
   /** Changes whenever anything but notes is taken away: what follows does not go on from it. */
   get generation(): number {
     return this.#generation + this.#cuts;
@@ -98,13 +119,22 @@ export class RunHistory implements LineTaker {
     while (from < bytes.length) {
       let to = bytes.indexOf(NEWLINE, from);
       if (to === -1) to = bytes.length;
-      if (this.#reader.isStep(bytes, from, to) && this.#reader.read(bytes, from, to)) {
-        this.#appendStep();
-      } else {
-        this.#takeLine(this.#decoder.decode(bytes.subarray(from, to)));
+      const line = bytes.subarray(from, to);
+      // What is wrong with one line is no reason to lose those after it.
+      try {
+        const isRead = this.#reader.isStep(bytes, from, to) && this.#reader.read(bytes, from, to);
+        if (isRead ? !this.#appendStep() : !this.#takeLine(line)) this.leaveOut(line);
+      } catch {
+        this.leaveOut(line);
       }
       from = to + 1;
     }
+  }
+
+  leaveOut(start: Uint8Array<ArrayBuffer>): void {
+    const first = this.#leftOut?.first ??
+      this.#decoder.decode(start.subarray(0, 4 * SHOWN_CHARACTERS)).slice(0, SHOWN_CHARACTERS);
+    this.#leftOut = { count: (this.#leftOut?.count ?? 0) + 1, first };
   }
 
   reset(): void {
@@ -119,11 +149,17 @@ export class RunHistory implements LineTaker {
     this.#start = null;
     this.#undone = 0;
     this.#firstStepMs = 0;
+    this.#leftOut = null;
   }
 
-  #takeLine(line: string): void {
-    const record = decodeRecord(line);
-    if (record !== null) this.take(record);
+  /** Whether the line is empty or a record. */
+  #takeLine(line: Uint8Array<ArrayBuffer>): boolean {
+    const text = this.#decoder.decode(line);
+    if (text.trim() === "") return true;
+    const record = decodeRecord(text);
+    if (record === null) return false;
+    this.take(record);
+    return true;
   }
 
   /** Takes one record. */
@@ -198,12 +234,14 @@ export class RunHistory implements LineTaker {
     this.#machine.append();
   }
 
-  #appendStep(): void {
+  /** Whether the row is a step's. */
+  #appendStep(): boolean {
     const step = this.#steps.values[0]!;
-    if (!Number.isFinite(step)) return;
+    if (!Number.isFinite(step)) return false;
     if (step <= this.#steps.lastStep) this.#cutOthers(step);
     this.#steps.append();
     this.#sumTime();
+    return true;
   }
 
   /**

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { isRecord } from "./record_shapes.ts";
+
 /** First record of each start of a run. */
 export interface RunRecord {
   readonly type: "run";
@@ -299,19 +301,12 @@ export function encodeRecord(record: MetricsRecord): string {
   return JSON.stringify(record) + "\n";
 }
 
-/** Reads a line that {@linkcode encodeRecord} wrote; `null` for a line that is torn or something else. */
+/** Reads a line that {@linkcode encodeRecord} wrote; `null` for a line that is torn, of a kind that isn't known, or something else. */
 export function decodeRecord(line: string): MetricsRecord | null {
-  let value: unknown;
   try {
-    value = JSON.parse(line);
+    const value: unknown = JSON.parse(line);
+    return isRecord(value) ? value : null;
   } catch {
     return null;
   }
-  if (typeof value !== "object" || value === null) return null;
-  const { type, step } = value as { type?: unknown; step?: unknown };
-  const known = [
-    ...["run", "step", "validation", "ternary", "sample", "checkpoint", "stability", "machine"],
-    "event",
-  ];
-  return known.includes(String(type)) && typeof step === "number" ? value as MetricsRecord : null;
 }

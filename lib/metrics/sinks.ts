@@ -4,7 +4,8 @@
  * @module
  */
 
-import { decodeRecord, encodeRecord, type MetricsRecord } from "./records.ts";
+import { decodeRecord, encodeRecord, type MetricsRecord, type RunRecord } from "./records.ts";
+import { ReopenedFile } from "./reopened_file.ts";
 
 /** Takes records as a run makes them. */
 export interface MetricsSink extends Disposable {
@@ -18,17 +19,32 @@ export interface ResumePoint {
   readonly undone: number;
 }
 
+/** Options of {@linkcode JsonlSink.open}. */
+export interface JsonlSinkOptions {
+  readonly resumeAfter?: ResumePoint;
+  /** Told once where the file was moved or deleted. */
+  readonly warn?: (message: string) => void;
+}
+
 /**
  * Appends records to a JSONL file, one whole line a write, so that a killed process leaves at most one torn line.
+ *
+ * A file that is moved or deleted meanwhile is made anew at its path. It begins with a start of the run at the last step, so that it can
+ * be read, and cut, without the one before.
  */
 export class JsonlSink implements MetricsSink {
   readonly path: string;
-  readonly #file: Deno.FsFile;
+  readonly #file: ReopenedFile;
+  readonly #warn: (message: string) => void;
   readonly #encoder = new TextEncoder();
+  /** As if the run started now. */
+  #start: RunRecord | null = null;
+  #warned = false;
 
-  private constructor(path: string, file: Deno.FsFile) {
-    this.path = path;
+  private constructor(file: ReopenedFile, warn: (message: string) => void) {
+    this.path = file.path;
     this.#file = file;
+    this.#warn = warn;
   }
 
   /**
@@ -38,20 +54,44 @@ export class JsonlSink implements MetricsSink {
    * again, and a torn last line are cut off. Without it a run begins: records that are already there are another
    * run's and are moved aside to `<name>.1.jsonl`, `<name>.2.jsonl`, ….
    */
-  static open(path: string, options: { resumeAfter?: ResumePoint } = {}): JsonlSink {
-    const { resumeAfter } = options;
+  static open(path: string, options: JsonlSinkOptions = {}): JsonlSink {
+    const { resumeAfter, warn = () => {} } = options;
     if (resumeAfter === undefined) moveAside(path);
     else truncateAfter(path, resumeAfter);
-    return new JsonlSink(path, Deno.openSync(path, { append: true, create: true }));
+    return new JsonlSink(ReopenedFile.open(path), warn);
   }
 
   write(record: MetricsRecord): void {
-    const bytes = this.#encoder.encode(encodeRecord(record));
-    for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
+    if (this.#file.reopen()) {
+      if (!this.#warned) {
+        this.#warn(
+          `${this.path} was moved or deleted: records go on in a new file there, those before are where it went`,
+        );
+      }
+      this.#warned = true;
+      if (this.#start !== null && record.type !== "run") this.#append(this.#start);
+    }
+    this.#append(record);
+    this.#follow(record);
+  }
+
+  #append(record: MetricsRecord): void {
+    this.#file.write(this.#encoder.encode(encodeRecord(record)));
+  }
+
+  #follow(record: MetricsRecord): void {
+    if (record.type === "run") this.#start = record;
+    if (this.#start === null) return;
+    const isRollback = record.type === "stability" && record.event === "rollback";
+    this.#start = {
+      ...this.#start,
+      step: isRollback ? record.to_step : record.step,
+      undone_steps: this.#start.undone_steps + (isRollback ? record.undone_steps : 0),
+    };
   }
 
   [Symbol.dispose](): void {
-    this.#file.close();
+    this.#file[Symbol.dispose]();
   }
 }
 

@@ -13,7 +13,7 @@ import {
 } from "../cli/format.ts";
 import { describeStability } from "../cli/stability_text.ts";
 import { differingSettings } from "../history/differing_settings.ts";
-import type { NotedRecord } from "../history/run_history.ts";
+import { describeLeftOut, type NotedRecord } from "../history/run_history.ts";
 import { TERNARY_STATISTICS } from "../history/ternary_history.ts";
 import { drawHeatMap } from "./heat_map.ts";
 import { machineCharts } from "./machine_charts.ts";
@@ -188,15 +188,16 @@ ${
 </table></div>`;
 }
 
-function eventsOf({ name, history: { notes } }: ReportedRun): string {
-  const heading = `<h2>Events of ${escape(name)}</h2>`;
+function eventsOf({ name, history: { notes, leftOut } }: ReportedRun): string {
+  const left = leftOut === null ? "" : `\n<p class="soft">${escape(describeLeftOut(leftOut))}</p>`;
+  const heading = `<h2>Events of ${escape(name)}</h2>${left}`;
   if (notes.length === 0) return `${heading}\n<p class="soft">none</p>`;
   const rows = notes.map((note) =>
     `<tr><td class="number">${note.step}</td><td>${escape(describe(note))}</td></tr>`
   );
   if (rows.length > MOST_EVENTS) {
-    const left = rows.length - MOST_EVENTS;
-    rows.splice(MOST_EVENTS / 2, left, `<tr><td></td><td>… ${left} more …</td></tr>`);
+    const more = rows.length - MOST_EVENTS;
+    rows.splice(MOST_EVENTS / 2, more, `<tr><td></td><td>… ${more} more …</td></tr>`);
   }
   return `${heading}\n<table>\n<thead><tr><th scope="col">Step</th><th scope="col">Event</th></tr></thead>\n` +
     `<tbody>\n${rows.join("\n")}\n</tbody>\n</table>`;

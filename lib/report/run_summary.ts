@@ -44,7 +44,9 @@ export function summarize(history: RunHistory): RunSummary {
   const losses = Array.from(steps.get("loss") ?? []).filter(Number.isFinite);
   const tokens = last("tokens");
   const trainingMs = last("elapsed_ms") ?? 0;
-  const best = validations.reduce<typeof validations[number] | null>(
+  // A loss that isn't finite is null in the file.
+  const measured = validations.filter(({ loss }) => Number.isFinite(loss));
+  const best = measured.reduce<typeof validations[number] | null>(
     (found, one) => found === null || one.loss < found.loss ? one : found,
     null,
   );
@@ -61,7 +63,7 @@ export function summarize(history: RunHistory): RunSummary {
     lateLoss: lateMean(losses),
     bestValidation: best === null
       ? null
-      : { step: best.step, loss: best.loss, bitsPerByte: best.bits_per_byte },
+      : { step: best.step, loss: best.loss, bitsPerByte: best.bits_per_byte ?? null },
     trainingMs,
     tokensPerS: tokens === null || trainingMs === 0 ? null : 1000 * tokens / trainingMs,
     mfuBf16: median(steps.get("mfu_bf16")),

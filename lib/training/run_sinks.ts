@@ -92,6 +92,7 @@ export class RunSinks implements Disposable {
 function plan(config: SinksConfig, options: RunSinksOptions): PlannedSink[] {
   const { jsonl, prometheus, tensorboard } = config.logging;
   const { run } = config.checkpoint;
+  const warn = (message: string) => options.observer.warn(message);
   const sinks: PlannedSink[] = [{
     what: "hand metrics to OpenTelemetry",
     open: () => new TelemetrySink(run, options.version),
@@ -99,14 +100,14 @@ function plan(config: SinksConfig, options: RunSinksOptions): PlannedSink[] {
   if (jsonl !== null) {
     sinks.push({
       what: `write records to ${jsonl}`,
-      open: (first) => openJsonl(jsonl, first, options.resumed),
+      open: (first) => openJsonl(jsonl, first, { resumed: options.resumed, warn }),
     });
   }
   if (tensorboard !== null) {
     const folder = join(tensorboard, run);
     sinks.push({
       what: `write TensorBoard's events to ${folder}`,
-      open: ({ step }) => TensorBoardSink.open(folder, step),
+      open: ({ step }) => TensorBoardSink.open(folder, step, warn),
     });
   }
   if (prometheus !== null) {
@@ -124,9 +125,13 @@ function plan(config: SinksConfig, options: RunSinksOptions): PlannedSink[] {
   return sinks;
 }
 
-function openJsonl(path: string, first: MetricsRecord, resumed: boolean): MetricsSink {
+function openJsonl(
+  path: string,
+  first: MetricsRecord,
+  { resumed, warn }: { resumed: boolean; warn: (message: string) => void },
+): MetricsSink {
   Deno.mkdirSync(dirname(path), { recursive: true });
-  if (!resumed || first.type !== "run") return JsonlSink.open(path);
+  if (!resumed || first.type !== "run") return JsonlSink.open(path, { warn });
   const { step, undone_steps: undone } = first;
-  return JsonlSink.open(path, { resumeAfter: { step, undone } });
+  return JsonlSink.open(path, { resumeAfter: { step, undone }, warn });
 }

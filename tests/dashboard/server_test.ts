@@ -233,3 +233,17 @@ Deno.test("Dashboard tells a client to read anew after a cut, and one that anoth
     assertEquals((await other.next()).runs["0"], { reset: true });
   }
 });
+
+Deno.test("Dashboard shows what follows a record of unknown shape, and says what it left out", async () => {
+  await using run = await runFolder(RUN);
+  await using dashboard = Dashboard.serve({ runs: [{ path: run.folder }], port: 0 });
+  const { position } = await (await ask(dashboard, "/api/runs")).json();
+  await using events = eventsOf(await ask(dashboard, `/api/events?since=${position}`));
+  const odd = '{"type":"ternary","step":22,"layers":1e300,"matrices":null,"inputs":7}\n';
+  run.append(odd + stepLines(23, 24));
+  const { runs } = await events.next();
+  assertEquals((runs["0"]!.columns as { step: number[] }).step, [23, 24]);
+  assertStringIncludes((runs["0"]!.problems as string[])[0]!, "1 line is no record");
+  const listed = await (await ask(dashboard, "/api/runs")).json();
+  assertEquals(listed.runs[0].problems.length, 1);
+});

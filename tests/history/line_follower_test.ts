@@ -8,6 +8,7 @@ function follow(path: string) {
   const given: string[] = [];
   const follower = new LineFollower(path, {
     lines: (bytes) => void given.push(...decoder.decode(bytes).trimEnd().split("\n")),
+    leaveOut: (start) => void given.push(`LEFT OUT ${decoder.decode(start.subarray(0, 3))}`),
     reset: () => void given.push("RESET"),
   });
   return { given, poll: () => follower.poll() };
@@ -79,4 +80,18 @@ Deno.test("LineFollower gives lines whole that are longer than what it reads at 
   const { given, poll } = follow(run.file);
   await poll();
   assertEquals(given.map(({ length }) => length), [1, long.length, 1]);
+});
+
+Deno.test("LineFollower passes over a line without end and goes on after it, wherever that comes", async () => {
+  await using run = await runFolder(`a\n${"x".repeat(17 << 20)}`);
+  const { given, poll } = follow(run.file);
+  await poll();
+  assertEquals(given, ["a", "LEFT OUT xxx"]);
+  run.append("x".repeat(5 << 20));
+  await poll();
+  run.append("x\nb\nc");
+  await poll();
+  run.append("\n");
+  await poll();
+  assertEquals(given, ["a", "LEFT OUT xxx", "b", "c"]);
 });

@@ -79,3 +79,27 @@ Deno.test("RunHistory sums the time of the steps that count, the first records a
   made.lines(new TextEncoder().encode(lines(step(1, 0), step(2, 7))));
   assertEquals(elapsed(), [7, 14]);
 });
+
+Deno.test("RunHistory counts lines that are no records it knows, keeps those around them, and shows the first", () => {
+  const odd = [
+    '{"type":"stability","step":3,"event":"teleport","to":"the moon"}',
+    '{"type":"ternary","step":3,"layers":2000000000,"matrices":["q"],"inputs":[],"zero":[]}',
+    '{"type":"rollback"',
+    '{"type":"validation","step":3,"loss":{"toFixed":1}}',
+    '{"type":"stability","step":3,"event":"rollback","to_step":"x"}',
+    '{"type":"machine","step":3,"gpu_throttle_reasons":5}',
+    '{"type":"checkpoint","step":3}',
+    '{"type":"step","loss":1}',
+    '{"type":"__proto__","step":3}',
+    "[[[[",
+    "",
+  ];
+  const history = new RunHistory();
+  const text = stepLines(1, 2) + odd.map((line) => `${line}\n`).join("") + stepLines(3, 4);
+  history.lines(new TextEncoder().encode(text));
+  assertEquals([history.steps.length, history.steps.lastStep], [4, 4]);
+  assertEquals(history.leftOut, { count: 10, first: odd[0] });
+  assertEquals([history.notes, history.validations, history.undoneSteps], [[], [], 0]);
+  history.reset();
+  assertEquals(history.leftOut, null);
+});

@@ -171,3 +171,12 @@ Deno.test("htmlReport() of several runs has a colour a run, dashes for its lines
   assertEquals(new Set(strokes.map(([, color]) => color)).size, 3);
   assertEquals(strokes.length, 12);
 });
+
+Deno.test("htmlReport() counts and shows records of a newer version, and reports on the others", async () => {
+  const newer = '{"type":"stability","step":60,"event":"teleport"}\n{"type":"dream","step":60}\n';
+  await using run = await runFolder(RUN + newer + lines(validationRecord(60, NaN)));
+  const html = htmlReport([await readHistory(findRun(run.folder))], new Date(0));
+  assertStringIncludes(html, "2 lines are no records that this version knows and left out;");
+  assertStringIncludes(html, "teleport");
+  assertStringIncludes(html, "loss 3.0000");
+});

@@ -7,7 +7,7 @@ import { readRecords } from "../../lib/metrics/sinks.ts";
 import { runTraining } from "../../lib/training/run.ts";
 import { RunSinks } from "../../lib/training/run_sinks.ts";
 import { readEvents } from "../metrics/event_reader.ts";
-import { RUN, STEP } from "../metrics/support.ts";
+import { ROLLBACK, RUN, STEP } from "../metrics/support.ts";
 import { recorder, tinyRun } from "./support.ts";
 
 /** A recorder that also keeps notes. */
@@ -154,4 +154,55 @@ Deno.test("RunSinks opens no file where logging names none", async () => {
   sinks[Symbol.dispose]();
   assertEquals([...Deno.readDirSync(run.folder)].length, before);
   assertEquals([told.warnings, told.notes], [[], []]);
+});
+
+for (
+  const [what, lose] of [
+    ["its file is deleted", (_: string, file: string) => Deno.removeSync(file)],
+    ["its file is renamed", (_: string, file: string) => Deno.renameSync(file, `${file}.old`)],
+    ["its folder is deleted", (run: string) => Deno.removeSync(run, { recursive: true })],
+    ["its folder is renamed", (run: string) => Deno.renameSync(run, `${run}.old`)],
+  ] as const
+) {
+  Deno.test(`RunSinks warns once and goes on in a new file when ${what}, with a start to read it by`, async () => {
+    await using run = await tinyRun();
+    const told = observer();
+    const config = run.config(`logging.tensorboard=${run.run}/tb`);
+    const file = config.logging.jsonl!;
+    using sinks = new RunSinks(config, { resumed: false, version: "0", observer: told });
+    sinks.write(RUN);
+    for (const step of [1, 2, 3]) sinks.write({ ...STEP, step });
+    sinks.write({ ...ROLLBACK, step: 4, to_step: 2, undone_steps: 2 });
+    lose(run.run, file);
+    for (const step of [3, 4]) sinks.write({ ...STEP, step });
+    if (what.endsWith("deleted")) lose(run.run, file);
+    else Deno.removeSync(file);
+    sinks.write({ ...STEP, step: 5 });
+    const lost = [`${file} was moved or deleted: records go on in a new file there`];
+    const events = told.warnings.filter((one) => one.includes("TensorBoard"));
+    assertEquals(told.warnings.filter((one) => one.startsWith(lost[0]!)).length, 1);
+    assertEquals(events.length, what.startsWith("its folder") ? 1 : 0);
+    assertEquals(told.warnings.length, 1 + events.length);
+    assertEquals(await readRecords(file), [
+      { ...RUN, step: 4, undone_steps: 2 },
+      { ...STEP, step: 5 },
+    ]);
+  });
+}
+
+Deno.test("RunSinks warns once and goes on without records when a pipe takes their file's place", async () => {
+  await using run = await tinyRun();
+  const told = observer();
+  const config = run.config();
+  const file = config.logging.jsonl!;
+  using sinks = new RunSinks(config, { resumed: false, version: "0", observer: told });
+  sinks.write(RUN);
+  Deno.removeSync(file);
+  await new Deno.Command("mkfifo", { args: [file] }).output();
+  sinks.write(STEP);
+  sinks.write(STEP);
+  assertEquals(told.warnings, [
+    `Cannot write records to ${file}: Cannot append to ${file} as it must be a regular file: current value is ` +
+    "a device, pipe or socket; move it away; training goes on without them",
+  ]);
 });

@@ -23,11 +23,20 @@ export function drawEvents(runs) {
   // Of one run they are in the order in which they came, of several by step.
   if (runs.length > 1) events.sort((a, b) => a.step - b.step);
   const latest = events.slice(-MOST_EVENTS).reverse();
-  const shape = JSON.stringify(latest.map(({ run, step, text }) => [run.id, step, text]));
+  const problems = runs.flatMap((run) => (run.problems ?? []).map((text) => ({ run, text })));
+  const shape = JSON.stringify([
+    ...problems.map(({ run, text }) => [run.id, text]),
+    ...latest.map(({ run, step, text }) => [run.id, step, text]),
+  ]);
   const list = byId("events");
   if (list.dataset.shape === shape) return;
   list.dataset.shape = shape;
   list.replaceChildren(
+    ...problems.map(({ run, text }) => {
+      const item = element("li", { textContent: runs.length > 1 ? `${run.name}: ${text}` : text });
+      item.dataset.kind = "problem";
+      return item;
+    }),
     ...latest.map(({ run, step, kind, text }) => {
       const item = element(
         "li",
@@ -40,7 +49,7 @@ export function drawEvents(runs) {
       return item;
     }),
   );
-  if (latest.length === 0) {
+  if (latest.length + problems.length === 0) {
     list.append(element("li", { className: "empty", textContent: "none yet" }));
   }
 }

@@ -42,6 +42,7 @@ export class Run {
     this.start = summary.start;
     this.clip = summary.max_grad_norm;
     this.config = summary.config;
+    this.problems = summary.problems;
     this.settings = summary.settings;
     /** When the server's file was last written, by this page's clock; null while there is none. */
     this.heardAt = summary.silent_ms === null ? null : performance.now() - summary.silent_ms;
@@ -78,8 +79,9 @@ export class Run {
   }
 
   /** Adds what is new; whether so much has come that the whole is to be thinned out again. */
-  append({ columns, validations, notes, machine, ternary, samples }) {
+  append({ columns, validations, notes, machine, ternary, samples, problems }) {
     this.heardAt = performance.now();
+    this.problems = problems;
     const last = this.columns.step.at(-1) ?? 0;
     const steps = columns.step ?? [];
     for (let row = 0; row < steps.length; row++) {
