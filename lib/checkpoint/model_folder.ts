@@ -10,7 +10,7 @@ import type { BitNetConfig } from "../model/config.ts";
 import { InteropError } from "../interop/errors.ts";
 import {
   type OwnParameter,
-  parseHuggingFaceConfig,
+  readHuggingFaceConfig,
   type SpecialTokens,
 } from "../interop/huggingface.ts";
 import { ModelFiles } from "../interop/model_files.ts";
@@ -20,7 +20,7 @@ import { canWiden, compareTensors, loadTensors } from "../interop/tensor_transfe
 import { asCheckpointErrors, CheckpointError } from "./errors.ts";
 import { listCheckpoints, type PassedOver } from "./find.ts";
 import { FILES } from "./layout.ts";
-import { compareFiles, readChecksums } from "./open.ts";
+import { compareFiles, readChecksums, readTokenizerJson } from "./open.ts";
 import { isFolder } from "./run_folder.ts";
 import { modelTensors } from "./save.ts";
 
@@ -103,10 +103,7 @@ function openOne(path: string, passedOver: readonly PassedOver[]): Promise<Model
         throw new CheckpointError(`Cannot open model ${path}: ${problems.join("; ")}`);
       }
     }
-    const { config, specialTokens, ownLayers, ownParameters } = parseHuggingFaceConfig(
-      Deno.readTextFileSync(configPath),
-      configPath,
-    );
+    const { config, specialTokens, ownLayers, ownParameters } = readHuggingFaceConfig(configPath);
     using files = ModelFiles.open(path);
     const reader = await hideTiedHead(files, config);
     const wanted = modelTensors(config, ownParameters);
@@ -121,9 +118,7 @@ function openOne(path: string, passedOver: readonly PassedOver[]): Promise<Model
       ownLayers,
       ownParameters,
       passedOver,
-      tokenizerJson: hasFile(path, FILES.tokenizer)
-        ? Deno.readFileSync(join(path, FILES.tokenizer))
-        : null,
+      tokenizerJson: hasFile(path, FILES.tokenizer) ? readTokenizerJson(path) : null,
       tokenizerVerified: checksums?.has(FILES.tokenizer) ?? false,
       loadParameters: (sinks) => loadFrom(path, config, sinks),
     };

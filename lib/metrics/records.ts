@@ -313,5 +313,7 @@ export function decodeRecord(line: string): MetricsRecord | null {
     ...["run", "step", "validation", "ternary", "sample", "checkpoint", "stability", "machine"],
     "event",
   ];
-  return known.includes(String(type)) && typeof step === "number" ? value as MetricsRecord : null;
+  return typeof type === "string" && known.includes(type) && typeof step === "number"
+    ? value as MetricsRecord
+    : null;
 }
