@@ -145,7 +145,8 @@ export const command: Command = {
     }).finally(() => report.finish());
     tell(`${result.ended} at step ${result.state.step}`);
     if (result.unsaved !== null) {
-      tell(`error: Nothing was kept of the last steps: ${result.unsaved}`);
+      const kept = result.checkpoint === null ? "Nothing was kept of the last steps: " : "";
+      tell(`error: ${kept}${result.unsaved}`);
       return 1;
     }
     if (result.ended === "finished") return 0;

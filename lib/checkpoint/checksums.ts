@@ -6,8 +6,10 @@
  */
 
 import { createHash } from "node:crypto";
+import * as z from "zod";
 import { CHUNK_BYTES, type WrittenFile } from "../interop/safetensors.ts";
-import { CheckpointError } from "./errors.ts";
+import { checkShape, parseJsonValue, wholeNumber } from "../std/json.ts";
+import { CheckpointError, checkpointJson } from "./errors.ts";
 
 const VERSION = 1;
 
@@ -24,6 +26,27 @@ export function formatChecksums(checksums: Checksums): string {
   return JSON.stringify({ version: VERSION, algorithm: "sha256", files }, null, 2) + "\n";
 }
 
+/** Bytes of a checksums.json at most: it has a few lines a file. */
+export const MAX_CHECKSUMS_BYTES = 2 ** 20;
+
+const versionSchema = z.looseObject({
+  version: z.number({ error: "a number" }).max(VERSION, { error: `at most ${VERSION}` }),
+}, { error: "a JSON object" });
+
+const FILE_NAMES = "a mapping from names of files to their sizes and digests";
+const DIGEST = "64 lower-case hexadecimal digits";
+
+const checksumsSchema = z.object({
+  files: z.record(
+    z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, { error: FILE_NAMES }),
+    z.object({
+      bytes: wholeNumber(),
+      sha256: z.string({ error: DIGEST }).regex(/^[0-9a-f]{64}$/, { error: DIGEST }),
+    }, { error: "size and digest of a file" }),
+    { error: FILE_NAMES },
+  ),
+});
+
 /**
  * Reads checksums.json.
  *
@@ -31,31 +54,20 @@ export function formatChecksums(checksums: Checksums): string {
  * @throws {CheckpointError} when it is not, byte for byte, what {@linkcode formatChecksums} writes.
  */
 export function parseChecksums(text: string, path: string): Checksums {
-  let files: unknown;
-  try {
-    const root = JSON.parse(text) as { version?: unknown; files?: unknown } | null;
-    if (typeof root?.version === "number" && root.version > VERSION) {
-      throw new CheckpointError(
-        `Cannot read ${path} as its version must be at most ${VERSION}: ` +
-          `current value is ${root.version}; a newer TitanBit wrote it: update this one`,
-      );
-    }
-    files = root?.files;
-  } catch (error) {
-    if (error instanceof CheckpointError) throw error;
-    throw damaged(path, (error as Error).message);
+  const remedy = "use another checkpoint";
+  const file = checkpointJson(path, { maxBytes: MAX_CHECKSUMS_BYTES, remedy });
+  const value = parseJsonValue(text, file);
+  checkShape(value, versionSchema, {
+    ...file,
+    remedy: "a newer TitanBit wrote it: update this one, or use another checkpoint",
+  });
+  const { files } = checkShape(value, checksumsSchema, file);
+  const checksums = new Map(Object.entries(files));
+  if (formatChecksums(checksums) !== text) {
+    throw new CheckpointError(
+      `Cannot read ${path} as it must be as it was written: current value is other bytes; ${remedy}`,
+    );
   }
-  if (typeof files !== "object" || files === null) throw damaged(path, "no list of files");
-  const checksums = new Map<string, WrittenFile>();
-  for (const [name, entry] of Object.entries(files)) {
-    const { bytes, sha256 } = (entry ?? {}) as { bytes?: unknown; sha256?: unknown };
-    const plain = /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name);
-    if (!plain || !Number.isSafeInteger(bytes) || !/^[0-9a-f]{64}$/.test(String(sha256))) {
-      throw damaged(path, `the entry ${JSON.stringify(name)}: ${JSON.stringify(entry)}`);
-    }
-    checksums.set(name, { bytes: bytes as number, sha256: sha256 as string });
-  }
-  if (formatChecksums(checksums) !== text) throw damaged(path, "other bytes");
   return checksums;
 }
 
@@ -73,11 +85,4 @@ export async function checksumFile(path: string): Promise<WrittenFile> {
     hash.update(buffers[turn & 1]!.subarray(0, count));
     bytes += count;
   }
-}
-
-function damaged(path: string, found: string): CheckpointError {
-  return new CheckpointError(
-    `Cannot read ${path} as it must be as it was written: current value is ${found}; ` +
-      `use another checkpoint`,
-  );
 }

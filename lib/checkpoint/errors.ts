@@ -6,10 +6,24 @@
 
 import { InteropError } from "../interop/errors.ts";
 import { EncodingError } from "../std/text_file.ts";
+import type { JsonFile } from "../std/json.ts";
 
 /** Thrown when a checkpoint cannot be saved or loaded. A run can go on after a failed save. */
 export class CheckpointError extends Error {
   override readonly name: string = "CheckpointError";
+}
+
+/** A file of a checkpoint, whose faults are {@linkcode CheckpointError}s. */
+export function checkpointJson(
+  path: string,
+  { maxBytes, remedy = "take another checkpoint" }: { maxBytes: number; remedy?: string },
+): JsonFile {
+  return {
+    path,
+    maxBytes,
+    remedy,
+    fail: (message, { cause }) => new CheckpointError(message, { cause }),
+  };
 }
 
 /** Numbers of the system's errors, the same on every Linux. */

@@ -23,6 +23,9 @@ export const FILES = {
   checksums: "checksums.json",
 } as const;
 
+/** Bytes of a tokenizer.json at most; the largest published ones have some 40 million. */
+export const MAX_TOKENIZER_BYTES = 256 * 2 ** 20;
+
 /** Files that every checkpoint has; the optimizer and the tokenizer may be absent. */
 export const REQUIRED_FILES: readonly string[] = [
   FILES.model,

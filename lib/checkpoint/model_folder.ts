@@ -10,18 +10,17 @@ import type { BitNetConfig } from "../model/config.ts";
 import { InteropError } from "../interop/errors.ts";
 import {
   type OwnParameter,
-  parseHuggingFaceConfig,
+  readHuggingFaceConfig,
   type SpecialTokens,
 } from "../interop/huggingface.ts";
 import { ModelFiles } from "../interop/model_files.ts";
 import { CHUNK_BYTES, type TensorReader, type TensorSink } from "../interop/safetensors.ts";
 import type { TensorInfo } from "../interop/safetensors_header.ts";
 import { canWiden, compareTensors, loadTensors } from "../interop/tensor_transfer.ts";
-import { readTextSync } from "../std/text_file.ts";
 import { asCheckpointErrors, CheckpointError } from "./errors.ts";
 import { listCheckpoints, type PassedOver } from "./find.ts";
 import { FILES } from "./layout.ts";
-import { compareFiles, readChecksums } from "./open.ts";
+import { compareFiles, readChecksums, readTokenizerJson } from "./open.ts";
 import { isFolder } from "./run_folder.ts";
 import { modelTensors } from "./save.ts";
 
@@ -104,10 +103,7 @@ function openOne(path: string, passedOver: readonly PassedOver[]): Promise<Model
         throw new CheckpointError(`Cannot open model ${path}: ${problems.join("; ")}`);
       }
     }
-    const { config, specialTokens, ownLayers, ownParameters } = parseHuggingFaceConfig(
-      readTextSync(configPath),
-      configPath,
-    );
+    const { config, specialTokens, ownLayers, ownParameters } = readHuggingFaceConfig(configPath);
     using files = ModelFiles.open(path);
     const reader = await hideTiedHead(files, config);
     const wanted = modelTensors(config, ownParameters);
@@ -122,9 +118,7 @@ function openOne(path: string, passedOver: readonly PassedOver[]): Promise<Model
       ownLayers,
       ownParameters,
       passedOver,
-      tokenizerJson: hasFile(path, FILES.tokenizer)
-        ? Deno.readFileSync(join(path, FILES.tokenizer))
-        : null,
+      tokenizerJson: hasFile(path, FILES.tokenizer) ? readTokenizerJson(path) : null,
       tokenizerVerified: checksums?.has(FILES.tokenizer) ?? false,
       loadParameters: (sinks) => loadFrom(path, config, sinks),
     };

@@ -6,19 +6,21 @@
  */
 
 import { basename, join } from "@std/path";
+import * as z from "zod";
 import type { BitNetConfig } from "../model/config.ts";
+import { checkShape, readFileUpTo, readTextUpTo, wholeNumber } from "../std/json.ts";
 import {
   type OwnParameter,
-  parseHuggingFaceConfig,
+  readHuggingFaceConfig,
   type SpecialTokens,
 } from "../interop/huggingface.ts";
 import { SafetensorsFile, type TensorSink } from "../interop/safetensors.ts";
 import type { TensorSpec } from "../interop/safetensors_header.ts";
 import { canWiden, checkSinks, compareTensors, loadTensors } from "../interop/tensor_transfer.ts";
-import { readTextSync } from "../std/text_file.ts";
-import { checksumFile, type Checksums, parseChecksums } from "./checksums.ts";
-import { asCheckpointErrors, CheckpointError } from "./errors.ts";
-import { FILES, REQUIRED_FILES } from "./layout.ts";
+import { checksumFile, type Checksums, MAX_CHECKSUMS_BYTES, parseChecksums } from "./checksums.ts";
+import { MAX_RUN_CONFIG_BYTES } from "./run_config_yaml.ts";
+import { asCheckpointErrors, CheckpointError, checkpointJson } from "./errors.ts";
+import { FILES, MAX_TOKENIZER_BYTES, REQUIRED_FILES } from "./layout.ts";
 import { isFolder } from "./run_folder.ts";
 import {
   type ModelTensor,
@@ -27,7 +29,7 @@ import {
   optimizerTensors,
 } from "./optimizer_tensors.ts";
 import { modelTensors, type TrainerProgress } from "./save.ts";
-import { decodeState } from "./state_json.ts";
+import { decodeState, MAX_STATE_BYTES } from "./state_json.ts";
 
 export type { TensorSink } from "../interop/safetensors.ts";
 
@@ -217,8 +219,14 @@ export async function compareFiles(
 export function readChecksums(path: string): Checksums | null {
   const file = join(path, FILES.checksums);
   if (sizeOf(file) === null) return null;
-  const bytes = Deno.readFileSync(file);
+  const bytes = readFileUpTo(checkpointJson(file, { maxBytes: MAX_CHECKSUMS_BYTES }));
   return parseChecksums(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes), file);
+}
+
+/** The bytes of the tokenizer.json in a folder; whoever loads it checks them. */
+export function readTokenizerJson(path: string): Uint8Array {
+  const file = join(path, FILES.tokenizer);
+  return readFileUpTo(checkpointJson(file, { maxBytes: MAX_TOKENIZER_BYTES }));
 }
 
 async function inspect(
@@ -251,10 +259,7 @@ function read(
   checksums: Checksums,
 ): { problems: string[]; checkpoint: Checkpoint | null } {
   const configPath = join(path, FILES.modelConfig);
-  const { config, specialTokens, ownLayers, ownParameters } = parseHuggingFaceConfig(
-    readTextSync(configPath),
-    configPath,
-  );
+  const { config, specialTokens, ownLayers, ownParameters } = readHuggingFaceConfig(configPath);
   const wanted = modelTensors(config, ownParameters);
   const problems = compareWithModel(join(path, FILES.model), wanted);
   const hasOptimizer = checksums.has(FILES.optimizer);
@@ -274,10 +279,10 @@ function read(
     ownLayers,
     ownParameters,
     state: progress,
-    runConfig: readTextSync(join(path, FILES.runConfig)),
-    tokenizerJson: checksums.has(FILES.tokenizer)
-      ? Deno.readFileSync(join(path, FILES.tokenizer))
-      : null,
+    runConfig: readTextUpTo(
+      checkpointJson(join(path, FILES.runConfig), { maxBytes: MAX_RUN_CONFIG_BYTES }),
+    ),
+    tokenizerJson: checksums.has(FILES.tokenizer) ? readTokenizerJson(path) : null,
     hasOptimizer,
     optimizerState: state,
   });
@@ -302,24 +307,14 @@ function compareOptimizer(
   return { problems, state };
 }
 
+const progressSchema = z.looseObject({ step: wholeNumber(), tokens: wholeNumber() }, {
+  error: "a JSON object",
+});
+
 function readState(path: string): TrainerState {
-  let state: unknown;
-  try {
-    state = decodeState(readTextSync(path));
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    throw new CheckpointError(
-      `Cannot read ${path} as it must be JSON: current value is ${error.message}`,
-    );
-  }
-  for (const key of ["step", "tokens"]) {
-    const value = (state as Record<string, unknown> | null)?.[key];
-    if (!Number.isSafeInteger(value) || (value as number) < 0) {
-      throw new CheckpointError(
-        `Cannot read ${path} as ${key} must be a whole number: current value is ${value}`,
-      );
-    }
-  }
+  const file = checkpointJson(path, { maxBytes: MAX_STATE_BYTES });
+  const state = decodeState(readFileUpTo(file), path);
+  checkShape(state, progressSchema, file);
   return state as TrainerState;
 }
 

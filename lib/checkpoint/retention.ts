@@ -77,17 +77,18 @@ export function chooseSurplus(
 }
 
 /**
- * Deletes the checkpoints of steps that a run has undone: those after `from` up to `to`. Newest first, so that a process
- * that dies in between leaves none that is newer than one that is gone.
+ * Deletes the checkpoints of steps that a run has undone: those after `from` up to `to`, but for the one that it has
+ * saved since, of step `but`. Newest first, so that a process that dies in between leaves none that is newer than one
+ * that is gone.
  *
  * @throws {CheckpointError} when a folder cannot be deleted or another process is writing there.
  */
 export async function discardCheckpoints(
   runFolder: string,
-  range: { from: number; to: number },
+  range: { from: number; to: number; but?: number },
 ): Promise<void> {
   const undone = listCheckpoints(runFolder)
-    .filter(({ step }) => step > range.from && step <= range.to)
+    .filter(({ step }) => step > range.from && step <= range.to && step !== range.but)
     .sort((a, b) => b.step - a.step);
   if (undone.length > 0) await removeAll(runFolder, undone.map(({ path }) => path));
 }

@@ -8,6 +8,9 @@ import { parse } from "@std/yaml";
 import { describeText } from "../std/describe.ts";
 import { CheckpointError } from "./errors.ts";
 
+/** Bytes of a config.yaml at most. */
+export const MAX_RUN_CONFIG_BYTES = 2 ** 20;
+
 /** What the text spells, not checked against any shape: lists may hold themselves. */
 export function parseRunConfigYaml(text: string, path: string): unknown {
   try {

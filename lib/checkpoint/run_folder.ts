@@ -29,7 +29,7 @@ export async function withRunFolder<T>(runFolder: string, body: () => Promise<T>
     syncFolder(dirname(runFolder));
   }
   using lock = Deno.openSync(join(runFolder, LOCK), { write: true, create: true });
-  if (!tryLock(lock)) {
+  if (!tryLock(lock, join(runFolder, LOCK))) {
     throw new CheckpointError(
       `Cannot change ${runFolder} as one process at a time may: current value is another one ` +
         `writing there; wait for it, or give this run its own checkpoint.run name`,
@@ -51,13 +51,13 @@ export async function withRunFolder<T>(runFolder: string, body: () => Promise<T>
 export function holdRunFolder(runFolder: string): Disposable {
   const path = join(runFolder, RUNNING);
   let { file, made } = openRunning(runFolder, path);
-  let held = tryLock(file);
+  let held = lockRunning(file, path);
   // A training that ended since the file was opened has taken it away: others would not find what
   // is locked here.
   for (let attempt = 0; held && file.statSync().nlink === 0 && attempt < ATTEMPTS; attempt++) {
     file.close();
     ({ file, made } = openRunning(runFolder, path));
-    held = tryLock(file);
+    held = lockRunning(file, path);
   }
   if (!held) {
     using other = file;
@@ -87,6 +87,21 @@ export function holdRunFolder(runFolder: string): Disposable {
       }
     },
   };
+}
+
+/** As {@linkcode tryLock}; a file system that fails to answer is an error of the folder. */
+function lockRunning(file: Deno.FsFile, path: string): boolean {
+  try {
+    return tryLock(file, path);
+  } catch (error) {
+    file.close();
+    throw new CheckpointError(
+      `Cannot train in ${dirname(path)} as its files must be lockable: current value is ${
+        (error as Error).message
+      }; choose another disk with --set checkpoint.directory=FOLDER`,
+      { cause: error },
+    );
+  }
 }
 
 function openRunning(runFolder: string, path: string): { file: Deno.FsFile; made: boolean } {
@@ -119,16 +134,22 @@ export function tidyIfIdle(runFolder: string): void {
   if (!readFolder(runFolder).some((entry) => IN_PROGRESS.test(entry.name))) return;
   try {
     using lock = Deno.openSync(join(runFolder, LOCK), { write: true, create: true });
-    if (tryLock(lock)) tidy(runFolder);
+    if (tryLock(lock, join(runFolder, LOCK))) tidy(runFolder);
   } catch (error) {
     if (error instanceof Deno.errors.PermissionDenied) return;
     if (errnoOf(error) === ERRNO.EROFS) return;
-    throw error;
+    if (errnoOf(error) === null) throw error;
+    throw new CheckpointError(
+      `Cannot tidy ${runFolder}, where a save was cut off, as its files must be writable: current value is ${
+        (error as Error).message
+      }`,
+      { cause: error },
+    );
   }
 }
 
 /** File systems that know no locks (Lustre or NFS as some mount them) go without: they count as idle. */
-function tryLock(file: Deno.FsFile): boolean {
+function tryLock(file: Deno.FsFile, path: string): boolean {
   try {
     return file.tryLockSync(true);
   } catch (error) {
@@ -136,8 +157,14 @@ function tryLock(file: Deno.FsFile): boolean {
     if (errno !== null && [ERRNO.ENOLCK, ERRNO.ENOSYS, ERRNO.EOPNOTSUPP].some((e) => e === errno)) {
       return true;
     }
-    throw error;
+    throw withPath(error, `lock '${path}'`);
   }
+}
+
+/** An error of the system's that names no file, with what it was about, as Deno words it where it does. */
+function withPath(error: unknown, about: string): unknown {
+  if (errnoOf(error) === null) return error;
+  return new Error(`${(error as Error).message}: ${about}`, { cause: error });
 }
 
 function tidy(runFolder: string): void {
@@ -158,7 +185,11 @@ function tidy(runFolder: string): void {
 /** Waits until the entries of a folder are on the disk. */
 export function syncFolder(path: string): void {
   using folder = Deno.openSync(path);
-  folder.syncSync();
+  try {
+    folder.syncSync();
+  } catch (error) {
+    throw withPath(error, `sync '${path}'`);
+  }
 }
 
 /** Whether there is a folder of that name. */
@@ -176,8 +207,9 @@ export function isFolder(path: string): boolean {
  * room first and is removed last, so that a process dying in between loses neither.
  *
  * @param temporary A folder beside `final`, its files and itself synced.
+ * @returns Why a power failure may undo that, as the system says it; null where it can't.
  */
-export function publishFolder(temporary: string, final: string): void {
+export function publishFolder(temporary: string, final: string): string | null {
   const runFolder = dirname(final);
   const replaced = inProgressPath("replaced", final);
   const replaces = isFolder(final);
@@ -188,8 +220,14 @@ export function publishFolder(temporary: string, final: string): void {
     if (replaces) Deno.renameSync(replaced, final);
     throw error;
   }
-  syncFolder(runFolder);
+  try {
+    syncFolder(runFolder);
+  } catch (error) {
+    if (errnoOf(error) === null) throw error;
+    return (error as Error).message; // both stay: one of them outlives a power failure
+  }
   if (replaces) removeQuietly(replaced);
+  return null;
 }
 
 /** Removes a folder in progress as far as possible; what stays, the next change tidies. */

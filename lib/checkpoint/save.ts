@@ -83,6 +83,8 @@ export interface SavedCheckpoint {
   readonly bytes: number;
   /** Milliseconds from call to the folder being safe on the disk. */
   readonly ms: number;
+  /** That it is there, whole, but a power failure may take it away, and why; null where it is safe. */
+  readonly unsafe: string | null;
 }
 
 /**
@@ -117,10 +119,12 @@ export async function saveCheckpoint<S extends TrainerProgress>(
 
   const path = join(runFolder, stepFolderName(content.step));
   const temporary = inProgressPath("tmp", path);
-  let current = basename(temporary); // for the message
+  let current = basename(runFolder); // for the message
+  let unsynced: string | null = null;
   const checksums = new Map<string, WrittenFile>();
 
   async function writeAll(): Promise<number> {
+    current = basename(temporary);
     Deno.mkdirSync(temporary);
     for (const [name, data] of texts) {
       current = name;
@@ -134,7 +138,7 @@ export async function saveCheckpoint<S extends TrainerProgress>(
     const list = writeWhole(join(temporary, FILES.checksums), formatChecksums(checksums));
     current = basename(path);
     syncFolder(temporary);
-    publishFolder(temporary, path);
+    unsynced = publishFolder(temporary, path);
     return checksums.values().reduce((sum, file) => sum + file.bytes, list.bytes);
   }
 
@@ -147,7 +151,12 @@ export async function saveCheckpoint<S extends TrainerProgress>(
         throw error;
       }
     });
-    return { path, bytes, ms: performance.now() - started };
+    return {
+      path,
+      bytes,
+      ms: performance.now() - started,
+      unsafe: unsynced === null ? null : unsafeText(path, unsynced),
+    };
   } catch (error) {
     if (errnoOf(error) !== null) throw saveError(path, current, error as Error);
     throw error;
@@ -229,6 +238,11 @@ export function writeWhole(path: string, data: string | Uint8Array): WrittenFile
   for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
   file.syncSync();
   return { bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
+}
+
+function unsafeText(path: string, reason: string): string {
+  return `Checkpoint ${path} is there and whole, but a power failure may take it away, as its run's folder could not be ` +
+    `synced: current value is ${reason}; earlier checkpoints are untouched; look after the disk, or copy it to another`;
 }
 
 function saveError(path: string, current: string, cause: Error): Error {

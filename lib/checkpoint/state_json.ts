@@ -5,6 +5,9 @@
  * @module
  */
 
+import { parseJsonValue, wrongKey } from "../std/json.ts";
+import { checkpointJson } from "./errors.ts";
+
 /**
  * Writes a state as JSON text. Numbers JSON lacks become `{"$float": "NaN"}`, bigints
  * `{"$bigint": "12"}`; object fields that are undefined are left out.
@@ -16,14 +19,42 @@ export function encodeState(state: object): string {
   return JSON.stringify(encode(state, "state"), null, 2) + "\n";
 }
 
-/** Reads what {@linkcode encodeState} wrote. Throws `SyntaxError` on anything but JSON. */
-export function decodeState(text: string): unknown {
-  return JSON.parse(text, (_key, value) => {
-    if (typeof value !== "object" || value === null) return value;
-    if (typeof value.$float === "string") return Number(value.$float);
-    if (typeof value.$bigint === "string") return BigInt(value.$bigint);
-    return value;
+/** Bytes of a state at most: some numbers a step of the stability's windows, far below that. */
+export const MAX_STATE_BYTES = 64 * 2 ** 20;
+
+/**
+ * Reads what {@linkcode encodeState} wrote.
+ *
+ * @param path For messages. @default "the state"
+ * @throws {CheckpointError} on anything else.
+ */
+export function decodeState(data: string | Uint8Array, path = "the state"): unknown {
+  const file = checkpointJson(path, { maxBytes: MAX_STATE_BYTES });
+  return decode(parseJsonValue(data, file), (rule, found) => {
+    throw wrongKey(file, { key: "a number that JSON lacks", rule, found });
   });
+}
+
+const FLOATS = ["NaN", "Infinity", "-Infinity", "-0"];
+const BIGINT = /^-?\d{1,100}$/;
+
+function decode(value: unknown, refuse: (rule: string, found: unknown) => never): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map((item) => decode(item, refuse));
+  const { $float: float, $bigint: bigint } = value as { $float?: unknown; $bigint?: unknown };
+  if (float !== undefined) {
+    return FLOATS.some((known) => known === float)
+      ? Number(float)
+      : refuse(`{"$float": one of ${FLOATS.join(", ")}}`, value);
+  }
+  if (bigint !== undefined) {
+    return typeof bigint === "string" && BIGINT.test(bigint)
+      ? BigInt(bigint)
+      : refuse('{"$bigint": at most 100 digits}', value);
+  }
+  return Object.fromEntries(
+    Object.entries(value).map(([key, field]) => [key, decode(field, refuse)]),
+  );
 }
 
 function encode(value: unknown, path: string): unknown {

@@ -6,7 +6,7 @@
 
 import type * as z from "zod";
 import { nearest } from "../cli/nearest.ts";
-import { describeValue } from "../std/describe.ts";
+import { describeText, describeValue } from "../std/describe.ts";
 
 export { describeValue } from "../std/describe.ts";
 
@@ -46,8 +46,9 @@ export class ConfigError extends Error {
 /** One fault as `file:line: key: expected …, got …`. */
 function formatIssue(issue: ConfigIssue): string {
   const place = issue.line === undefined ? issue.source : `${issue.source}:${issue.line}`;
-  const key = issue.key === "" ? "" : ` ${issue.key}:`;
-  return `${place}:${key} expected ${issue.expected}, got ${issue.got}${issue.hint ?? ""}`;
+  const key = issue.key === "" ? "" : ` ${describeText(issue.key)}:`;
+  const got = describeText(issue.got);
+  return `${place}:${key} expected ${issue.expected}, got ${got}${issue.hint ?? ""}`;
 }
 
 /** Keys of earlier versions, with the key to write now and what it holds. */

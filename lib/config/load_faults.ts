@@ -20,13 +20,16 @@ import { parseYaml, readAs } from "./yaml.ts";
 const STEP = "a step from 1";
 const step = z.int({ error: STEP }).min(1, { error: STEP });
 
+/** An hour: timers take no more than 2^31 - 1 and strike at once beyond. */
+const MOST_MS = 3_600_000;
+const MS = `a number from 0 to ${MOST_MS}`;
+
 const fault = z.strictObject({
   kind: z.enum(FAULT_KINDS, { error: `one of ${FAULT_KINDS.join(", ")}` }),
   steps: z.union([step, z.array(step).min(1)], { error: `${STEP}, or a list of them` }),
   repeat: z.enum(["once", "always"], { error: "once or always" }).default("once"),
   factor: z.number({ error: "a number" }).default(10),
-  ms: z.number({ error: "a number of at least 0" }).min(0, { error: "a number of at least 0" })
-    .default(1000),
+  ms: z.number({ error: MS }).min(0, { error: MS }).max(MOST_MS, { error: MS }).default(1000),
 }, { error: "a mapping" });
 
 const faults = z.array(fault, { error: "a list of faults" });
@@ -37,13 +40,16 @@ const faults = z.array(fault, { error: "a list of faults" });
  * @throws {ConfigError} with everything that is wrong.
  */
 export async function loadFaults(file: string): Promise<Fault[]> {
-  const text = await readYaml(file);
+  return parseFaults(await readYaml(file), file);
+}
+
+/** As {@linkcode loadFaults}, from text that is already in memory; `file` names it in errors. */
+export function parseFaults(text: string, file: string): Fault[] {
   let raw: unknown;
   try {
     raw = readAs(faults, parseYaml(text));
   } catch (error) {
-    const got = firstLine(error);
-    throw new ConfigError(file, [{ source: file, key: "", expected: "a YAML file", got }]);
+    throw noYaml(file, firstLine(error));
   }
   const checked = faults.safeParse(raw);
   if (!checked.success) {
@@ -53,6 +59,10 @@ export async function loadFaults(file: string): Promise<Fault[]> {
     ...one,
     steps: typeof one.steps === "number" ? [one.steps] : one.steps,
   }));
+}
+
+function noYaml(file: string, got: string): ConfigError {
+  return new ConfigError(file, [{ source: file, key: "", expected: "a YAML file", got }]);
 }
 
 function explain(issue: z.core.$ZodIssue, raw: unknown, source: string): ConfigIssue[] {

@@ -22,6 +22,8 @@ export type Resolution =
 const AUTO_MICRO_BATCH_TOKENS = 16_384;
 /** Tokens of an evaluation where nothing says how many. */
 const EVAL_TOKENS = 32_768;
+/** Of a run that says neither steps nor tokens. */
+const UNKNOWN_STEPS = Number.MAX_SAFE_INTEGER;
 /** Warm-up of the BitNet recipe. */
 const RECIPE_WARMUP = 375;
 
@@ -135,6 +137,12 @@ function resolveTraining(
     hint: `; the nearest below is ${largestDivisor(batch, microBatch)}`,
   });
   const steps = resolveSteps(training, tokensPerStep, resolver);
+  resolver.require(steps * tokensPerStep <= Number.MAX_SAFE_INTEGER || steps === UNKNOWN_STEPS, {
+    key: training.steps === undefined ? "training.tokens" : "training.steps",
+    expected:
+      `a run of at most ${Number.MAX_SAFE_INTEGER} tokens, which a checkpoint can count (${tokensPerStep} a step)`,
+    got: training.steps ?? training.tokens,
+  });
   const validated = raw.data.validation !== undefined && raw.data.validation !== null;
   const evalEvery = validated
     ? resolver.pick(
@@ -208,7 +216,7 @@ function resolveSteps(
     expected: "training.steps or training.tokens",
     got: "neither",
   });
-  if (tokens === undefined) return Number.MAX_SAFE_INTEGER; // no second complaint about what steps bounds
+  if (tokens === undefined) return UNKNOWN_STEPS; // no second complaint about what steps bounds
   return resolver.pick(
     "training.steps",
     undefined,

@@ -7,14 +7,35 @@
  */
 
 import * as z from "zod";
+import { MODEL_LIMITS } from "../model/config.ts";
 import { PRESET_NAMES } from "../model/presets.ts";
 import { SCHEDULE_TYPES } from "../optim/schedule.ts";
 import { NON_FINITE_ANSWERS, SPIKE_ANSWERS } from "../stability/options.ts";
 import { GRADIENT_DTYPES, OPTIMIZER_STATES, RECOMPUTE } from "./run_config.ts";
 
-function count(min: number) {
+/** Steps of a run at most: more than any has, and few enough to be the name of a checkpoint's folder. */
+const MOST_STEPS = 1e12;
+/** Token files of a run at most. */
+const MOST_FILES = 65_536;
+/** Sequences of a step at most. */
+const MOST_SEQUENCES = 2 ** 24;
+
+/** A whole number from `min` to `max`. Every one has a bound: memory or lists may be made of it. */
+function count(min: number, max: number) {
   const error = `a whole number of at least ${min}`;
-  return z.int({ error }).min(min, { error });
+  return z.int({ error }).min(min, { error })
+    .max(max, { error: `a whole number from ${min} to ${max}` });
+}
+
+/** Steps, counted from `min`. */
+function steps(min: number) {
+  return count(min, MOST_STEPS);
+}
+
+/** A size of the model. */
+function size(field: keyof typeof MODEL_LIMITS) {
+  const [min, max] = MODEL_LIMITS[field];
+  return count(min, max);
 }
 
 function above(min: number) {
@@ -53,12 +74,19 @@ function text(what: string) {
   return z.string({ error: what }).min(1, { error: what });
 }
 
+/** A path: the system would read no further than a NUL. */
+function path(what: string) {
+  return text(what).refine((value) => !value.includes("\0"), { error: `${what}, without NUL` });
+}
+
 function flag() {
   return z.boolean({ error: "true or false" });
 }
 
-function autoOr(what: z.ZodInt, phrase: string) {
-  return z.union([z.literal("auto"), what], { error: `auto or ${phrase}` });
+function autoOr(min: number, max: number) {
+  return z.union([z.literal("auto"), count(min, max)], {
+    error: `auto or a whole number from ${min} to ${max}`,
+  });
 }
 
 function section<Shape extends z.ZodRawShape>(shape: Shape) {
@@ -66,22 +94,22 @@ function section<Shape extends z.ZodRawShape>(shape: Shape) {
 }
 
 const PATH = "the path of a file";
-const seed = () => count(0).max(2 ** 32 - 1, { error: `a whole number from 0 to ${2 ** 32 - 1}` });
+const seed = () => count(0, 2 ** 32 - 1);
 
 /** `model`: a preset's name, a shape, or a preset with fields of its own. */
 const model = section({
   size: text(`one of ${PRESET_NAMES.join(", ")}`).optional(),
-  vocab_size: count(1).optional(),
-  hidden_size: count(1).optional(),
-  num_layers: count(1).optional(),
-  num_heads: count(1).optional(),
-  num_kv_heads: count(1).optional(),
-  intermediate_size: count(1).optional(),
+  vocab_size: size("vocabSize").optional(),
+  hidden_size: size("hiddenSize").optional(),
+  num_layers: size("numLayers").optional(),
+  num_heads: size("numHeads").optional(),
+  num_kv_heads: size("numKvHeads").optional(),
+  intermediate_size: size("intermediateSize").optional(),
   hidden_act: oneOf(["silu", "relu2"]).optional(),
   rope_theta: positive().optional(),
   rms_norm_eps: positive().optional(),
   tie_embeddings: flag().optional(),
-  max_seq_len: count(1).optional(),
+  max_seq_len: size("maxSeqLen").optional(),
   quantization: oneOf(["ternary", "none"]).optional(),
   activation_quant: oneOf(["absmax", "absmean"]).optional(),
   init_std: positive().optional(),
@@ -89,26 +117,26 @@ const model = section({
 
 /** `data`: token files and the order they are read in. */
 const data = section({
-  train: z.union([text(PATH), z.array(text(PATH)).min(1)], {
-    error: "the path of a token file, or a list of paths",
+  train: z.union([path(PATH), z.array(path(PATH)).min(1).max(MOST_FILES)], {
+    error: `the path of a token file, or a list of up to ${MOST_FILES} paths`,
   }),
-  validation: text(PATH).nullable().optional(),
-  tokenizer: text(PATH).nullable().optional(),
+  validation: path(PATH).nullable().optional(),
+  tokenizer: path(PATH).nullable().optional(),
   seed: seed().optional(),
 });
 
 /** `training`: length of the run, batches, device. */
 const training = section({
-  steps: count(1).optional(),
-  tokens: count(1).optional(),
-  seq_len: count(1).optional(),
-  batch_sequences: count(1),
-  micro_batch: autoOr(count(1), "a whole number of at least 1").optional(),
+  steps: steps(1).optional(),
+  tokens: count(1, Number.MAX_SAFE_INTEGER).optional(),
+  seq_len: size("maxSeqLen").optional(),
+  batch_sequences: count(1, MOST_SEQUENCES),
+  micro_batch: autoOr(1, MOST_SEQUENCES).optional(),
   device: oneOf(["auto", "cuda", "cpu"]).optional(),
-  threads: autoOr(count(1), "a whole number of at least 1").optional(),
+  threads: autoOr(1, 1024).optional(),
   seed: seed().optional(),
-  eval_every: count(0).optional(),
-  eval_tokens: count(1).optional(),
+  eval_every: steps(0).optional(),
+  eval_tokens: count(1, Number.MAX_SAFE_INTEGER).optional(),
   compute_dtype: oneOf(["auto", "float32", "bfloat16"]).optional(),
   recompute: oneOf(RECOMPUTE).optional(),
   gradient_dtype: oneOf(GRADIENT_DTYPES).optional(),
@@ -117,7 +145,7 @@ const training = section({
 /** `optimizer.schedule`: the learning rate over the run. */
 const schedule = section({
   type: z.enum(SCHEDULE_TYPES, { error: `one of ${SCHEDULE_TYPES.join(", ")}` }).optional(),
-  warmup_steps: count(0).optional(),
+  warmup_steps: steps(0).optional(),
   min_lr_ratio: between(0, 1).optional(),
   decay_fraction: between(0, 1).optional(),
   switch_at: between(0, 1).optional(),
@@ -156,32 +184,32 @@ const stability = section({
   on_spike: oneOf(SPIKE_ANSWERS).optional(),
   spike_threshold: above(1).optional(),
   ema_decay: between(0, 1, { belowMax: true }).optional(),
-  warmup_steps: count(0).optional(),
+  warmup_steps: steps(0).optional(),
   on_loss_outlier: oneOf(SPIKE_ANSWERS).optional(),
   on_grad_norm_outlier: oneOf(SPIKE_ANSWERS).optional(),
   outlier_threshold: above(0).optional(),
-  outlier_window: count(4).optional(),
-  max_consecutive_skips: count(1).optional(),
-  snapshot_every: count(0).optional(),
-  snapshots: count(2).optional(),
-  stable_after: count(1).optional(),
-  skip_extra_steps: count(0).optional(),
+  outlier_window: count(4, 65_536).optional(),
+  max_consecutive_skips: steps(1).optional(),
+  snapshot_every: steps(0).optional(),
+  snapshots: count(2, 1024).optional(),
+  stable_after: steps(1).optional(),
+  skip_extra_steps: steps(0).optional(),
   lr_factor: share().optional(),
   min_lr_factor: share().optional(),
-  lr_ramp_steps: count(0).optional(),
-  max_rollbacks: count(0).optional(),
-  rollback_window: count(1).optional(),
+  lr_ramp_steps: steps(0).optional(),
+  max_rollbacks: count(0, 65_536).optional(),
+  rollback_window: steps(1).optional(),
 });
 
 const RUN = "a folder's name of letters, digits, dots, dashes and underscores";
 
 /** `checkpoint`: what is kept on disk. */
 const checkpoint = section({
-  directory: text("the path of a folder").optional(),
+  directory: path("the path of a folder").optional(),
   run: text(RUN).regex(/^[A-Za-z0-9_][A-Za-z0-9._-]*$/, { error: RUN }).optional(),
-  every_steps: count(0).optional(),
-  keep_last: count(1).optional(),
-  keep_every: count(0).optional(),
+  every_steps: steps(0).optional(),
+  keep_last: steps(1).optional(),
+  keep_every: steps(0).optional(),
   save_final: flag().optional(),
 });
 
@@ -196,23 +224,23 @@ const PROMPTS = "a list of texts, none of them empty";
 
 /** `logging.samples`: texts that the model writes on its way. */
 const samples = section({
-  every_steps: count(0).optional(),
+  every_steps: steps(0).optional(),
   prompts: z.array(text(PROMPTS), { error: PROMPTS }).optional(),
-  max_tokens: count(1).optional(),
+  max_tokens: size("maxSeqLen").optional(),
   temperature: atLeastZero().optional(),
   seed: seed().optional(),
 });
 
 /** `logging`: what is shown and recorded. */
 const logging = section({
-  every_steps: count(1).optional(),
-  jsonl: text(PATH).nullable().optional(),
+  every_steps: steps(1).optional(),
+  jsonl: path(PATH).nullable().optional(),
   prometheus: address().nullable().optional(),
-  tensorboard: text("the path of a folder").nullable().optional(),
+  tensorboard: path("the path of a folder").nullable().optional(),
   machine_every_s: atLeastZero().optional(),
   console: oneOf(["auto", "bar", "plain"]).optional(),
   peak_tflops: positive().nullable().optional(),
-  ternary_every: count(0).optional(),
+  ternary_every: steps(0).optional(),
   flip_rate: flag().optional(),
   samples,
 });

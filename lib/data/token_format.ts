@@ -6,6 +6,7 @@
 import { crc32 } from "node:zlib";
 import { MOST_START_IDS } from "../tokenizer/start_of_text.ts";
 import { DataError } from "./errors.ts";
+import { describeValue } from "../std/describe.ts";
 
 /** Bytes before the first token of a TitanBit token file: one page, so that a mapping's tokens are page-aligned. */
 export const HEADER_BYTES = 4096;
@@ -88,7 +89,7 @@ export function encodeHeader(header: TitanBitHeader): Uint8Array {
  * @throws {DataError} Where the file is empty, cut short, too long, of a wrong magic or version, or its header is
  * damaged.
  */
-function decodeHeader(
+export function decodeHeader(
   head: Uint8Array,
   file: { path: string; bytes: number },
 ): TokenFileInfo {
@@ -114,7 +115,7 @@ function decodeHeader(
   if (!path.endsWith(".bin")) {
     throw new DataError(
       `Cannot read ${path} as a token file starts with "${MAGIC}": it starts with ${
-        JSON.stringify(latin1(head.subarray(0, 8)))
+        describeValue(latin1(head.subarray(0, 8)))
       }. Make it with \`deno task tokenize\`; nanoGPT's headerless uint16 files must be named *.bin`,
       { path },
     );

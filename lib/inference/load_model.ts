@@ -5,7 +5,7 @@
  */
 
 import { basename, join } from "@std/path";
-import { CheckpointError } from "../checkpoint/errors.ts";
+import { CheckpointError, checkpointJson } from "../checkpoint/errors.ts";
 import type { PassedOver } from "../checkpoint/find.ts";
 import { FILES, stepFolderName } from "../checkpoint/layout.ts";
 import { requireOwnLayers } from "../checkpoint/own_layers.ts";
@@ -20,14 +20,14 @@ import type { LayerContext, Layers } from "../model/layers.ts";
 import type { StackedParameter } from "../model/parameters.ts";
 import type { ProjectionSpec } from "../model/projection.ts";
 import { BitNetTransformer } from "../model/transformer.ts";
-import { readTextSync } from "../std/text_file.ts";
 import { TokenizerError } from "../tokenizer/errors.ts";
 import { startTokenBeside } from "../tokenizer/start_of_text.ts";
 import { type Tokenizer, tokenizerFromJson } from "../tokenizer/tokenizer.ts";
 import { Int8Head } from "./int8_head.ts";
 import { PackedBitLinear, WeightPacker } from "./packed_linear.ts";
-import { parseRunConfigYaml } from "../checkpoint/run_config_yaml.ts";
+import { MAX_RUN_CONFIG_BYTES, parseRunConfigYaml } from "../checkpoint/run_config_yaml.ts";
 import { describeValue } from "../std/describe.ts";
+import { readTextUpTo } from "../std/json.ts";
 
 /** Options of {@linkcode loadModel}. */
 export interface LoadModelOptions {
@@ -139,7 +139,7 @@ async function loadTokenizer(
 ): Promise<Tokenizer | null> {
   if (tokenizerJson === null) return null;
   const name = join(path, FILES.tokenizer);
-  const startToken = await startTokenBeside(name);
+  const startToken = startTokenBeside(name);
   return await tokenizerFromJson(tokenizerJson, {
     name,
     library: model.device.library,
@@ -245,7 +245,7 @@ function trainedOn(path: string): number | null {
   const file = join(path, FILES.runConfig);
   let text: string;
   try {
-    text = readTextSync(file);
+    text = readTextUpTo(checkpointJson(file, { maxBytes: MAX_RUN_CONFIG_BYTES }));
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;

@@ -7,7 +7,17 @@
  * @module
  */
 
-import { BitNetConfig, type BitNetConfigOptions } from "../model/config.ts";
+import * as z from "zod";
+import { BitNetConfig, type BitNetConfigOptions, MODEL_LIMITS } from "../model/config.ts";
+import {
+  type JsonFile,
+  oneOf,
+  parseJson,
+  readFileUpTo,
+  realNumber,
+  wholeNumber,
+  wrongKey,
+} from "../std/json.ts";
 import { InteropError } from "./errors.ts";
 
 /** Ids that a tokenizer gives a meaning of its own; null where it has none. */
@@ -137,213 +147,164 @@ export function formatHuggingFaceConfig(
   return JSON.stringify(fields, null, 2) + "\n";
 }
 
+/** Bytes of a config.json at most. */
+const MAX_CONFIG_BYTES = 16 * 2 ** 20;
+/** Ids in a list of a config.json at most. */
+const MAX_IDS = 1024;
+
+function count(field: Exclude<keyof typeof MODEL_LIMITS, "ropeTheta" | "rmsNormEps" | "initStd">) {
+  const [min, max] = MODEL_LIMITS[field];
+  return wholeNumber({ min, max });
+}
+
+function real(field: "ropeTheta" | "rmsNormEps" | "initStd") {
+  const [min, max] = MODEL_LIMITS[field];
+  return realNumber({ min, max }).nullish();
+}
+
+const tokenId = () => wholeNumber({ max: 2 ** 31 - 1 });
+const tokenIds = () => z.array(tokenId()).max(MAX_IDS);
+const id = (error: string) => z.union([tokenId(), z.null()], { error }).optional();
+const flag = () => z.boolean({ error: "true or false" }).nullish();
+const fixed = <const T extends string | number | boolean>(value: T) =>
+  z.literal(value, { error: `${JSON.stringify(value)} or left out` }).optional();
+const text = () => z.string({ error: "a text" });
+const NAMES = "a list of names";
+const OBJECT = { error: "an object" };
+
+const ropeSchema = z.object({
+  rope_type: fixed("default"),
+  partial_rotary_factor: fixed(1),
+  rope_theta: real("ropeTheta"),
+}, OBJECT);
+
+const quantizationSchema = z.object({
+  quant_method: oneOf("bitnet"),
+  linear_class: oneOf("autobitlinear"),
+  quantization_mode: oneOf("online"), // others hold packed weights, not latent ones
+  use_rms_norm: fixed(false),
+  modules_to_not_convert: z.array(oneOf("lm_head"), { error: 'null or ["lm_head"]' }).nullish(),
+}, OBJECT);
+
+const parameterSchema = z.object({
+  name: text(),
+  shape: z.array(wholeNumber({ min: 1 }), { error: "a list of sizes" }).min(1, {
+    error: "a list of one size or more",
+  }),
+  group: text(),
+}, { error: "a parameter with name, shape and group" });
+
+/** The keys that are read; others are passed over. What a message says "must be" stands beside each. */
+const configSchema = z.object({
+  model_type: oneOf("bitnet"),
+  attention_bias: fixed(false),
+  rope_scaling: z.null({ error: "null or left out" }).optional(),
+  rope_parameters: ropeSchema.nullish(),
+  quantization_config: quantizationSchema.nullish(),
+  vocab_size: count("vocabSize"),
+  hidden_size: count("hiddenSize"),
+  intermediate_size: count("intermediateSize"),
+  num_hidden_layers: count("numLayers"),
+  num_attention_heads: count("numHeads"),
+  num_key_value_heads: count("numKvHeads").nullish(),
+  head_dim: z.number({ error: "a number" }).nullish(),
+  max_position_embeddings: count("maxSeqLen").nullish(),
+  hidden_act: oneOf("relu2", "silu").nullish(),
+  activation_quant: oneOf("absmax", "absmean").nullish(),
+  rope_theta: real("ropeTheta"),
+  rms_norm_eps: real("rmsNormEps"),
+  initializer_range: real("initStd"),
+  tie_word_embeddings: flag(),
+  bos_token_id: id("a token id or null"),
+  eos_token_id: z.union([tokenId(), tokenIds(), z.null()], {
+    error: "a token id, a list of them or null",
+  }).optional(),
+  pad_token_id: id("a token id or null"),
+  [START_IDS]: z.union([tokenIds(), z.null()], { error: "token ids" }).optional(),
+  [OWN_LAYERS]: z.array(z.string({ error: NAMES }), { error: NAMES }).nullish(),
+  [OWN_PARAMETERS]: z.array(parameterSchema, { error: "a list of parameters" }).nullish(),
+}, { error: "a JSON object" });
+
+type ConfigJson = z.output<typeof configSchema>;
+
 /**
  * Reads a config.json. A key left out takes the default of transformers' `BitNetConfig`, except the
  * sizes, which must be there.
  *
- * @param path For messages.
  * @throws {InteropError} naming the file, the key, what was expected and found: on another
- * architecture, on a wrong type, and on every feature that this model lacks.
+ * architecture, on a wrong type, on a number that no model has, and on every feature that this model lacks.
  */
-export function parseHuggingFaceConfig(text: string, path: string): HuggingFaceModel {
-  const keys = new ConfigKeys(parseObject(text, path), path);
-  keys.expect("model_type", ["bitnet"]);
-  keys.expect("attention_bias", [false, undefined]);
-  keys.expect("rope_scaling", [null, undefined]);
-  const rope = keys.object("rope_parameters");
-  rope?.expect("rope_type", ["default", undefined]);
-  rope?.expect("partial_rotary_factor", [1, undefined]);
-  const numHeads = keys.count("num_attention_heads");
-  const hiddenSize = keys.count("hidden_size");
-  keys.expect("head_dim", [hiddenSize / numHeads, null, undefined]);
-  const options: BitNetConfigOptions = {
-    hiddenSize,
-    numHeads,
-    vocabSize: keys.count("vocab_size"),
-    numLayers: keys.count("num_hidden_layers"),
-    numKvHeads: keys.count("num_key_value_heads", numHeads),
-    intermediateSize: keys.count("intermediate_size"),
-    hiddenAct: keys.choice("hidden_act", ["relu2", "silu"], "relu2"),
-    ropeTheta: rope?.number("rope_theta") ?? keys.number("rope_theta") ?? 500_000,
-    rmsNormEps: keys.number("rms_norm_eps") ?? 1e-5,
-    tieEmbeddings: keys.boolean("tie_word_embeddings", false),
-    maxSeqLen: keys.count("max_position_embeddings", 2048),
-    initStd: keys.number("initializer_range") ?? 0.02,
-    quantization: readQuantization(keys),
-    activationQuant: keys.choice("activation_quant", ["absmax", "absmean"], "absmax"),
-  };
+export function readHuggingFaceConfig(path: string): HuggingFaceModel {
+  return parseHuggingFaceConfig(readFileUpTo(configFile(path)), path);
+}
+
+/** As {@linkcode readHuggingFaceConfig}, from a text that is already in memory; `path` names it in messages. */
+export function parseHuggingFaceConfig(data: string | Uint8Array, path: string): HuggingFaceModel {
+  const file = configFile(path);
+  const json = parseJson(data, configSchema, file);
+  const headDim = json.hidden_size / json.num_attention_heads;
+  if ((json.head_dim ?? headDim) !== headDim) {
+    const rule = `${headDim}, null or left out`;
+    throw wrongKey(file, { key: "head_dim", rule, found: json.head_dim });
+  }
+  requireIdsBelow(json, file);
   let config: BitNetConfig;
   try {
-    config = new BitNetConfig(options);
+    config = new BitNetConfig(modelOptions(json));
   } catch (error) {
     throw new InteropError(`Cannot read ${path}: ${(error as Error).message}`, { cause: error });
   }
-  const startIds = keys.value(START_IDS) === undefined ? null : keys.tokenIds(START_IDS);
-  if (typeof startIds === "number") throw keys.wrong(START_IDS, "token ids");
-  const specialTokens = {
-    bosTokenId: keys.tokenId("bos_token_id"),
-    eosTokenId: keys.tokenIds("eos_token_id"),
-    padTokenId: keys.tokenId("pad_token_id"),
-    ...(startIds !== null && { startIds }),
-  };
-  keys.requireIdsBelow("vocab_size", ["bos_token_id", "eos_token_id", "pad_token_id", START_IDS]);
+  const startIds = json[START_IDS] ?? null;
   return {
     config,
-    specialTokens,
-    ownLayers: keys.names(OWN_LAYERS),
-    ownParameters: readOwnParameters(keys),
+    specialTokens: {
+      bosTokenId: json.bos_token_id ?? null,
+      eosTokenId: json.eos_token_id ?? null,
+      padTokenId: json.pad_token_id ?? null,
+      ...(startIds !== null && { startIds }),
+    },
+    ownLayers: json[OWN_LAYERS] ?? [],
+    ownParameters: json[OWN_PARAMETERS] ?? [],
   };
 }
 
-function readOwnParameters(keys: ConfigKeys): OwnParameter[] {
-  const value = keys.value(OWN_PARAMETERS) ?? [];
-  const isSize = (size: unknown) => Number.isSafeInteger(size) && (size as number) > 0;
-  const isParameter = (entry: unknown) => {
-    const { name, shape, group } = (entry ?? {}) as Record<string, unknown>;
-    return typeof name === "string" && typeof group === "string" &&
-      Array.isArray(shape) && shape.length > 0 && shape.every(isSize);
+function modelOptions(json: ConfigJson): BitNetConfigOptions {
+  return {
+    hiddenSize: json.hidden_size,
+    numHeads: json.num_attention_heads,
+    vocabSize: json.vocab_size,
+    numLayers: json.num_hidden_layers,
+    numKvHeads: json.num_key_value_heads ?? json.num_attention_heads,
+    intermediateSize: json.intermediate_size,
+    hiddenAct: json.hidden_act ?? "relu2",
+    ropeTheta: json.rope_parameters?.rope_theta ?? json.rope_theta ?? 500_000,
+    rmsNormEps: json.rms_norm_eps ?? 1e-5,
+    tieEmbeddings: json.tie_word_embeddings ?? false,
+    maxSeqLen: json.max_position_embeddings ?? 2048,
+    initStd: json.initializer_range ?? 0.02,
+    quantization: json.quantization_config == null ? "none" : "ternary",
+    activationQuant: json.activation_quant ?? "absmax",
   };
-  if (!Array.isArray(value) || !value.every(isParameter)) {
-    throw keys.wrong(OWN_PARAMETERS, "a list of parameters, each with name, shape and group");
-  }
-  return value;
 }
 
-function readQuantization(keys: ConfigKeys): "ternary" | "none" {
-  const quantization = keys.object("quantization_config");
-  if (quantization === null) return "none";
-  quantization.expect("quant_method", ["bitnet"]);
-  quantization.expect("linear_class", ["autobitlinear"]);
-  quantization.expect("quantization_mode", ["online"]); // others hold packed weights, not latent ones
-  quantization.expect("use_rms_norm", [false, undefined]);
-  const skipped = quantization.value("modules_to_not_convert") ?? [];
-  if (!Array.isArray(skipped) || skipped.some((name) => name !== "lm_head")) {
-    throw quantization.wrong("modules_to_not_convert", `null or ["lm_head"]`);
-  }
-  return "ternary";
-}
-
-function parseObject(text: string, path: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new InteropError(
-      `Cannot read ${path} as it must be JSON: current value is ${(error as Error).message}`,
-    );
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new InteropError(
-      `Cannot read ${path} as it must hold a JSON object: current value is ${typeOf(value)}`,
-    );
-  }
-  return value as Record<string, unknown>;
-}
-
-/** Typed reading of a JSON object's keys, each failure naming the file and the key. */
-class ConfigKeys {
-  readonly #values: Record<string, unknown>;
-  readonly #path: string;
-  readonly #prefix: string;
-
-  constructor(values: Record<string, unknown>, path: string, prefix = "") {
-    this.#values = values;
-    this.#path = path;
-    this.#prefix = prefix;
-  }
-
-  value(key: string): unknown {
-    return Object.hasOwn(this.#values, key) ? this.#values[key] : undefined;
-  }
-
-  wrong(key: string, expected: string): InteropError {
-    return new InteropError(
-      `Cannot read ${this.#path} as ${this.#prefix}${key} must be ${expected}: ` +
-        `current value is ${JSON.stringify(this.value(key)) ?? "missing"}`,
-    );
-  }
-
-  expect(key: string, allowed: readonly unknown[]): void {
-    if (!allowed.includes(this.value(key))) {
-      const shown = allowed.map((value) => JSON.stringify(value) ?? "left out").join(" or ");
-      throw this.wrong(key, shown);
-    }
-  }
-
-  object(key: string): ConfigKeys | null {
-    const value = this.value(key) ?? null;
-    if (value === null) return null;
-    if (typeof value !== "object" || Array.isArray(value)) throw this.wrong(key, "an object");
-    return new ConfigKeys(value as Record<string, unknown>, this.#path, `${this.#prefix}${key}.`);
-  }
-
-  count(key: string, fallback?: number): number {
-    const value = this.value(key) ?? fallback;
-    if (!Number.isSafeInteger(value) || (value as number) < 1) {
-      throw this.wrong(key, "a whole number above 0");
-    }
-    return value as number;
-  }
-
-  number(key: string): number | undefined {
-    const value = this.value(key) ?? undefined;
-    if (value !== undefined && typeof value !== "number") throw this.wrong(key, "a number");
-    return value;
-  }
-
-  boolean(key: string, fallback: boolean): boolean {
-    const value = this.value(key) ?? fallback;
-    if (typeof value !== "boolean") throw this.wrong(key, "true or false");
-    return value;
-  }
-
-  choice<T extends string>(key: string, choices: readonly T[], fallback: T): T {
-    const value = this.value(key) ?? fallback;
-    if (!choices.includes(value as T)) {
-      throw this.wrong(key, choices.map((choice) => `"${choice}"`).join(" or "));
-    }
-    return value as T;
-  }
-
-  names(key: string): readonly string[] {
-    const value = this.value(key) ?? [];
-    if (!Array.isArray(value) || !value.every((name) => typeof name === "string")) {
-      throw this.wrong(key, "a list of names");
-    }
-    return value;
-  }
-
-  tokenId(key: string): number | null {
-    const value = this.value(key) ?? null;
-    if (value !== null && !isTokenId(value)) throw this.wrong(key, "a token id or null");
-    return value;
-  }
-
-  /** Throws where one of these keys has an id that the vocabulary lacks. */
-  requireIdsBelow(sizeKey: string, keys: readonly string[]): void {
-    const size = this.value(sizeKey) as number;
-    const below = (value: unknown) => value == null || (value as number) < size;
-    const bad = keys.find((key) => ![this.value(key)].flat().every(below));
-    if (bad === undefined) return;
-    throw new InteropError(
-      `${
-        this.wrong(bad, `below ${sizeKey}, ${size}`).message
-      }; give the id that tokenizer.json has for it, or null`,
-    );
-  }
-
-  tokenIds(key: string): number | readonly number[] | null {
-    const value = this.value(key);
-    if (!Array.isArray(value)) return this.tokenId(key);
-    if (!value.every(isTokenId)) throw this.wrong(key, "token ids");
-    return value;
+/** Throws where a key has an id that the vocabulary lacks. */
+function requireIdsBelow(json: ConfigJson, file: JsonFile): void {
+  for (const key of ["bos_token_id", "eos_token_id", "pad_token_id", START_IDS] as const) {
+    const found = json[key] ?? null;
+    if (found === null || [found].flat().every((id) => id < json.vocab_size)) continue;
+    throw wrongKey(file, {
+      key,
+      rule: `below vocab_size, ${json.vocab_size}`,
+      found,
+      remedy: "give the id that tokenizer.json has for it, or null",
+    });
   }
 }
 
-function isTokenId(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function typeOf(value: unknown): string {
-  return value === null ? "null" : Array.isArray(value) ? "an array" : `a ${typeof value}`;
+function configFile(path: string): JsonFile {
+  return {
+    path,
+    maxBytes: MAX_CONFIG_BYTES,
+    fail: (message, { cause }) => new InteropError(message, { cause }),
+  };
 }

@@ -6,12 +6,16 @@
  */
 
 import { join } from "@std/path";
-import { readTextSync } from "../std/text_file.ts";
+import * as z from "zod";
+import { describeValue } from "../std/describe.ts";
+import { type JsonFile, parseJson, readFileUpTo } from "../std/json.ts";
 import { InteropError } from "./errors.ts";
 import { SafetensorsFile, type TensorInfo, type TensorReader } from "./safetensors.ts";
 
 const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
+/** As long as a header of a single file may be. */
+const MAX_INDEX_BYTES = 100_000_000;
 
 /** Weights of a model, spread over one or more files; every file stays open until disposed. */
 export class ModelFiles implements TensorReader, Disposable {
@@ -29,7 +33,7 @@ export class ModelFiles implements TensorReader, Disposable {
         if (other !== undefined) {
           throw new InteropError(
             `Cannot read ${path} as a tensor must lie in one file: ` +
-              `current value is "${name}" in ${other.path} and ${file.path}`,
+              `current value is ${describeValue(name)} in ${other.path} and ${file.path}`,
           );
         }
         tensors.set(name, info);
@@ -60,7 +64,9 @@ export class ModelFiles implements TensorReader, Disposable {
           `current value is neither; give the folder of a model saved as safetensors`,
       );
     }
-    const map = names === null ? readIndex(join(folder, INDEX)) : null;
+    const map = names === null
+      ? parseIndex(readFileUpTo(indexFile(join(folder, INDEX))), join(folder, INDEX))
+      : null;
     const files: SafetensorsFile[] = [];
     try {
       for (const name of names ?? [...new Set(map!.values())].sort()) {
@@ -91,7 +97,7 @@ export class ModelFiles implements TensorReader, Disposable {
       const file = this.#fileOf.get(name);
       if (file === undefined || file.path !== join(this.path, fileName)) {
         throw new InteropError(
-          `Cannot read ${indexPath} as tensor "${name}" must lie in ${fileName}: ` +
+          `Cannot read ${indexPath} as tensor ${describeValue(name)} must lie in ${fileName}: ` +
             `current value is ${file?.path ?? "no shard"}`,
         );
       }
@@ -100,7 +106,7 @@ export class ModelFiles implements TensorReader, Disposable {
       if (!map.has(name)) {
         throw new InteropError(
           `Cannot read ${indexPath} as it must list every tensor of the shards: ` +
-            `current value is no entry for "${name}"`,
+            `current value is no entry for ${describeValue(name)}`,
         );
       }
     }
@@ -123,32 +129,35 @@ function openShard(path: string): SafetensorsFile {
   }
 }
 
-function readIndex(path: string): Map<string, string> {
-  let index: unknown;
-  try {
-    index = JSON.parse(readTextSync(path));
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    throw new InteropError(
-      `Cannot read ${path} as it must be JSON: current value is ${error.message}`,
-    );
-  }
-  const map = (index as { weight_map?: unknown } | null)?.weight_map;
-  if (typeof map !== "object" || map === null || Array.isArray(map)) {
-    throw new InteropError(
-      `Cannot read ${path} as weight_map must map tensor names to files: ` +
-        `current value is ${JSON.stringify(map) ?? "missing"}`,
-    );
-  }
-  for (const [name, file] of Object.entries(map)) {
-    if (typeof file !== "string" || file.includes("/") || file.includes("\\") || file === "..") {
-      throw new InteropError(
-        `Cannot read ${path} as weight_map["${name}"] must be the name of a file beside it: ` +
-          `current value is ${JSON.stringify(file)}`,
-      );
-    }
-  }
-  return new Map(Object.entries(map as Record<string, string>));
+/** What a file system and every program that lists it take for a plain name. */
+// deno-lint-ignore no-control-regex -- NUL ends a name where the system reads it
+const FILE_NAME = /^(?!\.{1,2}$)[^/\\\x00-\x1f\x7f]{1,255}$/;
+const NAME_RULE = "the name of a file beside it";
+
+const indexSchema = z.object({
+  weight_map: z.record(
+    z.string(),
+    z.string({ error: NAME_RULE }).regex(FILE_NAME, { error: NAME_RULE }),
+    { error: "a mapping from tensor names to files" },
+  ),
+}, { error: "a JSON object with weight_map" });
+
+/**
+ * The file of each tensor by the tensor's name, as the text of an index has them.
+ *
+ * @param path For messages.
+ */
+export function parseIndex(data: string | Uint8Array, path: string): Map<string, string> {
+  const { weight_map: map } = parseJson(data, indexSchema, indexFile(path));
+  return new Map(Object.entries(map));
+}
+
+function indexFile(path: string): JsonFile {
+  return {
+    path,
+    maxBytes: MAX_INDEX_BYTES,
+    fail: (message, { cause }) => new InteropError(message, { cause }),
+  };
 }
 
 function exists(path: string): boolean {

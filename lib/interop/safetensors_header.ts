@@ -7,6 +7,8 @@
  * @module
  */
 
+import { describeValue } from "../std/describe.ts";
+import { parseJsonValue } from "../std/json.ts";
 import { InteropError } from "./errors.ts";
 
 /** Bits of an element of each dtype, in the format's own order (the writer sorts by it, descending). */
@@ -78,22 +80,24 @@ export function tensorBytes(spec: TensorSpec): number {
   for (const size of spec.shape) {
     if (!Number.isSafeInteger(size) || size < 0) {
       throw new RangeError(
-        `Cannot size tensor "${spec.name}" as each dimension must be a whole number: ` +
-          `current value is [${spec.shape.join(", ")}]`,
+        `Cannot size tensor ${
+          describeValue(spec.name)
+        } as each dimension must be a whole number: ` +
+          `current value is ${shapeText(spec.shape)}`,
       );
     }
     bits *= empty ? 1 : size;
     if (!Number.isSafeInteger(bits)) {
       throw new RangeError(
-        `Cannot size tensor "${spec.name}" as it must have fewer than 2^53 bits: ` +
-          `current value is [${spec.shape.join(", ")}] of ${spec.dtype}`,
+        `Cannot size tensor ${describeValue(spec.name)} as it must have fewer than 2^53 bits: ` +
+          `current value is ${shapeText(spec.shape)} of ${spec.dtype}`,
       );
     }
   }
   if (empty) return 0;
   if (bits % 8 !== 0) {
     throw new RangeError(
-      `Cannot size tensor "${spec.name}" as its elements must fill whole bytes: ` +
+      `Cannot size tensor ${describeValue(spec.name)} as its elements must fill whole bytes: ` +
         `current value is ${bits} bits`,
     );
   }
@@ -213,12 +217,14 @@ export function parseHeader(
       const what = info.begin < previousEnd ? "overlap" : "hole";
       throw broken(
         path,
-        `tensor "${info.name}" must begin at byte ${previousEnd}, the end of ${previousName}`,
+        `tensor ${
+          describeValue(info.name)
+        } must begin at byte ${previousEnd}, the end of ${previousName}`,
         `${info.begin} (${what})`,
       );
     }
     previousEnd = info.end;
-    previousName = `tensor "${info.name}"`;
+    previousName = `tensor ${describeValue(info.name)}`;
   }
   if (previousEnd !== dataBytes) {
     const what = previousEnd > dataBytes ? "the file is cut off" : "bytes trail the last tensor";
@@ -242,12 +248,12 @@ function parseJson(json: Uint8Array, path: string): Record<string, unknown> {
   } catch {
     throw broken(path, `its header must be UTF-8`, "an invalid byte sequence");
   }
-  let root: unknown;
-  try {
-    root = JSON.parse(text);
-  } catch (error) {
-    throw broken(path, `its header must be JSON`, (error as Error).message);
-  }
+  const root = parseJsonValue(text, {
+    path: `the header of ${path}`,
+    maxBytes: MAX_HEADER_BYTES,
+    fail: (message, { cause }) => new InteropError(message, { cause }),
+    remedy: "fetch or save the file again",
+  });
   const duplicate = findDuplicateKey(text);
   if (duplicate !== null) {
     throw broken(path, `keys of its header must be unique`, `${duplicate} twice`);
@@ -257,35 +263,35 @@ function parseJson(json: Uint8Array, path: string): Record<string, unknown> {
 
 function parseMetadata(value: unknown, path: string): Record<string, string> {
   if (!isRecord(value) || !Object.values(value).every((item) => typeof item === "string")) {
-    throw broken(path, `"__metadata__" must map strings to strings`, JSON.stringify(value));
+    throw broken(path, `"__metadata__" must map strings to strings`, describeValue(value));
   }
   return value as Record<string, string>;
 }
 
 function parseTensor(name: string, value: unknown, path: string): TensorInfo {
   if (!isRecord(value)) {
-    throw broken(path, `tensor "${name}" must be an object`, JSON.stringify(value));
+    throw broken(path, `tensor ${describeValue(name)} must be an object`, describeValue(value));
   }
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== "string" || !Object.hasOwn(DTYPE_BITS, dtype)) {
     throw broken(
       path,
-      `tensor "${name}" must have a dtype of ${Object.keys(DTYPE_BITS).join(", ")}`,
-      `${JSON.stringify(dtype)}`,
+      `tensor ${describeValue(name)} must have a dtype of ${Object.keys(DTYPE_BITS).join(", ")}`,
+      describeValue(dtype),
     );
   }
   if (!isCounts(shape)) {
     throw broken(
       path,
-      `tensor "${name}" must have a shape of whole numbers`,
-      `${JSON.stringify(shape)}`,
+      `tensor ${describeValue(name)} must have a shape of whole numbers`,
+      describeValue(shape),
     );
   }
   if (!isCounts(offsets) || offsets.length !== 2 || offsets[1]! < offsets[0]!) {
     throw broken(
       path,
-      `tensor "${name}" must have data_offsets [begin, end] with begin <= end`,
-      `${JSON.stringify(offsets)}`,
+      `tensor ${describeValue(name)} must have data_offsets [begin, end] with begin <= end`,
+      describeValue(offsets),
     );
   }
   const [begin, end] = offsets as [number, number];
@@ -299,7 +305,7 @@ function parseTensor(name: string, value: unknown, path: string): TensorInfo {
   if (end - begin !== bytes) {
     throw broken(
       path,
-      `tensor "${name}" of ${dtype} [${shape.join(", ")}] must take ${bytes} bytes`,
+      `tensor ${describeValue(name)} of ${dtype} ${shapeText(shape)} must take ${bytes} bytes`,
       `${end - begin}`,
     );
   }
@@ -325,11 +331,16 @@ export function findDuplicateKey(json: string): string | null {
     else if (match[1] !== undefined) {
       const key = JSON.parse(text.slice(0, text.length - match[1].length)) as string;
       const scope = scopes.at(-1);
-      if (scope?.has(key)) return JSON.stringify(key);
+      if (scope?.has(key)) return describeValue(key);
       scope?.add(key);
     }
   }
   return null;
+}
+
+/** A shape as messages show it: `[20, 12]`. */
+export function shapeText(shape: readonly number[]): string {
+  return shape.length <= 8 ? `[${shape.join(", ")}]` : describeValue(shape);
 }
 
 function compareBytes(a: Uint8Array, b: Uint8Array): number {

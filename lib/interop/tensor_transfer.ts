@@ -5,9 +5,15 @@
  * @module
  */
 
+import { describeValue } from "../std/describe.ts";
 import { InteropError } from "./errors.ts";
 import { CHUNK_BYTES, type TensorReader, type TensorSink } from "./safetensors.ts";
-import { DTYPE_BITS, type SafetensorsDtype, type TensorSpec } from "./safetensors_header.ts";
+import {
+  DTYPE_BITS,
+  type SafetensorsDtype,
+  shapeText,
+  type TensorSpec,
+} from "./safetensors_header.ts";
 
 const SHOWN = 5; // names listed in a message
 const SHOWN_WHOLE = 3; // tensors whose difference is told
@@ -35,12 +41,14 @@ export function compareTensors(
       missing.push(name);
     } else if (!sameShape(tensor.shape, shape)) {
       problems.push(
-        `tensor "${name}" must have the shape [${shape.join(", ")}]: ` +
-          `current value is [${tensor.shape.join(", ")}]`,
+        `tensor ${describeValue(name)} must have the shape ${shapeText(shape)}: ` +
+          `current value is ${shapeText(tensor.shape)}`,
       );
     } else if (!accepts(tensor.dtype, dtype)) {
       problems.push(
-        `tensor "${name}" must be readable as ${dtype}: current value is ${tensor.dtype}`,
+        `tensor ${
+          describeValue(name)
+        } must be readable as ${dtype}: current value is ${tensor.dtype}`,
       );
     }
   }
@@ -158,6 +166,6 @@ function countOf(names: readonly string[]): string {
 }
 
 function listOf(names: readonly string[]): string {
-  const shown = names.slice(0, SHOWN).map((name) => `"${name}"`).join(", ");
+  const shown = names.slice(0, SHOWN).map((name) => describeValue(name)).join(", ");
   return names.length > SHOWN ? `${shown} and ${names.length - SHOWN} more` : shown;
 }

@@ -54,6 +54,25 @@ export interface BitNetConfigOptions {
   initStd?: number;
 }
 
+/**
+ * What each number of a model may be: far above every model there is, and so low that what is made from them, lists of
+ * tensors and sums of bytes, stays small and exact. Real numbers are those that float32 keeps apart from 0.
+ */
+export const MODEL_LIMITS = {
+  vocabSize: [1, 2 ** 24],
+  hiddenSize: [1, 2 ** 17],
+  numLayers: [1, 4096],
+  numHeads: [1, 2 ** 16],
+  numKvHeads: [1, 2 ** 16],
+  intermediateSize: [1, 2 ** 20],
+  maxSeqLen: [1, 2 ** 24],
+  ropeTheta: [1, 1e12],
+  rmsNormEps: [1e-12, 0.1],
+  initStd: [1e-6, 10],
+} as const satisfies Partial<
+  Record<keyof BitNetConfigOptions, readonly [min: number, max: number]>
+>;
+
 const MLP_MULTIPLE = 256; // llama.cpp's ternary blocks are 256 weights wide
 
 /** A validated, immutable model shape. Throws `RangeError` naming the field, its value and the rule. */
@@ -107,9 +126,12 @@ function validate(config: BitNetConfig): void {
   ] as const;
   for (const name of counts) {
     const value = config[name];
-    if (!Number.isSafeInteger(value) || value < 1) {
+    const [min, max] = MODEL_LIMITS[name];
+    if (!Number.isSafeInteger(value) || value < min || value > max) {
       throw new RangeError(
-        `Cannot build a model as ${name} must be a whole number above 0: current value is ${value}`,
+        `Cannot build a model as ${name} must be a whole number from ${min} to ${max}: current value is ${
+          describeValue(value)
+        }`,
       );
     }
   }
@@ -130,10 +152,11 @@ function validate(config: BitNetConfig): void {
     );
   }
   for (const name of ["ropeTheta", "rmsNormEps", "initStd"] as const) {
-    if (!(config[name] > 0 && Number.isFinite(config[name]))) {
+    const [min, max] = MODEL_LIMITS[name];
+    if (!(config[name] >= min && config[name] <= max)) {
       throw new RangeError(
-        `Cannot build a model as ${name} must be a positive number: current value is ${
-          config[name]
+        `Cannot build a model as ${name} must be a number from ${min} to ${max}: current value is ${
+          describeValue(config[name])
         }`,
       );
     }

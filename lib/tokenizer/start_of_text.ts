@@ -5,10 +5,11 @@
  */
 
 import { dirname, join } from "@std/path";
-import { EncodingError, readText } from "../std/text_file.ts";
+import * as z from "zod";
 import { describeValue } from "../std/describe.ts";
+import { type JsonFile, parseJson, readFileUpTo, wrongKey } from "../std/json.ts";
 import { TokenizerError } from "./errors.ts";
-import { isId, isObject } from "./tokenizer_json.ts";
+import { isId, isObject, tokenizerFile } from "./tokenizer_json.ts";
 
 /** Tokens that may stand before a text: what a token file's header has room for. */
 export const MOST_START_IDS = 8;
@@ -92,43 +93,50 @@ function wrong(
   );
 }
 
+/** Bytes of a tokenizer_config.json at most. */
+const MAX_CONFIG_BYTES = 64 * 2 ** 20;
+
+const configSchema = z.object({
+  add_bos_token: z.unknown().optional(),
+  bos_token: z.unknown().optional(),
+}, { error: "a JSON object" });
+
 /**
  * The token that the tokenizer_config.json beside a tokenizer.json wants before a text: its `bos_token` where `add_bos_token` is
  * true, null for none where that is false, `undefined` where nothing is said or there is no such file.
  *
  * Throws {@linkcode TokenizerError} where the file is no JSON object, or names no `bos_token` to add.
  */
-export async function startTokenBeside(path: string): Promise<string | null | undefined> {
-  const file = join(dirname(path), "tokenizer_config.json");
-  const fail = (what: string) =>
-    new TokenizerError(
-      `Cannot read ${file} as ${what}; repair it, or remove it to go by post_processor of ${path}`,
-      { file },
-    );
-  let text: string;
+export function startTokenBeside(path: string): string | null | undefined {
+  const file = configFile(join(dirname(path), "tokenizer_config.json"), path);
+  let bytes: Uint8Array;
   try {
-    text = await readText(file);
+    bytes = readFileUpTo(file);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
-    if (!(error instanceof EncodingError)) throw error;
-    throw fail(`it must be text in UTF-8: current value is ${error.found}`);
+    throw error;
   }
-  let config: unknown;
-  try {
-    config = JSON.parse(text);
-  } catch (error) {
-    throw fail(`it must be a JSON text: ${(error as Error).message}`);
-  }
-  if (!isObject(config)) {
-    throw fail(`it must hold a JSON object: current value is ${describeValue(config)}`);
-  }
-  const adds = config["add_bos_token"];
+  return parseStartToken(bytes, file);
+}
+
+/** As {@linkcode startTokenBeside}, from bytes that are already in memory. */
+export function parseStartToken(
+  bytes: Uint8Array,
+  file: JsonFile = configFile("tokenizer_config.json", "tokenizer.json"),
+): string | null | undefined {
+  const { add_bos_token: adds, bos_token: named } = parseJson(bytes, configSchema, file);
   if (adds === false) return null;
   if (adds !== true) return undefined;
-  const named = config["bos_token"];
   const token = isObject(named) ? named["content"] : named;
   if (typeof token === "string") return token;
-  throw fail(
-    `bos_token must be a token as add_bos_token is true: current value is ${describeValue(named)}`,
-  );
+  throw wrongKey(file, {
+    key: "bos_token",
+    rule: "a token as add_bos_token is true",
+    found: named,
+  });
+}
+
+function configFile(path: string, tokenizer: string): JsonFile {
+  const remedy = `repair it, or remove it to go by post_processor of ${tokenizer}`;
+  return tokenizerFile(path, remedy, MAX_CONFIG_BYTES);
 }

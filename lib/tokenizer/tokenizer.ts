@@ -10,12 +10,14 @@
 import { type NativeLibrary, openLibrary } from "../ffi/library.ts";
 import { withoutMark } from "../std/text_file.ts";
 import { TokenizerError } from "./errors.ts";
+import { describeValue } from "../std/describe.ts";
+import { readFileUpTo } from "../std/json.ts";
 import { hideSpecials, modelSpells } from "./hide_specials.ts";
 import { writeNativeSpec } from "./native_spec.ts";
 import { NativeTokenizer } from "./native_tokenizer.ts";
 import { PackageTokenizer } from "./package_tokenizer.ts";
 import { startIdsOf, startTokenBeside } from "./start_of_text.ts";
-import { parseTokenizerJson, planNative } from "./tokenizer_json.ts";
+import { parseTokenizerJson, planNative, tokenizerFile } from "./tokenizer_json.ts";
 import { readVocabulary } from "./vocabulary.ts";
 
 /** Ids of several documents, end to end. */
@@ -141,8 +143,9 @@ export async function loadTokenizer(
 ): Promise<Tokenizer> {
   let json: Uint8Array;
   try {
-    json = await Deno.readFile(path);
+    json = readFileUpTo(tokenizerFile(path, "give the path of a tokenizer.json"));
   } catch (error) {
+    if (error instanceof TokenizerError) throw error;
     const reason = error instanceof Deno.errors.NotFound
       ? "there is no such file"
       : error instanceof Error
@@ -153,7 +156,7 @@ export async function loadTokenizer(
       { file: path, cause: error },
     );
   }
-  const beside = "startToken" in options ? undefined : await startTokenBeside(path);
+  const beside = "startToken" in options ? undefined : startTokenBeside(path);
   return await create(json, path, {
     ...options,
     ...(beside !== undefined && { startToken: beside }),
@@ -183,7 +186,9 @@ async function create(
     const id = vocabulary.ids.get(name);
     if (id !== undefined) return id;
     throw new TokenizerError(
-      `Cannot use ${file} as ${key} must be a token of it: current value is "${name}"; give a token's exact name`,
+      `Cannot use ${file} as ${key} must be a token of it: current value is ${
+        describeValue(name)
+      }; give a token's exact name`,
       { file, key },
     );
   };

@@ -4,8 +4,9 @@
  * @module
  */
 
-import { decodeText, EncodingError, SAVE_AS_UTF8 } from "../std/text_file.ts";
+import * as z from "zod";
 import { describeValue } from "../std/describe.ts";
+import { type JsonFile, parseJson } from "../std/json.ts";
 import { TokenizerError } from "./errors.ts";
 
 /** One entry of `added_tokens`. */
@@ -69,62 +70,76 @@ export const SPLIT_PATTERNS: Readonly<Record<string, NativePlan["split"]>> = {
   ]: "o200k",
 };
 
+/** Bytes of a tokenizer.json at most; the largest published ones have some 40 million. */
+const MAX_BYTES = 256 * 2 ** 20;
+
+const STAGE = { error: "null or an object with a type" };
+const STAGES = { error: "a list of stages" };
+const flag = () => z.boolean({ error: "true or false" }).exactOptional();
+const ID = "an id below 2^31";
+
+const stageSchema: z.ZodType<StageJson> = z.lazy(() =>
+  z.looseObject({
+    type: z.string({ error: "a name" }),
+    normalizers: z.array(stageSchema, STAGES).optional(),
+    pretokenizers: z.array(stageSchema, STAGES).optional(),
+    decoders: z.array(stageSchema, STAGES).optional(),
+  }, STAGE)
+);
+
+const addedTokenSchema: z.ZodType<AddedTokenJson> = z.looseObject({
+  id: z.int({ error: ID }).min(0, { error: ID }).lt(2 ** 31, { error: ID }),
+  content: z.string({ error: "a text" }),
+  single_word: flag(),
+  lstrip: flag(),
+  rstrip: flag(),
+  normalized: flag(),
+  special: flag(),
+}, { error: "an object with a content and an id below 2^31" });
+
+/** Vocabulary and merges are looked at where they are read: a schema would copy them. */
+const tokenizerSchema = z.looseObject({
+  model: z.looseObject({}, { error: "an object" }),
+  added_tokens: z.array(addedTokenSchema, { error: "an array" }).nullish(),
+  normalizer: stageSchema.nullish(),
+  pre_tokenizer: stageSchema.nullish(),
+  decoder: stageSchema.nullish(),
+}, { error: "an object" });
+
+/** A file of a tokenizer, whose faults are {@linkcode TokenizerError}s. */
+export function tokenizerFile(
+  path: string,
+  remedy: string,
+  maxBytes: number = MAX_BYTES,
+): JsonFile {
+  return {
+    path,
+    maxBytes,
+    remedy,
+    fail: (message, { key, cause }) =>
+      new TokenizerError(message, { file: path, ...(key !== "" && { key }), cause }),
+  };
+}
+
 /**
  * Parses the bytes of a tokenizer.json.
  *
  * Throws {@linkcode TokenizerError} where they are no JSON or lack what every tokenizer.json has; `file` is for the message.
  */
 export function parseTokenizerJson(bytes: Uint8Array, file: string): TokenizerJson {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(decodeText(bytes, file));
-  } catch (error) {
-    const reason = error instanceof EncodingError
-      ? `current value is ${error.found}; ${SAVE_AS_UTF8}`
-      : (error as Error).message;
-    throw new TokenizerError(
-      `Cannot read ${file} as it must be a JSON text in UTF-8: ${reason}; give a Hugging Face tokenizer.json`,
-      { file, cause: error },
-    );
-  }
-  const fail = (key: string, rule: string, value: unknown): never => {
-    throw new TokenizerError(
-      `Cannot read ${file} as "${key}" must be ${rule}: current value is ${
-        describeValue(value)
-      }; ` +
-        "give a Hugging Face tokenizer.json",
-      { file, key },
-    );
-  };
-  if (!isObject(parsed)) return fail("(root)", "an object", parsed);
-  if (!isObject(parsed["model"])) return fail("model", "an object", parsed["model"]);
-  const stage = (key: string): StageJson | null => {
-    const value = parsed[key] ?? null;
-    if (value === null) return null;
-    if (isObject(value) && typeof value["type"] === "string") return value as StageJson;
-    return fail(key, "null or an object with a type", value);
-  };
-  const added = parsed["added_tokens"] ?? [];
-  if (!Array.isArray(added)) return fail("added_tokens", "an array", added);
-  added.forEach((token, i) => {
-    if (!isObject(token) || typeof token["content"] !== "string" || !isId(token["id"])) {
-      fail(`added_tokens[${i}]`, "an object with a content and an id below 2^31", token);
-    }
-  });
+  const remedy = "give a Hugging Face tokenizer.json";
+  const json = parseJson(bytes, tokenizerSchema, tokenizerFile(file, remedy));
+  const { type } = json.model;
   return {
-    added_tokens: added,
-    normalizer: stage("normalizer"),
-    pre_tokenizer: stage("pre_tokenizer"),
-    post_processor: parsed["post_processor"],
-    decoder: stage("decoder"),
+    added_tokens: json.added_tokens ?? [],
+    normalizer: json.normalizer ?? null,
+    pre_tokenizer: json.pre_tokenizer ?? null,
+    post_processor: json["post_processor"],
+    decoder: json.decoder ?? null,
     // Old files leave the model's type out; what has merges is BPE.
     model: {
-      ...parsed["model"],
-      type: typeof parsed["model"]["type"] === "string"
-        ? parsed["model"]["type"]
-        : "merges" in parsed["model"]
-        ? "BPE"
-        : "unknown",
+      ...json.model,
+      type: typeof type === "string" ? type : "merges" in json.model ? "BPE" : "unknown",
     },
   };
 }

@@ -47,7 +47,7 @@ export function readVocabulary(json: TokenizerJson, file: string): Vocabulary {
   const vocab = json.model["vocab"];
   const ids = new Map<string, number>();
   if (Array.isArray(vocab)) {
-    vocab.forEach((entry, id) => ids.set(String(Array.isArray(entry) ? entry[0] : entry), id));
+    vocab.forEach((entry, id) => ids.set(nameOfPair(entry, id, file), id));
   } else if (isObject(vocab)) {
     for (const [token, id] of Object.entries(vocab)) {
       if (!isId(id)) {
@@ -96,6 +96,18 @@ export function readVocabulary(json: TokenizerJson, file: string): Vocabulary {
   for (const id of modelIds) inModel[id] = 1;
   const literalIds = findLiterals(json, { ids, inModel });
   return { size, ids, inModel, names, specialIds, literalIds };
+}
+
+/** The name in an entry of Unigram's vocabulary. */
+function nameOfPair(entry: unknown, id: number, file: string): string {
+  if (Array.isArray(entry) && typeof entry[0] === "string") return entry[0];
+  const key = `model.vocab[${id}]`;
+  throw new TokenizerError(
+    `Cannot read ${file} as ${key} must be a token and its score: current value is ${
+      describeValue(entry)
+    }; repair the file or give another`,
+    { file, key },
+  );
 }
 
 /** Puts `added_tokens` into `ids`, which holds the model's; gives the ids of the special ones. */

@@ -4,13 +4,14 @@
  * @module
  */
 
-import { CheckpointError } from "../checkpoint/errors.ts";
+import { join } from "@std/path";
+import * as z from "zod";
+import { checkpointJson } from "../checkpoint/errors.ts";
+import { FILES } from "../checkpoint/layout.ts";
+import { MAX_STATE_BYTES } from "../checkpoint/state_json.ts";
 import type { SamplerState } from "../data/sampler.ts";
-import {
-  NEW_STABILITY_STATE,
-  parseStabilityState,
-  type StabilityState,
-} from "../stability/state.ts";
+import { NEW_STABILITY_STATE, stabilitySchema, type StabilityState } from "../stability/state.ts";
+import { checkShape, wholeNumber } from "../std/json.ts";
 
 /** Where a run stands after a step. */
 export interface LoopState {
@@ -28,19 +29,34 @@ export interface LoopState {
   readonly stability: StabilityState;
 }
 
-const COUNTS = ["step", "tokens", "updates", "skipped"] as const;
-const SAMPLER_COUNTS = ["seed", "epoch", "position", "windowCount"] as const;
+const loopSchema = z.object({
+  step: wholeNumber(),
+  tokens: wholeNumber(),
+  updates: wholeNumber(),
+  skipped: wholeNumber(),
+  sampler: z.object({
+    seed: wholeNumber(),
+    epoch: wholeNumber(),
+    position: wholeNumber(),
+    windowCount: wholeNumber({ min: 1 }),
+  }, { error: "an object" }),
+}, { error: "a JSON object" });
 
-/** Checks a state that came off the disk. Throws {@linkcode CheckpointError} naming the field. */
-export function parseLoopState(value: Record<string, unknown>, path: string): LoopState {
-  const counts = readCounts(value, COUNTS, path, "");
-  const sampler = value.sampler;
-  if (typeof sampler !== "object" || sampler === null) throw malformed(path, "sampler", sampler);
-  return {
-    ...counts,
-    sampler: readCounts(sampler as Record<string, unknown>, SAMPLER_COUNTS, path, "sampler."),
-    stability: readStability(value, path),
-  };
+const withStability = loopSchema.extend({ stability: stabilitySchema });
+/** A checkpoint of an earlier version has no more than the number of skips. */
+const withoutStability = loopSchema.extend({ consecutiveSkips: wholeNumber() });
+
+/**
+ * Checks a state that came off the disk. Throws {@linkcode CheckpointError} naming the field.
+ *
+ * @param folder The checkpoint's.
+ */
+export function parseLoopState(value: unknown, folder: string): LoopState {
+  const file = checkpointJson(join(folder, FILES.state), { maxBytes: MAX_STATE_BYTES });
+  const state = value as { stability?: unknown } | null;
+  if (state?.stability !== undefined) return checkShape(value, withStability, file);
+  const { consecutiveSkips, ...rest } = checkShape(value, withoutStability, file);
+  return { ...rest, stability: { ...NEW_STABILITY_STATE, consecutiveSkips } };
 }
 
 /** Windows of data taken since the run began, left out ones among them. */
@@ -56,45 +72,4 @@ export function samplerAt(window: number, { seed, windowCount }: SamplerState): 
     position: window % windowCount,
     windowCount,
   };
-}
-
-/** A checkpoint of an earlier version has no more than the number of skips. */
-function readStability(value: Record<string, unknown>, path: string): StabilityState {
-  if (value.stability === undefined) {
-    return { ...NEW_STABILITY_STATE, ...readCounts(value, ["consecutiveSkips"], path, "") };
-  }
-  return parseStabilityState(
-    value.stability,
-    (field, rule, found) =>
-      new CheckpointError(
-        `Cannot resume from ${path} as ${field} of its trainer state must be ${rule}: current value is ${
-          JSON.stringify(found) ?? "missing"
-        }`,
-      ),
-  );
-}
-
-function readCounts<Name extends string>(
-  value: Record<string, unknown>,
-  names: readonly Name[],
-  path: string,
-  prefix: string,
-): Record<Name, number> {
-  const counts = {} as Record<Name, number>;
-  for (const name of names) {
-    const count = value[name];
-    if (typeof count !== "number" || !Number.isSafeInteger(count) || count < 0) {
-      throw malformed(path, prefix + name, count);
-    }
-    counts[name] = count;
-  }
-  return counts;
-}
-
-function malformed(path: string, field: string, value: unknown): CheckpointError {
-  return new CheckpointError(
-    `Cannot resume from ${path} as ${field} of its trainer state must be a whole number: current value is ${
-      JSON.stringify(value) ?? "missing"
-    }`,
-  );
 }

@@ -39,6 +39,8 @@ export class RunCheckpoints {
   readonly #ownParameters: readonly OwnParameter[];
   readonly #data: RunData;
   #failure: string | null = null;
+  /** Steps whose checkpoints are void, but still there as none could be saved since. */
+  #void: { readonly from: number; readonly to: number } | null = null;
 
   constructor(
     config: RunConfig,
@@ -64,7 +66,7 @@ export class RunCheckpoints {
     this.#data = parts.data;
   }
 
-  /** Why the last one could not be written; null where it was. */
+  /** Why the last one could not be written, or is not safe; null where it is. */
   get failure(): string | null {
     return this.#failure;
   }
@@ -77,6 +79,12 @@ export class RunCheckpoints {
     const { tensors, undone, damaged = null } = kept;
     const data = damaged === null ? this.#data : withoutHashOf(damaged, this.#data);
     const record = { type: "checkpoint", step: state.step } as const;
+    if (undone !== undefined) {
+      this.#void = {
+        from: Math.min(undone.from, this.#void?.from ?? undone.from),
+        to: Math.max(undone.to, this.#void?.to ?? undone.to),
+      };
+    }
     let saved: SavedCheckpoint;
     try {
       saved = await this.#save({ ...state, data }, tensors);
@@ -87,14 +95,18 @@ export class RunCheckpoints {
       this.#observer.warn(`${message}; training goes on`);
       return null;
     }
-    this.#failure = null;
-    const { path, ms, bytes } = saved;
-    if (undone !== undefined) {
-      await this.#survive(() => discardCheckpoints(runFolder(this.#config), undone));
+    const { path, ms, bytes, unsafe } = saved;
+    this.#failure = unsafe;
+    const range = this.#void;
+    if (range !== null) {
+      this.#void = null;
+      const but = state.step;
+      await this.#survive(() => discardCheckpoints(runFolder(this.#config), { ...range, but }));
     }
     // From here on a resumed run goes on from it: older steps with higher numbers are gone.
     this.#observer.record({ ...record, path, write_ms: ms, size_bytes: bytes, error: null });
-    await this.#survive(() => this.#tidy(saved, state));
+    if (unsafe === null) await this.#survive(() => this.#tidy(saved, state));
+    else this.#observer.warn(unsafe); // older ones stay
     return path;
   }
 

@@ -16,11 +16,12 @@ const MEMORY_SHARE = 0.5;
 
 /** Snapshots by step. Buffers are taken when they are first needed, and used again. */
 export class SnapshotRing {
-  /** Snapshots that it holds at most. */
+  /** Snapshots that it holds at most, besides pinned ones. */
   readonly capacity: number;
   readonly #tensors: readonly CopiedTensor[];
   readonly #copies = new Map<number, Uint8Array<ArrayBuffer>[]>();
   readonly #free: Uint8Array<ArrayBuffer>[][] = [];
+  readonly #pinned = new Set<number>();
 
   /** `tensors`: all that the steps change. */
   constructor(tensors: readonly CopiedTensor[], options: { capacity: number }) {
@@ -30,7 +31,11 @@ export class SnapshotRing {
 
   /** Bytes of host memory that it may take. */
   get bytes(): number {
-    return this.capacity * this.#tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+    return this.capacity * this.#copyBytes;
+  }
+
+  get #copyBytes(): number {
+    return this.#tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
   }
 
   /** Whether it holds the snapshot of a step. */
@@ -42,7 +47,34 @@ export class SnapshotRing {
   take(step: number): void {
     if (this.capacity === 0) return;
     this.#release(step);
-    if (this.#copies.size === this.capacity) this.#release(Math.min(...this.#copies.keys()));
+    const free = [...this.#copies.keys()].filter((other) => !this.#pinned.has(other));
+    if (free.length >= this.capacity) this.#release(Math.min(...free));
+    this.#copy(step);
+  }
+
+  /**
+   * Holds the copy of a step until {@linkcode retain} or {@linkcode unpin} lets it go, beyond the capacity; one that is not
+   * there yet is taken of where the run stands.
+   *
+   * @param availableBytes Of the host; null where that isn't known.
+   * @returns Whether there was memory for it.
+   */
+  pin(step: number, availableBytes: number | null): boolean {
+    if (!this.has(step)) {
+      const fits = availableBytes === null || this.#copyBytes <= MEMORY_SHARE * availableBytes;
+      if (this.#free.length === 0 && !fits) return false;
+      this.#copy(step);
+    }
+    this.#pinned.add(step);
+    return true;
+  }
+
+  /** Lets a copy go that was pinned. */
+  unpin(step: number): void {
+    if (this.#pinned.has(step)) this.#release(step);
+  }
+
+  #copy(step: number): void {
     const copy = this.#free.pop() ??
       this.#tensors.map((tensor) => new Uint8Array(tensorBytes(tensor)));
     for (const [index, tensor] of this.#tensors.entries()) tensor.read(copy[index]!, 0);
@@ -67,7 +99,8 @@ export class SnapshotRing {
     const copy = this.#copies.get(step);
     if (copy === undefined) return;
     this.#copies.delete(step);
-    this.#free.push(copy);
+    const pinned = this.#pinned.delete(step);
+    if (!pinned || this.#free.length < this.capacity) this.#free.push(copy);
   }
 }
 

@@ -130,9 +130,29 @@ export class StabilityGuard {
   }
 
   /** Notes that a checkpoint with such a state is on disk. */
-  savedCheckpoint(state: StabilityState): void {
+  savedCheckpoint(state: StabilityState, step: number): void {
+    this.#policy.adopt(state);
+    this.#ring.unpin(step);
+    this.#ring.retain(this.#steps());
+  }
+
+  /**
+   * Notes that a checkpoint with such a state could not be written. A copy in memory stands for it, so that what is decided
+   * later is what it would have been; where there is no memory for one, the snapshots from before stay.
+   *
+   * @returns Whether a copy stands for it.
+   */
+  missedCheckpoint(state: StabilityState, step: number): boolean {
+    if (!this.#ring.pin(step, hostMemory()?.available ?? null)) {
+      this.#observer.warn(
+        `There is no host memory for a copy in the place of the checkpoint of step ${step}: a rollback before the next one ` +
+          "may go further back than it would have",
+      );
+      return false;
+    }
     this.#policy.adopt(state);
     this.#ring.retain(this.#steps());
+    return true;
   }
 
   /** Brings back the first of the decision's snapshots that can be; null where none can. */

@@ -75,7 +75,7 @@ export interface RunResult {
   readonly state: LoopState;
   /** Checkpoint of the last step; null where none was due or it could not be written. */
   readonly checkpoint: string | null;
-  /** Why the checkpoint of the last step could not be written; null where it was, or none was due. */
+  /** Why the checkpoint of the last step could not be written, or is not safe; null where it is, or none was due. */
   readonly unsaved: string | null;
 }
 
@@ -308,7 +308,7 @@ export class Trainer implements Disposable {
           `${step} before you build on it; if it is of no use, train anew, or on from an earlier checkpoint, with a lower optimizer.lr`,
       );
     }
-    const unsaved = saved === null && saves ? this.#checkpoints.failure : null;
+    const unsaved = saves ? this.#checkpoints.failure : null;
     return { ended, state: this.#state, checkpoint: saved, unsaved };
   }
 
@@ -437,10 +437,9 @@ export class Trainer implements Disposable {
     const stability = this.#guard.stateOfCheckpoint(point);
     const state = { ...this.#state, updates: point.updates, stability };
     const path = await this.#checkpoints.keep(state, { tensors: this.#tensors(), ...options });
-    if (path !== null) {
-      this.#guard.savedCheckpoint(stability);
-      this.#state = state;
-    }
+    if (path !== null) this.#guard.savedCheckpoint(stability, point.step);
+    else if (!this.#guard.missedCheckpoint(stability, point.step)) return null;
+    this.#state = state;
     return path;
   }
 

@@ -33,6 +33,32 @@ Deno.test("findLatest() passes over what does not verify and says why", async ()
   });
 });
 
+for (
+  const [what, change] of [
+    ["is no JSON", () => "{"],
+    ["is null", () => "null"],
+    ["is a list of files", (text) => text.replace(/"files": \{/, '"files": [{}], "f": {')],
+    ["has an entry that is null", (text) => text.replace(/\{\s*"bytes"[^}]*\}/, "null")],
+    ["has a digest that is no text", (text) => text.replace(/"[0-9a-f]{64}"/, '{"toString":1}')],
+    ["has NUL in a name", (text) => text.replace('"config.json"', '"a\\u0000b"')],
+    ["nests without end", () => "[".repeat(100_000)],
+    ["is not UTF-8", () => "\xff"],
+  ] satisfies [string, (text: string) => string][]
+) {
+  Deno.test(`findLatest() passes over a checkpoint whose checksums.json ${what}`, async () => {
+    await withSteps([10, 20], async (run) => {
+      const newest = join(run, "step_0000020");
+      const file = join(newest, "checksums.json");
+      const text = change(Deno.readTextFileSync(file));
+      Deno.writeFileSync(file, Uint8Array.from(text, (letter) => letter.charCodeAt(0)));
+      const found = (await findLatest(run))!;
+      assertEquals(found.path, join(run, "step_0000010"));
+      assertEquals(found.passedOver.map(({ path }) => path), [newest]);
+      assertStringIncludes(found.passedOver[0]!.reason, "checksums.json");
+    });
+  });
+}
+
 Deno.test("findLatest() throws when no checkpoint verifies, naming each", async () => {
   await withSteps([10, 20], async (run) => {
     Deno.removeSync(join(run, "step_0000010", "config.yaml"));

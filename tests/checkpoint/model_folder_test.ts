@@ -59,7 +59,7 @@ Deno.test("openModelFolder() takes a config.json with a byte order mark, and ref
     await assertRejects(
       () => openModelFolder(folder),
       CheckpointError,
-      `Cannot read ${config} as it must be text in UTF-8: current value is text in UTF-16`,
+      `Cannot read ${config} as it must be JSON in UTF-8: current value is text in UTF-16`,
     );
   });
 });

@@ -185,6 +185,18 @@ const FORGED: [string, string, [string, string], string][] = [
   ],
   ["the state is no JSON", "trainer_state.json", ["{", "["], "trainer_state.json"],
   ["the state has no step", "trainer_state.json", [`"step"`, `"stop"`], "step must be"],
+  [
+    "the state has a bigint that is none",
+    "trainer_state.json",
+    [`"tokens": 448`, `"tokens": {"$bigint": {"toString": 1}}`],
+    "trainer_state.json",
+  ],
+  [
+    "the state nests without end",
+    "trainer_state.json",
+    [`"tokens": 448`, `"tokens": ${"[".repeat(50_000)}${"]".repeat(50_000)}`],
+    "levels",
+  ],
   ["the state has half a step", "trainer_state.json", [`"step": 7`, `"step": 7.5`], "7.5"],
 ];
 

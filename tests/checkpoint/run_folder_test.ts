@@ -1,8 +1,10 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { CheckpointError } from "../../lib/checkpoint/errors.ts";
+import { findLatest } from "../../lib/checkpoint/find.ts";
 import { holdRunFolder } from "../../lib/checkpoint/run_folder.ts";
-import { namesIn, withFolder } from "./support.ts";
+import { saveCheckpoint } from "../../lib/checkpoint/save.ts";
+import { contentOf, namesIn, withFolder } from "./support.ts";
 
 Deno.test("holdRunFolder() leaves nothing behind when nothing was written, and only that when something was", () =>
   withFolder((folder) => {
@@ -57,4 +59,39 @@ Deno.test("holdRunFolder() holds the file that others find when a training ends 
       Deno.openSync = open;
     }
     return Promise.resolve();
+  }));
+
+/** Runs `body` in a folder whose disk fails to lock. */
+function withoutLocks(body: (folder: string) => unknown): Promise<void> {
+  return withFolder(async (folder) => {
+    const { tryLockSync } = Deno.FsFile.prototype;
+    Deno.FsFile.prototype.tryLockSync = () => {
+      throw new Error("Input/output error (os error 5)");
+    };
+    try {
+      await body(folder);
+    } finally {
+      Deno.FsFile.prototype.tryLockSync = tryLockSync;
+    }
+  });
+}
+
+Deno.test("holdRunFolder() names the file that could not be locked", () =>
+  withoutLocks((folder) => {
+    const lock = join(folder, ".running");
+    assertThrows(() => holdRunFolder(folder), CheckpointError, `(os error 5): lock '${lock}'`);
+  }));
+
+Deno.test("saveCheckpoint() names the file that could not be locked", () =>
+  withoutLocks(async (folder) => {
+    const lock = join(folder, ".lock");
+    const save = () => saveCheckpoint(folder, contentOf(1));
+    await assertRejects(save, CheckpointError, `(os error 5): lock '${lock}'`);
+  }));
+
+Deno.test("findLatest() names the file that could not be locked", () =>
+  withoutLocks(async (folder) => {
+    Deno.mkdirSync(join(folder, ".tmp-step_0000020-4711"));
+    const lock = join(folder, ".lock");
+    await assertRejects(() => findLatest(folder), CheckpointError, `(os error 5): lock '${lock}'`);
   }));

@@ -508,3 +508,35 @@ Deno.test("ConfigError lists the first faults of very many", () => {
   assertEquals(issues.length, 999);
   assertEquals(message.split("\n").length, 52);
 });
+
+for (
+  const [key, value] of [
+    ["model.num_layers", 2e9],
+    ["model.vocab_size", 2e9],
+    ["model.hidden_size", 2e9],
+    ["model.max_seq_len", 2e9],
+    ["training.steps", 2e12],
+    ["training.batch_sequences", 2e9],
+    ["stability.outlier_window", 2e9],
+    ["stability.snapshots", 2e9],
+    ["checkpoint.keep_last", 2e15],
+    ["logging.samples.max_tokens", 2e9],
+  ] as const
+) {
+  Deno.test(`parseRunConfig() refuses ${key} ${value}, which promises what no machine has`, () => {
+    assertStringIncludes(lineAbout(key, MINIMAL, [`${key}=${value}`]), `, got ${value}`);
+  });
+}
+
+Deno.test("parseRunConfig() refuses more tokens than a checkpoint counts exactly", () => {
+  const line = lineAbout("training.steps", MINIMAL, [
+    "training.steps=1e12",
+    "training.batch_sequences=16777216",
+  ]);
+  assertStringIncludes(line, "a run of at most 9007199254740991 tokens");
+});
+
+Deno.test("parseRunConfig() refuses a path with NUL", () => {
+  const line = lineAbout("data.validation", MINIMAL, ['data.validation="a\\0b"']);
+  assertStringIncludes(line, "the path of a file, without NUL");
+});

@@ -69,7 +69,7 @@ for (
     ],
     [
       "training.micro_batch=0b1",
-      'training.micro_batch: expected auto or a whole number of at least 1, got "0b1"; write',
+      'training.micro_batch: expected auto or a whole number from 1 to 16777216, got "0b1"; write',
     ],
     ["logging.prometheus=010", "logging.prometheus: expected a port from 0 to 65535"],
   ] as const

@@ -135,7 +135,14 @@ const BITNET = {
 
 const REFUSED: [string, Record<string, unknown>, string][] = [
   ["another architecture", { model_type: "llama" }, "model_type"],
-  ["a string for a number", { hidden_size: "24" }, `hidden_size must be a whole number above 0`],
+  ["layers by the billion", { num_hidden_layers: 2e9 }, "num_hidden_layers must be"],
+  ["a vocabulary by the billion", { vocab_size: 2e9 }, "vocab_size must be"],
+  ["deviations that float32 takes for 0", { initializer_range: 1e-300 }, "initializer_range"],
+  [
+    "a string for a number",
+    { hidden_size: "24" },
+    `hidden_size must be a whole number from 1 to 131072`,
+  ],
   ["no hidden_size", { hidden_size: undefined }, "hidden_size"],
   ["no layers", { num_hidden_layers: 0 }, "num_hidden_layers"],
   ["heads that do not divide", { num_attention_heads: 5, head_dim: null }, "numHeads must divide"],
@@ -184,7 +191,7 @@ for (const [what, change, message] of REFUSED) {
 
 Deno.test("parseHuggingFaceConfig() throws when the text is no JSON object", () => {
   assertThrows(() => parseHuggingFaceConfig("{", "c"), InteropError, "must be JSON");
-  assertThrows(() => parseHuggingFaceConfig("[]", "c"), InteropError, "an array");
+  assertThrows(() => parseHuggingFaceConfig("[]", "c"), InteropError, "current value is []");
   assertThrows(() => parseHuggingFaceConfig("null", "c"), InteropError, "null");
 });
 

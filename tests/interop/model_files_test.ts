@@ -106,6 +106,9 @@ const REFUSED: [string, Record<string, Record<string, number>>, unknown, string]
     `no entry for "b"`,
   ],
   ["the index leaves the folder", SHARDS, { weight_map: { a: "../m-1.safetensors" } }, "beside it"],
+  ["a shard has NUL in its name", SHARDS, { weight_map: { a: "m\0.safetensors" } }, "beside it"],
+  ["a shard has no name", SHARDS, { weight_map: { a: "" } }, "beside it"],
+  ["a shard is a number", SHARDS, { weight_map: { a: { toString: 1 } } }, "beside it"],
   ["the index has no map", SHARDS, { metadata: {} }, "weight_map"],
   ["the index is a list", SHARDS, [], "weight_map"],
 ];

@@ -7,3 +7,8 @@ for (const record of [RUN, STEP, VALIDATION, CHECKPOINT, ROLLBACK, MACHINE]) {
     assertEquals(decodeRecord(encodeRecord(record)), record);
   });
 }
+
+Deno.test("decodeRecord() gives null for a type that is no text", () => {
+  assertEquals(decodeRecord('{"type":{"toString":1},"step":1}'), null);
+  assertEquals(decodeRecord('{"type":["step"],"step":1}'), null);
+});

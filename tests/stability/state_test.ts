@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { parseStabilityState, type StabilityState } from "../../lib/stability/state.ts";
+import type { StabilityState } from "../../lib/stability/state.ts";
 import { through } from "./support.ts";
 
 const DETECTORS = { lossEma: { value: 2.5, count: 9 }, losses: [2, 3], gradNorms: [] };
@@ -26,7 +26,7 @@ const STATE: StabilityState = {
   skippedData: [{ from: 40, to: 72 }],
 };
 
-Deno.test("parseStabilityState() reads what JSON kept", () => {
+Deno.test("stabilitySchema takes what JSON kept", () => {
   assertEquals(through(STATE), STATE);
   assertEquals(through({ ...STATE, recovery: null }).recovery, null);
 });
@@ -43,37 +43,53 @@ function broken(path: string, value: unknown): unknown {
 
 for (
   const [path, value, message] of [
-    ["version", 2, "stability.version must be 1, the one this program knows: 2"],
-    ["detectors", null, "stability.detectors must be an object: null"],
+    ["version", 2, "stability.version must be 1, the one this program knows: current value is 2"],
+    ["detectors", null, "stability.detectors must be an object: current value is null"],
     [
       "detectors.lossEma.value",
       "3",
-      "stability.detectors.lossEma.value must be a finite number: 3",
+      'stability.detectors.lossEma.value must be a finite number: current value is "3"',
     ],
-    ["detectors.losses", [1, null], "stability.detectors.losses must be a list of finite numbers"],
-    ["consecutiveSkips", -1, "stability.consecutiveSkips must be a whole number: -1"],
-    ["snapshots", {}, "stability.snapshots must be a list: [object Object]"],
-    ["snapshots.0.window", 1.5, "stability.snapshots[0].window must be a whole number: 1.5"],
-    ["snapshots.0.disk", 1, "stability.snapshots[0].disk must be true or false: 1"],
-    ["recovery.factor", 0, "stability.recovery.factor must be a number above 0 and up to 1: 0"],
-    ["recovery", undefined, "stability.recovery must be an object: undefined"],
-    ["rollbacks", [NaN], "stability.rollbacks must be a list of whole numbers: NaN"],
+    [
+      "detectors.losses",
+      [1, null],
+      "stability.detectors.losses[1] must be a list of finite numbers",
+    ],
+    [
+      "consecutiveSkips",
+      -1,
+      "stability.consecutiveSkips must be a whole number: current value is -1",
+    ],
+    ["snapshots", {}, "stability.snapshots must be a list: current value is {}"],
+    [
+      "snapshots.0.window",
+      1.5,
+      "stability.snapshots[0].window must be a whole number: current value is 1.5",
+    ],
+    [
+      "snapshots.0.disk",
+      1,
+      "stability.snapshots[0].disk must be true or false: current value is 1",
+    ],
+    [
+      "recovery.factor",
+      0,
+      "stability.recovery.factor must be a number above 0 and up to 1: current value is 0",
+    ],
+    ["recovery", undefined, "stability.recovery must be an object: current value is nothing"],
+    [
+      "rollbacks",
+      [NaN],
+      "stability.rollbacks[0] must be a list of whole numbers: current value is null",
+    ],
     [
       "skippedData.0.to",
       undefined,
-      "stability.skippedData[0].to must be a whole number: undefined",
+      "stability.skippedData[0].to must be a whole number: current value is nothing",
     ],
   ] as const
 ) {
-  Deno.test(`parseStabilityState() names ${path} when it is ${JSON.stringify(value)}`, () => {
-    assertThrows(
-      () =>
-        parseStabilityState(
-          broken(path, value),
-          (field, rule, found) => new Error(`${field} must be ${rule}: ${found}`),
-        ),
-      Error,
-      message,
-    );
+  Deno.test(`stabilitySchema names ${path} when it is ${JSON.stringify(value)}`, () => {
+    assertThrows(() => through(broken(path, value)), Error, message);
   });
 }

@@ -1,10 +1,12 @@
 /** A run without a network: a policy, a trace of losses, and what a trainer does with the decisions. */
 
+import * as z from "zod";
 import type { StabilityEvent } from "../../lib/metrics/records.ts";
 import type { StepNumbers } from "../../lib/stability/detectors.ts";
 import type { StabilityConfig } from "../../lib/stability/options.ts";
 import { type RollbackDecision, StabilityPolicy } from "../../lib/stability/policy.ts";
-import { parseStabilityState, type StabilityState } from "../../lib/stability/state.ts";
+import { stabilitySchema, type StabilityState } from "../../lib/stability/state.ts";
+import { parseJson } from "../../lib/std/json.ts";
 
 /** Small numbers, so that traces are short. */
 export const CONFIG: StabilityConfig = {
@@ -77,11 +79,13 @@ interface Saved {
 
 const SMOOTH: StepNumbers = { loss: 3, gradNorm: 0.5 };
 
-export function through(state: StabilityState): StabilityState {
-  return parseStabilityState(
-    JSON.parse(JSON.stringify(state)),
-    (field, rule, value) => new Error(`${field} must be ${rule}: ${value}`),
-  );
+/** The state as a checkpoint gives it back, or the error of its first wrong field. */
+export function through(state: unknown): StabilityState {
+  return parseJson(JSON.stringify({ stability: state }), z.object({ stability: stabilitySchema }), {
+    path: "trainer_state.json",
+    maxBytes: 1e6,
+    fail: (message) => new Error(message),
+  }).stability;
 }
 
 export function simulate(options: SimulationOptions): Simulation {

@@ -98,7 +98,7 @@ const WRITTEN: Written[] = [
     name: "tokenizer_config.json",
     what: "a tokenizer_config.json",
     text: '{"add_bos_token": true, "bos_token": "<s>"}',
-    read: (path) => startTokenBeside(join(path, "..", "tokenizer.json")),
+    read: (path) => Promise.resolve(startTokenBeside(join(path, "..", "tokenizer.json"))),
   },
 ];
 

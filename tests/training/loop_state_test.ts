@@ -26,7 +26,7 @@ Deno.test("parseLoopState() names a field of stability that is wrong", () => {
   assertThrows(
     () => parseLoopState({ ...STATE, stability }, "step_5"),
     CheckpointError,
-    "Cannot resume from step_5 as stability.undone of its trainer state must be a whole number: current value is -1",
+    "Cannot read step_5/trainer_state.json as stability.undone must be a whole number: current value is -1",
   );
 });
 

@@ -80,6 +80,41 @@ Deno.test("take() keeps nothing when there is room for none", () => {
   assertEquals(ring.has(10), false);
 });
 
+Deno.test("pin() holds a copy beyond the capacity until it is not asked for", () => {
+  const a = tensor();
+  const ring = new SnapshotRing([a], { capacity: 1 });
+  a.values = [1, 1, 1];
+  assertEquals(ring.pin(10, null), true);
+  for (const step of [20, 30]) {
+    a.values = [step, step, step];
+    ring.take(step);
+  }
+  assertEquals([10, 20, 30].map((step) => ring.has(step)), [true, false, true]);
+  ring.restore(10);
+  assertEquals(a.values, [1, 1, 1]);
+  ring.retain([30]);
+  assertEquals([10, 30].map((step) => ring.has(step)), [false, true]);
+});
+
+Deno.test("pin() keeps the copy that there is", () => {
+  const a = tensor();
+  const ring = new SnapshotRing([a], { capacity: 1 });
+  a.values = [1, 2, 3];
+  ring.take(10);
+  a.values = [9, 9, 9];
+  assertEquals(ring.pin(10, 0), true);
+  ring.restore(10);
+  assertEquals(a.values, [1, 2, 3]);
+  ring.unpin(10);
+  assertEquals(ring.has(10), false);
+});
+
+Deno.test("pin() takes no copy when the host has no memory for it", () => {
+  const ring = new SnapshotRing([tensor()], { capacity: 0 });
+  assertEquals([ring.pin(10, 5), ring.has(10)], [false, false]);
+  assertEquals([ring.pin(10, 6), ring.has(10)], [true, true]);
+});
+
 Deno.test("restore() refuses a step that it does not hold", () => {
   assertThrows(() => new SnapshotRing([], { capacity: 1 }).restore(3), RangeError, "step 3");
 });
