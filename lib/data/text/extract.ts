@@ -4,6 +4,7 @@
  * @module
  */
 import { findInvalidUtf8, repairUtf8 } from "../../tokenizer/utf8.ts";
+import { cutText, type TextCut } from "./text_cut.ts";
 import type { Piece, WorkUnit } from "./work_units.ts";
 
 /** What becomes of text that is no valid UTF-8. */
@@ -48,8 +49,12 @@ export interface ExtractOptions {
   /** Field of a JSON line that holds the text. */
   textField: string;
   invalidUtf8: InvalidUtf8;
+  /** Where a long text may be cut. */
+  cut: TextCut;
 }
 
+/** Bytes of a part, as of a unit of a text file. */
+const PART_BYTES = 1 << 20;
 const NEWLINE = 10;
 const encoder = new TextEncoder();
 
@@ -122,7 +127,8 @@ class Extraction implements Extracted {
         return;
       }
       if (!Object.hasOwn(record, textField)) {
-        const keys = Object.keys(record).slice(0, 8).map((key) => JSON.stringify(key)).join(", ");
+        const keys = Object.keys(record).slice(0, 8)
+          .map((key) => JSON.stringify(key.length > 40 ? `${key.slice(0, 40)}…` : key)).join(", ");
         this.#reject(place, `has no field "${textField}", only ${keys || "none"}`);
         return;
       }
@@ -160,7 +166,14 @@ class Extraction implements Extracted {
       return;
     }
     this.textBytes += part.bytes.length;
-    this.parts.push(part);
+    let { bytes, first } = part;
+    while (bytes.length >= PART_BYTES + 4) {
+      const length = cutText(bytes.subarray(0, PART_BYTES + 4), this.#options.cut);
+      this.parts.push({ ...part, bytes: bytes.subarray(0, length), first, last: false });
+      bytes = bytes.subarray(length);
+      first = false;
+    }
+    this.parts.push({ ...part, bytes, first });
   }
 
   #reject(place: { file: number; place: string }, message: string): void {
