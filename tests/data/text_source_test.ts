@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { DataError } from "../../lib/data/errors.ts";
+import { extractText } from "../../lib/data/text/extract.ts";
 import { findSourceFiles } from "../../lib/data/text/source_files.ts";
 import { ZstdFrameSplitter } from "../../lib/data/text/zstd_frames.ts";
 import { workUnits } from "../../lib/data/text/work_units.ts";
@@ -390,7 +391,71 @@ Deno.test("workUnits() reports a JSON line that is too long and goes on behind i
       unitBytes: 1000,
       maxLineBytes: 300_000,
     });
-    assertEquals([texts, problems], [["a", "c"], ["line 2: is longer than 300000 bytes"]]);
+    assertEquals([texts, problems], [["a", "c"], [
+      "line 2: is longer than the 300000 bytes that a line may have",
+    ]]);
+  }));
+
+Deno.test("workUnits() takes a JSON line of just the most bytes and none of one more", () =>
+  inFolder(async (folder) => {
+    const line = (bytes: number, mark: string) => `{"text":"${mark.repeat(bytes - 11)}"}`;
+    // The first one is all of the file, the second begins where lines are held that a unit will take.
+    for (const before of [[], ["x", "y"]]) {
+      const lines = [300_000, 300_001, 300_000].map((bytes, i) => line(bytes, "abc"[i]!));
+      const start = before.map((mark) => line(12, mark));
+      Deno.writeTextFileSync(`${folder}/a.jsonl`, [...start, ...lines, line(12, "z")].join("\n"));
+      const { texts, problems } = await readDocuments(folder, { maxLineBytes: 300_000 });
+      const marks = texts.map((text) => text[0]).join("");
+      assertEquals(marks, `${before.join("")}acz`);
+      assertEquals(problems.map((text) => text.split(":")[0]), [`line ${before.length + 2}`]);
+    }
+  }));
+
+Deno.test("workUnits() looks at each byte of a long line a few times at most", () =>
+  inFolder(async (folder) => {
+    const bytes = 8 << 20;
+    Deno.writeTextFileSync(`${folder}/a.jsonl`, `{"text":"${"a".repeat(bytes)}"}\n`);
+    const prototype = Object.getPrototypeOf(Uint8Array.prototype);
+    const { indexOf, lastIndexOf } = prototype;
+    let searched = 0;
+    const counting = (search: typeof indexOf) =>
+      function (this: Uint8Array, ...args: unknown[]) {
+        searched += this.length;
+        return search.apply(this, args);
+      };
+    try {
+      Object.assign(prototype, {
+        indexOf: counting(indexOf),
+        lastIndexOf: counting(lastIndexOf),
+      });
+      const { texts } = await readDocuments(folder);
+      assertEquals(texts.map(({ length }) => length), [bytes]);
+    } finally {
+      Object.assign(prototype, { indexOf, lastIndexOf });
+    }
+    assert(searched < 10 * bytes, `${searched} bytes were searched`);
+  }));
+
+Deno.test("extractText() cuts a long JSON line and a long row where it cuts a text file", () =>
+  inFolder(async (folder) => {
+    const text = story(3 << 20);
+    Deno.writeTextFileSync(`${folder}/a.txt`, text);
+    Deno.writeTextFileSync(`${folder}/b.jsonl`, jsonLines([{ text }]));
+    const columnData = [{ name: "text", data: [text], type: "STRING" as const }];
+    Deno.writeFileSync(`${folder}/c.parquet`, new Uint8Array(parquetWriteBuffer({ columnData })));
+    const { files } = await findSourceFiles(folder);
+    const options = {
+      textField: "text",
+      invalidUtf8: "replace",
+      cut: { newline: "ends", extraIds: 0, exact: true },
+    } as const;
+    const lengths: number[][] = [[], [], []];
+    for await (const unit of workUnits(files, options)) {
+      const file = unit.lines?.file ?? unit.pieces[0]!.file;
+      for (const part of extractText(unit, options).parts) lengths[file]!.push(part.bytes.length);
+    }
+    assert(lengths[0]!.length > 3 && Math.max(...lengths[0]!) <= 1 << 20);
+    assertEquals(lengths, [lengths[0]!, lengths[0]!, lengths[0]!]);
   }));
 
 const INVALID = Uint8Array.of(...encoder.encode("good "), 0xff, 0xc3, ...encoder.encode(" end"));
@@ -479,7 +544,7 @@ Deno.test("extractText() reports files in UTF-16 as such", () =>
     const { texts, problems } = await readDocuments(folder);
     assertEquals(texts, []);
     assertStringIncludes(problems[0]!, "is UTF-16: save it as UTF-8");
-    assertStringIncludes(problems[1]!, "it is binary or UTF-16, convert it to UTF-8");
+    assertStringIncludes(problems[1]!, "binary data or UTF-16 do, convert it to UTF-8");
   }));
 
 Deno.test("extractText() drops a byte order mark at the start of a file alone", () =>

@@ -85,7 +85,7 @@ export async function readDocuments(
   const units: Extracted[] = [];
   const cut = { newline: "ends", extraIds: 0, exact: true } as const;
   for await (const unit of workUnits(files, { cut, textField, ...rest })) {
-    units.push(extractText(unit, { textField, invalidUtf8 }));
+    units.push(extractText(unit, { textField, invalidUtf8, cut }));
   }
   const texts: string[] = [];
   const problems: string[] = [];

@@ -5,6 +5,7 @@
  */
 import { findInvalidUtf8, repairUtf8 } from "../../tokenizer/utf8.ts";
 import { hasUtf16Mark, withoutMark } from "../../std/text_file.ts";
+import { cutText, type TextCut } from "./text_cut.ts";
 import type { Piece, WorkUnit } from "./work_units.ts";
 
 /** What becomes of text that is no valid UTF-8. */
@@ -49,10 +50,14 @@ export interface ExtractOptions {
   /** Field of a JSON line that holds the text. */
   textField: string;
   invalidUtf8: InvalidUtf8;
+  /** Where a long text may be cut. */
+  cut: TextCut;
 }
 
+/** Bytes of a part, as of a unit of a text file. */
+const PART_BYTES = 1 << 20;
 const NEWLINE = 10;
-const HOLDS_NUL = "holds NUL bytes: it is binary or UTF-16, convert it to UTF-8 text";
+const HOLDS_NUL = "holds NUL bytes (U+0000): binary data or UTF-16 do, convert it to UTF-8 text";
 const encoder = new TextEncoder();
 
 /** Takes the documents out of a unit. */
@@ -127,7 +132,8 @@ class Extraction implements Extracted {
         return;
       }
       if (!Object.hasOwn(record, textField)) {
-        const keys = Object.keys(record).slice(0, 8).map((key) => JSON.stringify(key)).join(", ");
+        const keys = Object.keys(record).slice(0, 8)
+          .map((key) => JSON.stringify(key.length > 40 ? `${key.slice(0, 40)}…` : key)).join(", ");
         this.#reject(place, `has no field "${textField}", only ${keys || "none"}`);
         return;
       }
@@ -166,7 +172,14 @@ class Extraction implements Extracted {
       return;
     }
     this.textBytes += part.bytes.length;
-    this.parts.push(part);
+    let { bytes, first } = part;
+    while (bytes.length >= PART_BYTES + 4) {
+      const length = cutText(bytes.subarray(0, PART_BYTES + 4), this.#options.cut);
+      this.parts.push({ ...part, bytes: bytes.subarray(0, length), first, last: false });
+      bytes = bytes.subarray(length);
+      first = false;
+    }
+    this.parts.push({ ...part, bytes, first });
   }
 
   #reject(place: { file: number; place: string }, message: string): void {
@@ -190,8 +203,7 @@ class Extraction implements Extracted {
 /** The problem of a text that holds NUL, whatever source it came from: the byte itself, or JSON's `\u0000`. */
 function nulIn(bytes: Uint8Array, place: { file: number; place: string }): Problem | null {
   if (!bytes.includes(0)) return null;
-  const message = "holds NUL bytes (U+0000): binary data or UTF-16 do, convert it to UTF-8 text";
-  return { ...place, message, remedy: null };
+  return { ...place, message: HOLDS_NUL, remedy: null };
 }
 
 function malformed(

@@ -46,7 +46,7 @@ export interface WorkUnitOptions {
   textField: string;
   /** Bytes of a unit, about. @default {1048576} */
   unitBytes?: number;
-  /** Longest JSON line in bytes; longer ones are bad records. @default {268435456} */
+  /** Longest JSON line in bytes; longer ones are bad records. @default {67108864} */
   maxLineBytes?: number;
   /** Told the bytes read from disk, for progress. */
   onRead?: (bytes: number) => void;
@@ -145,61 +145,54 @@ async function* lineUnits(
   context: { number: number; options: WorkUnitOptions },
 ): AsyncGenerator<WorkUnit, void, undefined> {
   const { number, options } = context;
-  const { unitBytes = 1 << 20, maxLineBytes = 1 << 28 } = options;
+  const { unitBytes = 1 << 20, maxLineBytes = 1 << 26 } = options;
   const held = new ByteQueue();
   let line = 1;
+  /** End of the whole lines that are held; a part of one may follow. Kept, so that no byte is looked at twice. */
+  let wholeLines = 0;
   // Whether the rest of a line that is too long is being passed over.
   let skipping = false;
-  const failed = (failure: Failure): WorkUnit => ({
-    bytes: new Uint8Array(0),
-    pieces: [{
-      start: 0,
-      end: 0,
-      file: number,
-      place: `line ${line}`,
-      first: true,
-      last: true,
-      failure,
-    }],
-    lines: null,
-  });
+  const takeLines = (length: number): WorkUnit => {
+    const bytes = held.bytes.slice(0, length);
+    held.drop(length);
+    wholeLines = 0;
+    const first = line;
+    // Counted before they are given away: whoever gets a unit may hand its memory to another thread.
+    line += countLines(bytes);
+    return { bytes, pieces: [], lines: { file: number, first } };
+  };
+  const failed = (failure: Failure): WorkUnit => {
+    const place = { file: number, place: `line ${line}`, first: true, last: true };
+    return {
+      bytes: new Uint8Array(0),
+      pieces: [{ ...place, start: 0, end: 0, failure }],
+      lines: null,
+    };
+  };
   try {
     for await (let chunk of readBytes(file, options.onRead ?? ignore)) {
+      const end = chunk.indexOf(NEWLINE);
+      if (!skipping && held.length - wholeLines + (end < 0 ? chunk.length : end) > maxLineBytes) {
+        if (wholeLines > 0) yield takeLines(wholeLines);
+        const message = `is longer than the ${maxLineBytes} bytes that a line may have`;
+        yield failed({ message, remedy: null });
+        held.drop(held.length);
+        skipping = true;
+      }
       if (skipping) {
-        const end = chunk.indexOf(NEWLINE);
         if (end < 0) continue;
         chunk = chunk.subarray(end + 1);
         skipping = false;
         line++;
       }
+      const lastEnd = chunk.lastIndexOf(NEWLINE);
+      if (lastEnd >= 0) wholeLines = held.length + lastEnd + 1;
       held.push(chunk);
-      if (held.length < unitBytes) continue;
-      const end = held.bytes.lastIndexOf(NEWLINE) + 1;
-      if (end > 0) {
-        const bytes = held.bytes.slice(0, end);
-        held.drop(end);
-        const first = line;
-        // Counted before they are given away: whoever gets a unit may hand its memory to another thread.
-        line += countLines(bytes);
-        yield { bytes, pieces: [], lines: { file: number, first } };
-      }
-      if (held.length > maxLineBytes) {
-        yield failed({ message: `is longer than ${maxLineBytes} bytes`, remedy: null });
-        held.drop(held.length);
-        skipping = true;
-      }
+      if (held.length >= unitBytes && wholeLines > 0) yield takeLines(wholeLines);
     }
-    if (held.length > 0) {
-      yield { bytes: held.bytes.slice(), pieces: [], lines: { file: number, first: line } };
-    }
+    if (held.length > 0) yield takeLines(held.length);
   } catch (error) {
-    const end = held.bytes.lastIndexOf(NEWLINE) + 1;
-    if (end > 0) {
-      const bytes = held.bytes.slice(0, end);
-      const first = line;
-      line += countLines(bytes);
-      yield { bytes, pieces: [], lines: { file: number, first } };
-    }
+    if (wholeLines > 0) yield takeLines(wholeLines);
     yield failed(breaksOff(error));
   }
 }

@@ -44,14 +44,15 @@ export async function trainVocabulary(options: TrainVocabularyOptions): Promise<
   });
   let read = 0;
   let textBytes = 0;
+  const cut = { newline: "ends", extraIds: 0, exact: false } as const;
   const units = workUnits(source.files, {
-    cut: { newline: "ends", extraIds: 0, exact: false },
+    cut,
     textField,
     onRead: (bytes) => options.onRead?.(read += bytes),
   });
   for await (const unit of units) {
     signal?.throwIfAborted();
-    const { parts, problems } = extractText(unit, { textField, invalidUtf8 });
+    const { parts, problems } = extractText(unit, { textField, invalidUtf8, cut });
     for (const problem of problems) throwFatal(problem, source.files);
     for (const { bytes, problem } of parts) {
       if (problem !== null) throwFatal(problem, source.files);

@@ -3,16 +3,14 @@
  *
  * @module
  */
-import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
+import type { EncodedBatch, Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { type ExtractOptions, extractText, type Problem } from "../text/extract.ts";
-import type { TextCut } from "../text/text_cut.ts";
 import type { WorkUnit } from "../text/work_units.ts";
 import type { TokenWidth } from "../token_format.ts";
 import type { TokenArray } from "../token_writer.ts";
 
 /** What units are encoded with; plain data, so that workers get it as it is. */
 export interface EncodeOptions extends ExtractOptions {
-  cut: TextCut;
   tokenWidth: TokenWidth;
   /** Ids before each document's own. */
   startIds: readonly number[];
@@ -40,6 +38,8 @@ export interface EncodedUnit {
   readonly textBytes: number;
 }
 
+const BATCH_BYTES = 4 << 20;
+
 /** Encodes units with a tokenizer of its own. */
 export class UnitEncoder {
   readonly #tokenizer: Tokenizer;
@@ -56,9 +56,7 @@ export class UnitEncoder {
     const { parts, problems, empty, replaced, textBytes } = extractText(unit, this.#options);
     // A text that spells out "<|endoftext|>" must not end a document.
     const texts = parts.map((part) => part.bytes);
-    const { ids, ends } = texts.length === 0
-      ? { ids: new Uint32Array(0), ends: new Float64Array(0) }
-      : this.#tokenizer.encodeBatch(texts, { specialsAsText: true });
+    const { ids, ends } = this.#encodeTexts(texts);
     const capacity = ids.length + parts.length * (1 + startIds.length);
     const tokens = tokenWidth === 2 ? new Uint16Array(capacity) : new Uint32Array(capacity);
     const partEnds = new Float64Array(parts.length);
@@ -94,5 +92,28 @@ export class UnitEncoder {
       replaced,
       textBytes,
     };
+  }
+  /** Encodes some megabytes at a time: meanwhile a tokenizer takes many times the memory of its text. */
+  #encodeTexts(texts: readonly Uint8Array[]): EncodedBatch {
+    const batches: EncodedBatch[] = [];
+    for (let start = 0, end = 0; start < texts.length; start = end) {
+      let bytes = 0;
+      do bytes += texts[end++]!.length; while (
+        end < texts.length && bytes + texts[end]!.length <= BATCH_BYTES
+      );
+      const batch = texts.slice(start, end);
+      batches.push(this.#tokenizer.encodeBatch(batch, { specialsAsText: true }));
+    }
+    if (batches.length === 1) return batches[0]!;
+    const ids = new Uint32Array(batches.reduce((sum, batch) => sum + batch.ids.length, 0));
+    const ends = new Float64Array(texts.length);
+    let length = 0;
+    let count = 0;
+    for (const batch of batches) {
+      ids.set(batch.ids, length);
+      for (const end of batch.ends) ends[count++] = length + end;
+      length += batch.ids.length;
+    }
+    return { ids, ends };
   }
 }
