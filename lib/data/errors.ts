@@ -28,6 +28,21 @@ export function writing<T>(path: string, body: () => T): T {
   }
 }
 
+/** Runs `body`, which reads `path`; where the system refuses, the error becomes a {@linkcode DataError} that names the file. */
+export function reading<T>(path: string, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (error instanceof DataError) throw error;
+    throw new DataError(
+      `Cannot read ${path} as it must be readable: ${
+        systemReason(error)
+      }. See to its permissions and its disk`,
+      { path, cause: error },
+    );
+  }
+}
+
 /** What the system refused to write, and what to do. */
 export function cannotWrite(path: string, cause: unknown): DataError {
   const [rule, remedy] = NO_ROOM.test(reasonOf(cause))

@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { basename } from "@std/path";
-import { DataError } from "./errors.ts";
+import { DataError, reading } from "./errors.ts";
 import type { TokenShard } from "./shards.ts";
 
 /** Bytes of a piece that is read, and pieces of a file: 131,072 bytes in all. */
@@ -31,16 +31,18 @@ export interface FileFingerprint {
 export function fingerprintOf(shard: TokenShard): FileFingerprint {
   const { path, mapping: { bytes } } = shard;
   const hash = createHash("sha256");
-  using file = Deno.openSync(path);
-  if (bytes <= PIECE * PIECES) {
-    hash.update(readPiece(file, { path, start: 0, length: bytes }));
-  } else {
-    for (let piece = 0; piece < PIECES; piece++) {
-      const start = Math.floor((bytes - PIECE) * piece / (PIECES - 1));
-      hash.update(readPiece(file, { path, start, length: PIECE }));
+  return reading(path, () => {
+    using file = Deno.openSync(path);
+    if (bytes <= PIECE * PIECES) {
+      hash.update(readPiece(file, { path, start: 0, length: bytes }));
+    } else {
+      for (let piece = 0; piece < PIECES; piece++) {
+        const start = Math.floor((bytes - PIECE) * piece / (PIECES - 1));
+        hash.update(readPiece(file, { path, start, length: PIECE }));
+      }
     }
-  }
-  return { name: basename(path), bytes, hash: hash.digest("hex") };
+    return { name: basename(path), bytes, hash: hash.digest("hex") };
+  });
 }
 
 /** Whether two fingerprints can be of the same content; that of a damaged file is compared by its length. */

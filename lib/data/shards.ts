@@ -5,7 +5,7 @@
  */
 import { basename, dirname, join } from "@std/path";
 import { FileMapping, type MappingAdvice, type TokenFileLibrary } from "../ffi/mapping.ts";
-import { DataError, systemReason } from "./errors.ts";
+import { DataError, reading, systemReason } from "./errors.ts";
 import { readTokenFileInfo, type TokenFileInfo } from "./token_format.ts";
 
 /** What a data set is opened with. */
@@ -264,7 +264,7 @@ function heldOut(names: readonly string[]): string {
 }
 
 function tokenFileNames(folder: string): string[] {
-  const names = Array.from(Deno.readDirSync(folder))
+  const names = reading(folder, () => Array.from(Deno.readDirSync(folder)))
     .filter((entry) => !entry.isDirectory && TOKEN_FILE.test(entry.name))
     .map((entry) => entry.name);
   return names.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));

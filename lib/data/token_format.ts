@@ -5,7 +5,7 @@
  */
 import { crc32 } from "node:zlib";
 import { MOST_START_IDS } from "../tokenizer/start_of_text.ts";
-import { DataError } from "./errors.ts";
+import { DataError, reading } from "./errors.ts";
 import { describeValue } from "../std/describe.ts";
 
 /** Bytes before the first token of a TitanBit token file: one page, so that a mapping's tokens are page-aligned. */
@@ -142,18 +142,20 @@ export function decodeHeader(
 
 /** Reads only the head of a file on disk. */
 export function readTokenFileInfo(path: string): TokenFileInfo {
-  using file = openForReading(path);
-  const { size, isFile } = file.statSync();
-  if (!isFile) {
-    throw new DataError(`Cannot read ${path} as a token file is a regular file`, { path });
-  }
-  const head = new Uint8Array(Math.min(HEADER_BYTES, size));
-  for (let done = 0; done < head.length;) {
-    const read = file.readSync(head.subarray(done));
-    if (read === null) break;
-    done += read;
-  }
-  return decodeHeader(head, { path, bytes: size });
+  return reading(path, () => {
+    using file = openForReading(path);
+    const { size, isFile } = file.statSync();
+    if (!isFile) {
+      throw new DataError(`Cannot read ${path} as a token file is a regular file`, { path });
+    }
+    const head = new Uint8Array(Math.min(HEADER_BYTES, size));
+    for (let done = 0; done < head.length;) {
+      const read = file.readSync(head.subarray(done));
+      if (read === null) break;
+      done += read;
+    }
+    return decodeHeader(head, { path, bytes: size });
+  });
 }
 
 function openForReading(path: string): Deno.FsFile {
