@@ -33,38 +33,51 @@ function steps(min: number) {
 }
 
 /** A size of the model. */
-function size(field: keyof typeof MODEL_LIMITS) {
+function size(field: Exclude<keyof typeof MODEL_LIMITS, ModelReal>) {
   const [min, max] = MODEL_LIMITS[field];
   return count(min, max);
 }
 
-function above(min: number) {
+type ModelReal = "ropeTheta" | "rmsNormEps" | "initStd";
+
+/** A real number of the model. */
+function modelReal(field: ModelReal) {
+  const [min, max] = MODEL_LIMITS[field];
+  return real(min, max);
+}
+
+/**
+ * A real number. The device computes in float32, which holds very small ones as 0 and very large ones as infinity: a run
+ * would train nothing, or end in an op's error.
+ */
+function real(min: number, max: number) {
+  const error = `a number from ${min} to ${max}`;
+  return z.number({ error }).min(min, { error }).max(max, { error });
+}
+
+/** A real number, or 0 for none. */
+function zeroOr(min: number, max: number) {
+  const error = `0 or a number from ${min} to ${max}`;
+  return z.number({ error })
+    .refine((value) => value === 0 || (value >= min && value <= max), { error });
+}
+
+/** A real number above `min`. */
+function above(min: number, max: number) {
   const error = `a number above ${min}`;
-  return z.number({ error }).gt(min, { error });
+  return z.number({ error }).gt(min, { error }).max(max, { error: `${error} and up to ${max}` });
 }
 
-function positive() {
-  return above(0);
-}
-
-/** Part of a whole that isn't nothing. */
-function share() {
-  const error = "a number above 0 and up to 1";
-  return z.number({ error }).gt(0, { error }).max(1, { error });
-}
-
-function between(min: number, max: number, options: { belowMax?: boolean } = {}) {
-  const error = options.belowMax
-    ? `a number from ${min} to below ${max}`
-    : `a number from ${min} to ${max}`;
-  const number = z.number({ error }).min(min, { error });
-  return options.belowMax ? number.lt(max, { error }) : number.max(max, { error });
-}
-
-function atLeastZero() {
-  const error = "a number of at least 0";
-  return z.number({ error }).min(0, { error });
-}
+/** A learning rate: a smaller one is lost in the rounding of a weight. */
+const learningRate = () => real(1e-8, 1000);
+/** By default two thirds of the first one, which may be the smallest. */
+const secondRate = () => real(1e-9, 1000);
+/** Share of a running average that stays with a step: one nearer to 1 is 1 in float32, and learns of nothing. */
+const decay = () => real(0, 0.999999);
+/** Share of the learning rate. */
+const share = () => real(1e-6, 1);
+/** Times a standard deviation or an average. */
+const MOST_DEVIATIONS = 1e6;
 
 function oneOf<const T extends readonly string[]>(values: T) {
   return z.enum(values, { error: `one of ${values.join(", ")}` });
@@ -106,13 +119,13 @@ const model = section({
   num_kv_heads: size("numKvHeads").optional(),
   intermediate_size: size("intermediateSize").optional(),
   hidden_act: oneOf(["silu", "relu2"]).optional(),
-  rope_theta: positive().optional(),
-  rms_norm_eps: positive().optional(),
+  rope_theta: modelReal("ropeTheta").optional(),
+  rms_norm_eps: modelReal("rmsNormEps").optional(),
   tie_embeddings: flag().optional(),
   max_seq_len: size("maxSeqLen").optional(),
   quantization: oneOf(["ternary", "none"]).optional(),
   activation_quant: oneOf(["absmax", "absmean"]).optional(),
-  init_std: positive().optional(),
+  init_std: modelReal("initStd").optional(),
 });
 
 /** `data`: token files and the order they are read in. */
@@ -146,32 +159,33 @@ const training = section({
 const schedule = section({
   type: z.enum(SCHEDULE_TYPES, { error: `one of ${SCHEDULE_TYPES.join(", ")}` }).optional(),
   warmup_steps: steps(0).optional(),
-  min_lr_ratio: between(0, 1).optional(),
-  decay_fraction: between(0, 1).optional(),
-  switch_at: between(0, 1).optional(),
-  second_lr: positive().optional(),
+  min_lr_ratio: real(0, 1).optional(),
+  decay_fraction: real(0, 1).optional(),
+  switch_at: real(0, 1).optional(),
+  second_lr: secondRate().optional(),
 });
 
-const FACTORS = "a mapping from groups of parameters to numbers above 0, such as {embeddings: 0.5}";
+const FACTORS =
+  "a mapping from groups of parameters to numbers from 1e-6 to 1e6, such as {embeddings: 0.5}";
 const NAMES = "a list of names, none of them empty";
 
-const BETAS = "a list of two numbers from 0 to below 1";
+const BETAS = "a list of two numbers from 0 to 0.999999";
 
 /** `optimizer`: AdamW. */
 const optimizer = section({
   name: oneOf(["adamw"]).optional(),
-  lr: positive(),
-  betas: z.tuple([between(0, 1, { belowMax: true }), between(0, 1, { belowMax: true })], {
+  lr: learningRate(),
+  betas: z.tuple([decay(), decay()], {
     error: BETAS,
   })
     .optional(),
-  eps: positive().optional(),
-  weight_decay: atLeastZero().optional(),
-  max_grad_norm: atLeastZero().optional(),
+  eps: real(1e-16, 0.1).optional(),
+  weight_decay: real(0, 100).optional(),
+  max_grad_norm: zeroOr(1e-6, 1e9).optional(),
   state: oneOf(OPTIMIZER_STATES).optional(),
   lr_factors: z.record(
     z.string().regex(/^[a-z][a-z0-9_]*$/, { error: FACTORS }),
-    z.number({ error: FACTORS }).gt(0, { error: FACTORS }),
+    z.number({ error: FACTORS }).min(1e-6, { error: FACTORS }).max(1e6, { error: FACTORS }),
     { error: FACTORS },
   ).optional(),
   frozen: z.array(text(NAMES), { error: NAMES }).optional(),
@@ -182,12 +196,12 @@ const optimizer = section({
 const stability = section({
   on_non_finite: oneOf(NON_FINITE_ANSWERS).optional(),
   on_spike: oneOf(SPIKE_ANSWERS).optional(),
-  spike_threshold: above(1).optional(),
-  ema_decay: between(0, 1, { belowMax: true }).optional(),
+  spike_threshold: above(1, MOST_DEVIATIONS).optional(),
+  ema_decay: decay().optional(),
   warmup_steps: steps(0).optional(),
   on_loss_outlier: oneOf(SPIKE_ANSWERS).optional(),
   on_grad_norm_outlier: oneOf(SPIKE_ANSWERS).optional(),
-  outlier_threshold: above(0).optional(),
+  outlier_threshold: real(0.01, MOST_DEVIATIONS).optional(),
   outlier_window: count(4, 65_536).optional(),
   max_consecutive_skips: steps(1).optional(),
   snapshot_every: steps(0).optional(),
@@ -227,7 +241,7 @@ const samples = section({
   every_steps: steps(0).optional(),
   prompts: z.array(text(PROMPTS), { error: PROMPTS }).optional(),
   max_tokens: size("maxSeqLen").optional(),
-  temperature: atLeastZero().optional(),
+  temperature: real(0, 1000).optional(),
   seed: seed().optional(),
 });
 
@@ -237,9 +251,9 @@ const logging = section({
   jsonl: path(PATH).nullable().optional(),
   prometheus: address().nullable().optional(),
   tensorboard: path("the path of a folder").nullable().optional(),
-  machine_every_s: atLeastZero().optional(),
+  machine_every_s: zeroOr(0.01, 1e6).optional(),
   console: oneOf(["auto", "bar", "plain"]).optional(),
-  peak_tflops: positive().nullable().optional(),
+  peak_tflops: real(1e-6, 1e9).nullable().optional(),
   ternary_every: steps(0).optional(),
   flip_rate: flag().optional(),
   samples,

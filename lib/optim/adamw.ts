@@ -69,6 +69,23 @@ export interface Moments {
 const HYPER = ADAMW_HYPER.length;
 const DTYPES: Record<AdamWState, DType> = { fp32: "float32", bf16: "bfloat16", int8: "uint8" };
 
+const FLOAT = "at least 0, and finite in float32";
+
+function isFloat(value: number): boolean {
+  return value >= 0 && Number.isFinite(Math.fround(value));
+}
+
+function requireOption(
+  name: string,
+  value: number,
+  { holds, rule }: { holds: boolean; rule: string },
+): void {
+  if (holds) return;
+  throw new RangeError(
+    `Cannot train with AdamW as ${name} must be ${rule}: current value is ${value}`,
+  );
+}
+
 /**
  * Decoupled weight decay regularisation (arXiv:1711.05101). It owns the moments: hold it with `using`.
  *
@@ -90,10 +107,21 @@ export class AdamW implements Disposable {
   /** Plans the moments; {@linkcode AdamW.commit} takes their memory. */
   constructor(parameters: OptimizedParameters, options: AdamWOptions = {}) {
     this.#parameters = parameters;
-    this.#beta1 = options.beta1 ?? 0.9;
-    this.#beta2 = options.beta2 ?? 0.95;
-    this.#eps = options.eps ?? 1e-8;
-    this.#maxGradNorm = options.maxGradNorm ?? 1;
+    const { beta1 = 0.9, beta2 = 0.95, eps = 1e-8, maxGradNorm = 1 } = options;
+    for (const [name, beta] of [["beta1", beta1], ["beta2", beta2]] as const) {
+      const holds = isFloat(beta) && Math.fround(beta) < 1;
+      requireOption(name, beta, { holds, rule: "from 0 to below 1 in float32" });
+    }
+    const isPositive = (value: number) => isFloat(value) && Math.fround(value) > 0;
+    requireOption("eps", eps, { holds: isPositive(eps), rule: "above 0 in float32" });
+    requireOption("maxGradNorm", maxGradNorm, {
+      holds: maxGradNorm === 0 || isPositive(maxGradNorm),
+      rule: "0, or above 0 in float32",
+    });
+    this.#beta1 = beta1;
+    this.#beta2 = beta2;
+    this.#eps = eps;
+    this.#maxGradNorm = maxGradNorm;
     const { groups } = parameters;
     this.#moments = new Map(groups.map(({ group, value }) => [
       group,
@@ -140,7 +168,10 @@ export class AdamW implements Disposable {
     for (const [index, { group }] of this.#parameters.groups.entries()) {
       // The bias corrections, here 1, follow from the number of updates, which the device counts.
       const rate = typeof lr === "number" ? lr : lr(group);
-      const row = [rate, this.#beta1, this.#beta2, this.#eps, weightDecay(group), 1, 1];
+      const decay = weightDecay(group);
+      requireOption(`lr of ${group}`, rate, { holds: isFloat(rate), rule: FLOAT });
+      requireOption(`weightDecay of ${group}`, decay, { holds: isFloat(decay), rule: FLOAT });
+      const row = [rate, this.#beta1, this.#beta2, this.#eps, decay, 1, 1];
       this.#hyperValues.set([...row, this.#maxGradNorm], index * HYPER);
     }
     this.#hyper.upload(this.#hyperValues);

@@ -12,7 +12,7 @@ const APART = ["checkpoint", "logging"];
 
 /**
  * Keys of the two configs whose values differ, as `optimizer.lr 0.001 -> 0.0005`; a key that one of them lacks is
- * `nothing` there. What `before` holds is taken for anything YAML can spell: no more of it is followed than `now` has.
+ * `none` there. What `before` holds is taken for anything YAML can spell: no more of it is followed than `now` has.
  */
 export function changedSettings(before: PlainMapping, now: PlainMapping): string[] {
   const changes: string[] = [];
@@ -35,6 +35,7 @@ function same(was: PlainValue | undefined, is: PlainValue | undefined): boolean 
 }
 
 function shown(value: PlainValue | undefined): string {
+  if (value === undefined) return "none";
   return typeof value === "string" ? describeValue(value).slice(1, -1) : describeValue(value);
 }
 

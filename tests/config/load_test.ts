@@ -194,10 +194,10 @@ const WRONG: [name: string, text: string, key: string, expected: string][] = [
     "text for a number",
     'lr: "1e-3"',
     "optimizer.lr",
-    '9: optimizer.lr: expected a number above 0, got "1e-3"',
+    '9: optimizer.lr: expected a number from 1e-8 to 1000, got "1e-3"',
   ],
-  ["zero", "lr: 0", "optimizer.lr", "expected a number above 0, got 0"],
-  ["infinity", "lr: .inf", "optimizer.lr", "expected a number above 0, got Infinity"],
+  ["zero", "lr: 0", "optimizer.lr", "expected a number from 1e-8 to 1000, got 0"],
+  ["infinity", "lr: .inf", "optimizer.lr", "expected a number from 1e-8 to 1000, got Infinity"],
   [
     "a wrong choice",
     "lr: 1\n  name: adam",
@@ -208,13 +208,13 @@ const WRONG: [name: string, text: string, key: string, expected: string][] = [
     "one beta",
     "lr: 1\n  betas: [0.9]",
     "optimizer.betas",
-    "a list of two numbers from 0 to below 1, got [0.9]",
+    "a list of two numbers from 0 to 0.999999, got [0.9]",
   ],
   [
     "a beta of 1",
     "lr: 1\n  betas: [0.9, 1]",
     "optimizer.betas.1",
-    "a number from 0 to below 1, got 1",
+    "a number from 0 to 0.999999, got 1",
   ],
   [
     "a scalar for a section",
@@ -226,7 +226,7 @@ const WRONG: [name: string, text: string, key: string, expected: string][] = [
     "nothing",
     "eps: 1e-8",
     "optimizer.lr",
-    "8: optimizer.lr: expected a number above 0, got nothing",
+    "8: optimizer.lr: expected a number from 1e-8 to 1000, got nothing",
   ],
 ];
 for (const [name, text, key, expected] of WRONG) {
@@ -471,7 +471,7 @@ Deno.test("--set of steps and of tokens together is refused", () => {
 });
 
 const BAD_SETS: [set: string, expected: string][] = [
-  ["optimizer.lr=fast", '--set: optimizer.lr: expected a number above 0, got "fast"'],
+  ["optimizer.lr=fast", '--set: optimizer.lr: expected a number from 1e-8 to 1000, got "fast"'],
   [
     "optimizer.lrs=1",
     '--set: optimizer.lrs: expected a key of optimizer, got "lrs", did you mean lr?',
@@ -527,6 +527,43 @@ for (
     assertStringIncludes(lineAbout(key, MINIMAL, [`${key}=${value}`]), `, got ${value}`);
   });
 }
+
+for (
+  const [key, value] of [
+    ["model.init_std", "1e-300"],
+    ["model.init_std", "1e300"],
+    ["model.rms_norm_eps", "1e-300"],
+    ["model.rope_theta", "1e300"],
+    ["optimizer.lr", "1e-300"],
+    ["optimizer.lr", "1e300"],
+    ["optimizer.betas.1", "0.9999999999"],
+    ["optimizer.eps", "1e-300"],
+    ["optimizer.weight_decay", "1e300"],
+    ["optimizer.max_grad_norm", "1e-300"],
+    ["optimizer.schedule.second_lr", "1e300"],
+    ["stability.ema_decay", "0.9999999999"],
+    ["stability.outlier_threshold", "1e-300"],
+    ["stability.lr_factor", "1e-300"],
+    ["logging.machine_every_s", "1e-300"],
+    ["logging.machine_every_s", "1e300"],
+    ["logging.samples.temperature", "1e300"],
+  ] as const
+) {
+  Deno.test(`parseRunConfig() refuses ${key} ${value}, which is another number in float32 or a timer`, () => {
+    const set = key === "optimizer.betas.1" ? `optimizer.betas=[0.9, ${value}]` : `${key}=${value}`;
+    assertStringIncludes(lineAbout(key, MINIMAL, [set]), `, got ${Number(value)}`);
+  });
+}
+
+Deno.test("parseRunConfig() takes 0 for what it turns off", () => {
+  const { config } = parse(MINIMAL, [
+    "optimizer.max_grad_norm=0",
+    "optimizer.weight_decay=0",
+    "logging.machine_every_s=0",
+    "optimizer.betas=[0, 0]",
+  ]);
+  assertEquals([config.optimizer.maxGradNorm, config.logging.machineEveryS], [0, 0]);
+});
 
 Deno.test("parseRunConfig() refuses more tokens than a checkpoint counts exactly", () => {
   const line = lineAbout("training.steps", MINIMAL, [

@@ -58,7 +58,7 @@ for (
     ["prometheus=localhost:99999", "expected a port from 0 to 65535, or HOST:PORT"],
     ["prometheus=http://localhost:9464", "expected a port from 0 to 65535, or HOST:PORT"],
     ["tensorboard=[3]", "expected the path of a folder, got [3]"],
-    ["machine_every_s=-1", "expected a number of at least 0, got -1"],
+    ["machine_every_s=-1", "expected 0 or a number from 0.01 to 1000000, got -1"],
     ["promethius=9464", 'expected a key of logging, got "promethius", did you mean prometheus'],
   ] as const
 ) {

@@ -18,6 +18,14 @@ Deno.test("runConfigToYaml() writes what reads back to the same run, with every 
   assertEquals(again.defaults, []);
 });
 
+Deno.test("runConfigToYaml() writes what reads back when settings are at their bounds", () => {
+  for (const lr of ["1e-8", "1000"]) {
+    const text = TEXT.replace(/optimizer: .*/, `optimizer: {lr: ${lr}, schedule: {type: bitnet}}`);
+    const { config } = parseRunConfig(text, { file: "first.yaml" });
+    assertEquals(parseRunConfig(runConfigToYaml(config), { file: "second.yaml" }).config, config);
+  }
+});
+
 Deno.test("runConfigToJson() holds the same data as the YAML", () => {
   const { config } = parseRunConfig(TEXT, { file: "first.yaml" });
   assertEquals(JSON.parse(JSON.stringify(runConfigToJson(config))), parse(runConfigToYaml(config)));

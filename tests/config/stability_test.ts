@@ -58,10 +58,10 @@ for (
     ["on_non_finite=off", 'expected one of skip, rollback, stop, got "off"'],
     ["on_spike=rolback", 'expected one of off, skip, rollback, stop, got "rolback", did you mean'],
     ["spike_threshold=1", "expected a number above 1, got 1"],
-    ["ema_decay=1", "expected a number from 0 to below 1, got 1"],
+    ["ema_decay=1", "expected a number from 0 to 0.999999, got 1"],
     ["outlier_window=3", "expected a whole number of at least 4, got 3"],
     ["snapshots=1", "expected a whole number of at least 2, got 1"],
-    ["lr_factor=0", "expected a number above 0 and up to 1, got 0"],
+    ["lr_factor=0", "expected a number from 0.000001 to 1, got 0"],
     ["min_lr_factor=0.6", "expected at most stability.lr_factor (0.5), got 0.6"],
     ["spike_treshold=5", 'expected a key of stability, got "spike_treshold", did you mean'],
   ] as const

@@ -328,3 +328,24 @@ for (const state of STATES) {
     },
   );
 }
+
+for (
+  const [options, message] of [
+    [{ beta2: 0.9999999999 }, "beta2 must be from 0 to below 1 in float32"],
+    [{ beta1: -0.1 }, "beta1 must be from 0 to below 1 in float32"],
+    [{ eps: 1e-300 }, "eps must be above 0 in float32"],
+    [{ maxGradNorm: 1e300 }, "maxGradNorm must be 0, or above 0 in float32"],
+  ] satisfies [AdamWOptions, string][]
+) {
+  Deno.test(`AdamW refuses ${JSON.stringify(options)} by its name`, () => {
+    using device = openCpu();
+    assertThrows(() => new Setup(device, { norms: 4 }, options), RangeError, message);
+  });
+}
+
+Deno.test("prepare() refuses a rate that float32 can't hold, by its group", () => {
+  using device = openCpu();
+  using setup = new Setup(device, { norms: 4 });
+  const step = { lr: 1e300, weightDecay: () => 0 };
+  assertThrows(() => setup.optimizer.prepare(step), RangeError, "lr of norms must be");
+});

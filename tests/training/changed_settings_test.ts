@@ -17,7 +17,7 @@ Deno.test("changedSettings() names the keys that differ, and none of where thing
   };
   assertEquals(changedSettings(before, NOW), [
     'data.train ["a.tokens","c.tokens"] -> ["a.tokens","b.tokens"]',
-    "data.seed 3 -> nothing",
+    "data.seed 3 -> none",
     "optimizer.lr 0.002 -> 0.001",
   ]);
 });

@@ -40,6 +40,9 @@ async function weightsOf(checkpoint: string, file = "model"): Promise<Map<string
 }
 
 const ONE_STEP = ["training.steps=1", "optimizer.schedule.warmup_steps=0"];
+/** What the tests compare with stays as the seed made it. */
+const UNMOVED =
+  'optimizer.frozen=["model.embed_tokens.weight", "model.norm.weight", "*.k_proj.weight", "model.layers.1.*"]';
 const FROZEN = 'optimizer.frozen=["model.embed_tokens.weight", "*.k_proj.weight"]';
 
 Deno.test("run() leaves frozen parameters as the seed made them, and their moments 0, also when it was interrupted and resumed", async () => {
@@ -47,7 +50,7 @@ Deno.test("run() leaves frozen parameters as the seed made them, and their momen
   const { checkpoint, steps } = await train(run, [FROZEN, "checkpoint.run=straight"]);
   const first = await train(run, [
     ...ONE_STEP,
-    "optimizer.lr=1e-30",
+    UNMOVED,
     "checkpoint.run=fresh",
   ]);
   const [before, after] = [await weightsOf(first.checkpoint), await weightsOf(checkpoint)];
@@ -83,7 +86,7 @@ Deno.test("run() moves a group by its factor of the learning rate, from the step
     const { checkpoint } = await train(run, [...ONE_STEP, `checkpoint.run=${name}`, ...more]);
     return await weightsOf(checkpoint);
   };
-  const fresh = await values("fresh", "optimizer.lr=1e-30");
+  const fresh = await values("fresh", UNMOVED);
   const plain = await values("plain");
   const half = await values("half", "optimizer.lr_factors={embeddings: 0.5, norms: 4}");
   const factors: Record<string, number> = {
