@@ -430,6 +430,17 @@ Deno.test("loadRunConfig() refuses a binary file", async () => {
   }
 });
 
+Deno.test("loadRunConfig() refuses a file without end by its length", async () => {
+  const path = await Deno.makeTempFile();
+  try {
+    await Deno.truncate(path, 2 ** 40);
+    const got = "expected a YAML file of at most 1048576 bytes, got 1099511627776 bytes";
+    await assertRejects(() => loadRunConfig(path), ConfigError, got);
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
 Deno.test("loadRunConfig() names the run after the file", async () => {
   const folder = await Deno.makeTempDir();
   try {

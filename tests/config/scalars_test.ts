@@ -60,7 +60,7 @@ for (
   const [set, got] of [
     [
       "optimizer.betas=[0x0, 0.9]",
-      'optimizer.betas.0: expected a number from 0 to below 1, got "0x0"',
+      'optimizer.betas.0: expected a number from 0 to 0.999999, got "0x0"',
     ],
     ["optimizer.lr_factors={norms: 1_0}", "optimizer.lr_factors.norms: expected a mapping"],
     [
