@@ -15,6 +15,8 @@
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
+#include <pthread.h>
+#include <ucontext.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -94,23 +96,43 @@ int64_t first_bad(const Token* from, int64_t n, uint32_t vocab) {
 }
 
 // ---- Pages that can't be read in --------------------------------------------------------------------------------------------
-// The kernel tells of one by SIGBUS in the thread that touched it, which ends the process where nobody handles it. The handler jumps
-// back into the thread's read, where one is under way and the address lies in its window; all else goes on to the handler before it.
+// The kernel tells of one by SIGBUS in the thread that touched it, which ends the process where nobody handles it. The handler has
+// the thread jump back to where its read began, where one is under way and the address lies in its window; all else goes on to the
+// handler before it.
 
-// A window that is being read. In the thread's static block: the handler must not be the one to allocate it.
+// A window that is being read.
 struct GuardedRead {
   sigjmp_buf back;
   uintptr_t begin;
   uintptr_t end;
 };
-__attribute__((tls_model("initial-exec"))) thread_local GuardedRead* reading = nullptr;
 
+// The thread's GuardedRead. No thread_local: its first use in a thread may allocate, which a handler must not.
+pthread_key_t reading;
 struct sigaction earlier_handler;
 
+[[noreturn]] void jump_back() { siglongjmp(static_cast<GuardedRead*>(pthread_getspecific(reading))->back, 1); }
+
+// Lets the thread go on in jump_back() when the handler returns. It must return: that gives the thread its protection keys (PKRU)
+// back, which a handler runs without and a jump out of it would lose. V8 dies at its next step without them.
+void leave_by_jump(ucontext_t* thread) {
+#if defined(__x86_64__)
+  constexpr uintptr_t kRedZone = 128;
+  greg_t* registers = thread->uc_mcontext.gregs;
+  registers[REG_RSP] = greg_t(((uintptr_t(registers[REG_RSP]) - kRedZone) & ~uintptr_t(15)) - 8);  // as after a call
+  registers[REG_RIP] = greg_t(uintptr_t(jump_back));
+#elif defined(__aarch64__)
+  thread->uc_mcontext.sp &= ~15ull;
+  thread->uc_mcontext.pc = uintptr_t(jump_back);
+#else
+  jump_back();
+#endif
+}
+
 void on_bus_error(int signal, siginfo_t* info, void* machine) {
-  GuardedRead* read = reading;
+  const GuardedRead* read = static_cast<GuardedRead*>(pthread_getspecific(reading));
   const uintptr_t address = uintptr_t(info->si_addr);
-  if (read != nullptr && address >= read->begin && address < read->end) siglongjmp(read->back, 1);
+  if (read != nullptr && address >= read->begin && address < read->end) return leave_by_jump(static_cast<ucontext_t*>(machine));
   if ((earlier_handler.sa_flags & SA_SIGINFO) != 0) {
     earlier_handler.sa_sigaction(signal, info, machine);
   } else if (earlier_handler.sa_handler != SIG_DFL && earlier_handler.sa_handler != SIG_IGN) {
@@ -121,16 +143,16 @@ void on_bus_error(int signal, siginfo_t* info, void* machine) {
   }
 }
 
-void handle_bus_errors() {
-  static const bool once = [] {
+bool handle_bus_errors() {
+  static const bool handled = [] {
+    if (pthread_key_create(&reading, nullptr) != 0) return false;
     struct sigaction handler = {};
     handler.sa_sigaction = on_bus_error;
     sigemptyset(&handler.sa_mask);
-    // SA_NODEFER: the jump leaves no mask to restore, which would cost a system call a window.
-    handler.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    handler.sa_flags = SA_SIGINFO | SA_ONSTACK;
     return sigaction(SIGBUS, &handler, &earlier_handler) == 0;
   }();
-  (void)once;
+  return handled;
 }
 
 // Calls read(), which touches bytes of the window alone and owns nothing; false where a page of it could not be read in.
@@ -140,15 +162,15 @@ bool guarded(const void* window, size_t bytes, const Read& read) {
   guard.begin = uintptr_t(window);
   guard.end = guard.begin + bytes;
   if (sigsetjmp(guard.back, 0) != 0) {
-    reading = nullptr;
+    pthread_setspecific(reading, nullptr);
     return false;
   }
-  reading = &guard;
-  // Neither may move across the reads.
+  if (pthread_setspecific(reading, &guard) != 0) return false;
+  // No read may move out from between the two.
   std::atomic_signal_fence(std::memory_order_seq_cst);
   read();
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  reading = nullptr;
+  pthread_setspecific(reading, nullptr);
   return true;
 }
 
@@ -172,7 +194,7 @@ extern "C" {
 
 tb_status tb_file_map(const char* path, uint64_t* address, int64_t* bytes, char* error, int64_t error_capacity) {
   if (path == nullptr || address == nullptr || bytes == nullptr) return TB_INVALID_ARGUMENT;
-  handle_bus_errors();
+  if (!handle_bus_errors()) return TB_INTERNAL;
   const int file = open(path, O_RDONLY | O_CLOEXEC);
   if (file < 0) {
     explain(error, error_capacity, "cannot be opened", errno);
